@@ -1,0 +1,176 @@
+//! The board: what everybody may look at without asking the engine.
+//!
+//! In come durable samples and alarm changes that are already in `facts.db`; out go the latest value of
+//! each point, the open alarms, and a live stream of both for the page, the API and MQTT subscribers.
+//! It never decides anything, and a slow reader never holds up a writer: it is told that it missed some.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast;
+
+use crate::alarm::{Alarm, AlarmChange, OccurrenceId, Standing};
+use crate::model::{Point, PointIndex, PointTable, Sample, Timestamp};
+
+/// An alarm change with its number in `facts.db`; the numbers grow, and resume an interrupted stream.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Published {
+    pub id: i64,
+    #[serde(flatten)]
+    pub change: AlarmChange,
+}
+
+/// What a screen shows beside a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Freshness {
+    /// Nothing has come since the point was set up.
+    Waiting,
+    Live,
+    /// Expected period and one second have passed without a sample.
+    Stale,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Latest {
+    pub sample: Sample,
+    pub freshness: Freshness,
+}
+
+#[derive(Debug)]
+pub struct Board {
+    points: RwLock<Arc<PointTable>>,
+    latest: Mutex<Vec<Option<Sample>>>,
+    open: RwLock<BTreeMap<OccurrenceId, Arc<Alarm>>>,
+    changes: broadcast::Sender<Arc<Published>>,
+    values: broadcast::Sender<Arc<Vec<Sample>>>,
+    last_change: AtomicI64,
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Board {
+    /// Changes and value batches that a reader may lag behind before it misses some.
+    const LAG: usize = 4_096;
+
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            points: RwLock::default(),
+            latest: Mutex::default(),
+            open: RwLock::default(),
+            changes: broadcast::channel(Self::LAG).0,
+            values: broadcast::channel(64).0,
+            last_change: AtomicI64::new(0),
+        }
+    }
+
+    #[must_use]
+    pub fn points(&self) -> Arc<PointTable> {
+        self.points.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn set_points(&self, table: Arc<PointTable>) {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let length = latest.len().max(table.len());
+        latest.resize(length, None);
+        *self.points.write().unwrap_or_else(PoisonError::into_inner) = table;
+    }
+
+    /// Durable samples. An older source time never replaces a newer one.
+    pub fn show(&self, samples: &Arc<Vec<Sample>>) {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        for sample in samples.iter() {
+            if let Some(place) = latest.get_mut(sample.point.at())
+                && place.is_none_or(|shown| shown.source_time <= sample.source_time)
+            {
+                *place = Some(*sample);
+            }
+        }
+        drop(latest);
+        if self.values.receiver_count() > 0 {
+            drop(self.values.send(samples.clone()));
+        }
+    }
+
+    /// An alarm change that is already in `facts.db`.
+    pub fn publish(&self, published: Arc<Published>) {
+        let alarm = &published.change.alarm;
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        if alarm.standing == Standing::Normal {
+            open.remove(&alarm.id);
+        } else {
+            open.insert(alarm.id.clone(), Arc::new(alarm.clone()));
+        }
+        drop(open);
+        self.last_change.fetch_max(published.id, Relaxed);
+        drop(self.changes.send(published));
+    }
+
+    /// Open alarms as found in `facts.db` at the start.
+    pub fn restore(&self, alarms: impl IntoIterator<Item = Alarm>, last_change: i64) {
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        open.extend(alarms.into_iter().map(|alarm| (alarm.id.clone(), Arc::new(alarm))));
+        self.last_change.fetch_max(last_change, Relaxed);
+    }
+
+    /// Open alarms, by id.
+    #[must_use]
+    pub fn open_alarms(&self) -> Vec<Arc<Alarm>> {
+        self.open.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    #[must_use]
+    pub fn open_alarm(&self, id: &OccurrenceId) -> Option<Arc<Alarm>> {
+        self.open.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    /// Number of the newest change that was published.
+    #[must_use]
+    pub fn last_change(&self) -> i64 {
+        self.last_change.load(Relaxed)
+    }
+
+    /// The newest durable sample of a point, and whether it is still to be believed at `now`.
+    #[must_use]
+    pub fn latest(&self, point: PointIndex, now: Timestamp) -> Option<Latest> {
+        let table = self.points();
+        let about = table.get(point)?;
+        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let sample = (*latest.get(point.at())?)?;
+        Some(Latest { sample, freshness: freshness(about, Some(&sample), now) })
+    }
+
+    /// All newest samples in index order, for whoever shows a whole screen.
+    #[must_use]
+    pub fn latest_all(&self) -> Vec<Option<Sample>> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    #[must_use]
+    pub fn changes(&self) -> broadcast::Receiver<Arc<Published>> {
+        self.changes.subscribe()
+    }
+
+    #[must_use]
+    pub fn values(&self) -> broadcast::Receiver<Arc<Vec<Sample>>> {
+        self.values.subscribe()
+    }
+}
+
+/// Stale means: the expected period and one second have passed by Davy's clock.
+#[must_use]
+pub fn freshness(point: &Point, sample: Option<&Sample>, now: Timestamp) -> Freshness {
+    match sample {
+        None => Freshness::Waiting,
+        Some(sample) if now.since(sample.receive_time) > point.period + Duration::from_secs(1) => Freshness::Stale,
+        Some(_) => Freshness::Live,
+    }
+}

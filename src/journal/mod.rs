@@ -1,0 +1,213 @@
+//! The journal: the durable, ordered log of everything that goes in, and the moment of acknowledgement.
+//!
+//! ```text
+//!  sources ─► Intake ─► [writer thread] ─► engine      at once, in order
+//!                              │ group commit (5 ms, 64 KiB, or hurried by an alarm)
+//!                              ├─► Commit resolves      PUBACK, HTTP 2xx
+//!                              └─► Tail                 history, influxdb, board: durable entries only
+//! ```
+//! In come entries from any task or thread; out go the same entries, numbered, in one order for everybody.
+//! Promised: a `Commit` resolves only after the entry is on the disk (SQLite, WAL, synchronous FULL).
+//! Never: an entry reordered, a number given twice, a commit reported after a failed write; a failed
+//! write poisons the journal, and the process ends so that nothing is acknowledged that is not kept.
+
+mod codec;
+mod store;
+mod tail;
+mod writer;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use crate::alarm::{Level, OccurrenceId, Priority};
+use crate::model::{Point, Sample, Timestamp};
+
+pub use store::Reader;
+pub use tail::{Cursor, Tail};
+pub use writer::{Durable, Feed, Journal, Numbers};
+
+/// An entry's number: 1 for the first ever, then without gaps.
+pub type Seq = u64;
+
+/// One thing that went in. Everything that decides is a fold over these.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Entry {
+    Samples(Vec<Sample>),
+    /// Time passed; the engine has no other clock.
+    Tick(Timestamp),
+    Note(Note),
+}
+
+/// The rare entries, kept as JSON in the journal so that they can be read with any tool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "note", rename_all = "snake_case")]
+pub enum Note {
+    /// Points and rules in force from here on.
+    Setup(Arc<Setup>),
+    Acknowledge(Acknowledge),
+    /// A condition of the gateway itself begins or ends: a rule file is broken, a broker is away.
+    Condition(Condition),
+    /// What became of one attempt to tell somebody.
+    Receipt(Receipt),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Setup {
+    pub at: Timestamp,
+    /// In index order; never shorter than the setup before it.
+    pub points: Vec<Point>,
+    pub rules: Vec<RuleFile>,
+}
+
+/// A rule file as it was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleFile {
+    /// Relative to the rules folder: `coal/methane.rhai`.
+    pub path: String,
+    pub text: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledge {
+    /// Ties the answer to the asker; chosen by whoever submits.
+    pub command: u64,
+    pub at: Timestamp,
+    pub occurrence: OccurrenceId,
+    /// The `raises` of the alarm as the person saw it; a higher one now means that it came back unseen.
+    pub raises: u32,
+    pub by: String,
+    pub comment: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Condition {
+    pub at: Timestamp,
+    /// `davy-rule-file`, `davy-source-down`, ...
+    pub rule: String,
+    /// What it is about: the file, the broker.
+    pub subject: String,
+    pub holds: bool,
+    pub title: String,
+    pub advice: String,
+    pub priority: Priority,
+    pub level: Level,
+    pub detail: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    pub at: Timestamp,
+    /// The outbox row that the attempt was for.
+    pub message: i64,
+    pub outcome: Outcome,
+    /// Status line, subscriber count, error text.
+    pub detail: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Delivered,
+    /// Will be tried again.
+    Failed,
+    /// Will not be tried again: refused for good, or tried long enough.
+    GivenUp,
+}
+
+/// How the journal forms its groups and where it lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    pub path: PathBuf,
+    /// A group is committed when its first entry has waited this long ..
+    pub group_wait: Duration,
+    /// .. or when its encoded samples reach this many bytes.
+    pub group_bytes: usize,
+}
+
+impl Options {
+    #[must_use]
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), group_wait: Duration::from_millis(5), group_bytes: 64 * 1024 }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("journal {path}: {source}", path = path.display())]
+    Database {
+        path: PathBuf,
+        #[source]
+        source: rusqlite::Error,
+    },
+    #[error("journal {path}: entry {seq} cannot be read: {what}; restore the file from a backup", path = path.display())]
+    Damaged { path: PathBuf, seq: Seq, what: String },
+    #[error("the journal is closed")]
+    Closed,
+}
+
+/// The journal's front door; cheap to clone, one for every source.
+#[derive(Clone, Debug)]
+pub struct Intake {
+    queue: tokio::sync::mpsc::Sender<Submission>,
+}
+
+#[derive(Debug)]
+enum Submission {
+    Entry(Entry, Option<oneshot::Sender<Seq>>),
+    /// An alarm came out of the open group: commit it now.
+    Hurry,
+}
+
+/// Resolves to the entry's number once it is on the disk.
+#[derive(Debug)]
+pub struct Commit(oneshot::Receiver<Seq>);
+
+impl Commit {
+    /// Never resolves to `Ok` before the entry is durable. `Closed`: it may or may not be on the disk,
+    /// so nothing may be acknowledged.
+    pub async fn durable(self) -> Result<Seq, Error> {
+        self.0.await.map_err(|_| Error::Closed)
+    }
+
+    pub fn durable_blocking(self) -> Result<Seq, Error> {
+        self.0.blocking_recv().map_err(|_| Error::Closed)
+    }
+}
+
+impl Intake {
+    /// Entries waiting between all sources and the writer, at the most. When it is full, sources wait:
+    /// their sockets fill up and the senders slow down.
+    pub const QUEUE: usize = 256;
+
+    /// Hands over an entry; waits while the queue is full. The returned `Commit` may be dropped by whoever
+    /// acknowledges nobody.
+    pub async fn submit(&self, entry: Entry) -> Result<Commit, Error> {
+        let (done, commit) = oneshot::channel();
+        self.queue.send(Submission::Entry(entry, Some(done))).await.map_err(|_| Error::Closed)?;
+        Ok(Commit(commit))
+    }
+
+    /// The same from a plain thread.
+    pub fn submit_blocking(&self, entry: Entry) -> Result<Commit, Error> {
+        let (done, commit) = oneshot::channel();
+        self.queue.blocking_send(Submission::Entry(entry, Some(done))).map_err(|_| Error::Closed)?;
+        Ok(Commit(commit))
+    }
+
+    /// The same for whoever must not wait; gives the entry back when the queue is full.
+    pub fn try_submit(&self, entry: Entry) -> Result<(), Entry> {
+        self.queue.try_send(Submission::Entry(entry, None)).map_err(|refused| match refused.into_inner() {
+            Submission::Entry(entry, _) => entry,
+            Submission::Hurry => unreachable!("only entries are submitted here"),
+        })
+    }
+
+    /// An alarm is waiting for the open group: it is committed at once. A full queue commits soon anyway.
+    pub fn hurry(&self) {
+        drop(self.queue.try_send(Submission::Hurry));
+    }
+}

@@ -1,0 +1,15 @@
+//! The words everything else speaks: points, samples, quality, time.
+//!
+//! Plain data without I/O, clock or lock. Nothing here depends on another module of Davy.
+
+mod kind;
+mod point;
+mod quality;
+mod sample;
+mod time;
+
+pub use kind::Kind;
+pub use point::{Coordinates, Limit, LimitSet, Point, PointId, PointIndex, PointTable, Range, SiteId, Stricter};
+pub use quality::{Grade, Quality, Reason};
+pub use sample::Sample;
+pub use time::{DurationError, Timestamp, duration_text, parse_duration};
