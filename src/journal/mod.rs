@@ -36,7 +36,8 @@ pub type Seq = u64;
 /// One thing that went in. Everything that decides is a fold over these.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Entry {
-    Samples(Vec<Sample>),
+    /// Shared, because engine, history and board read the same ones.
+    Samples(Arc<Vec<Sample>>),
     /// Time passed; the engine has no other clock.
     Tick(Timestamp),
     Note(Note),

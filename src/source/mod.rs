@@ -33,7 +33,7 @@ impl Outlet {
     /// Hands samples to the journal; waits while its queue is full. The commit resolves when they are durable.
     pub async fn deliver(&self, samples: Vec<Sample>) -> Result<Commit, journal::Error> {
         self.account.add(Fate::Accepted, samples.len() as u64);
-        self.intake.submit(Entry::Samples(samples)).await
+        self.intake.submit(Entry::Samples(Arc::new(samples))).await
     }
 }
 

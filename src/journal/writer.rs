@@ -1,0 +1,5 @@
+//! stub
+pub struct Durable;
+pub struct Feed;
+pub struct Journal;
+pub struct Numbers;
