@@ -33,6 +33,9 @@ pub use writer::{Durable, Feed, Journal, Numbers};
 /// An entry's number: 1 for the first ever, then without gaps.
 pub type Seq = u64;
 
+/// The engine's cursor: entries up to it are in a snapshot and are not needed to know the alarms.
+pub const ENGINE: &str = "engine";
+
 /// One thing that went in. Everything that decides is a fold over these.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Entry {
@@ -127,12 +130,14 @@ pub struct Options {
     pub group_wait: Duration,
     /// .. or when its encoded samples reach this many bytes.
     pub group_bytes: usize,
+    /// When the file holds more than this, the oldest samples go although a consumer has not passed them.
+    pub most_bytes: u64,
 }
 
 impl Options {
     #[must_use]
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), group_wait: Duration::from_millis(5), group_bytes: 64 * 1024 }
+        Self { path: path.into(), group_wait: Duration::from_millis(5), group_bytes: 64 * 1024, most_bytes: 20 << 30 }
     }
 }
 
@@ -184,6 +189,11 @@ impl Intake {
     /// their sockets fill up and the senders slow down.
     pub const QUEUE: usize = 256;
 
+    fn with_capacity(capacity: usize) -> (Self, tokio::sync::mpsc::Receiver<Submission>) {
+        let (queue, submissions) = tokio::sync::mpsc::channel(capacity);
+        (Self { queue }, submissions)
+    }
+
     /// Hands over an entry; waits while the queue is full. The returned `Commit` may be dropped by whoever
     /// acknowledges nobody.
     pub async fn submit(&self, entry: Entry) -> Result<Commit, Error> {
@@ -212,3 +222,6 @@ impl Intake {
         drop(self.queue.try_send(Submission::Hurry));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,279 @@
-//! stub
-pub struct Durable;
-pub struct Feed;
-pub struct Journal;
-pub struct Numbers;
+//! The writer thread: gives every entry its number, hands it to the engine at once, commits in groups.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::error;
+
+use super::store::Store;
+use super::{Entry, Error, Intake, Options, Reader, Seq, Submission, Tail, codec};
+use crate::clock::Stopwatch;
+use crate::ledger::{Account, Fate};
+use crate::model::Sample;
+
+/// Entries between the writer and the engine. When it is full the writer waits, and so does everybody
+/// before it: the engine is never skipped.
+const FEED_QUEUE: usize = 1_024;
+/// Neighbouring small batches are joined up to this many samples, so that thousands of slow sensors cost
+/// the engine no more than one quick one.
+const JOINED_SAMPLES: usize = 2_048;
+/// How often cursors are written down and passed groups dropped.
+const TRIM_EVERY: Duration = Duration::from_secs(1);
+/// An open group never grows beyond this, whatever the configuration says.
+const LARGEST_GROUP_BYTES: usize = 16 << 20;
+
+/// The engine's end of the journal: entries in order, before they are durable.
+#[derive(Debug)]
+pub struct Feed(pub(super) Receiver<(Seq, Entry)>);
+
+impl Feed {
+    /// The next entry; `None` when the journal has closed and nothing is left.
+    #[must_use]
+    pub fn next(&self) -> Option<(Seq, Entry)> {
+        self.0.recv().ok()
+    }
+
+    /// The next entry if it is already there.
+    #[must_use]
+    pub fn ready(&self) -> Option<(Seq, Entry)> {
+        self.0.try_recv().ok()
+    }
+
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// Up to which entry everything is on the disk.
+#[derive(Clone, Debug)]
+pub struct Durable(watch::Receiver<Seq>);
+
+impl Durable {
+    #[must_use]
+    pub fn seq(&self) -> Seq {
+        *self.0.borrow()
+    }
+
+    /// Waits until `seq` is durable; `false` when the journal closed before.
+    pub async fn reached(&mut self, seq: Seq) -> bool {
+        self.0.wait_for(|durable| *durable >= seq).await.is_ok()
+    }
+}
+
+/// Counters of the writer, for `/metrics` and the benchmark.
+#[derive(Debug, Default)]
+pub struct Numbers {
+    pub commits: AtomicU64,
+    pub entries: AtomicU64,
+    pub samples: AtomicU64,
+    pub bytes: AtomicU64,
+    /// Longest commit, microseconds.
+    pub slowest_commit_us: AtomicU64,
+    /// A commit is under way for this long, microseconds; 0 when none is.
+    pub poisoned: AtomicBool,
+}
+
+/// An open journal. Dropping every `Intake` closes it after a last commit.
+#[derive(Debug)]
+pub struct Journal {
+    pub tail: Tail,
+    pub durable: Durable,
+    pub numbers: Arc<Numbers>,
+    thread: JoinHandle<Result<(), Error>>,
+}
+
+impl Journal {
+    /// Opens or creates the journal and starts its writer. `consumers` are the cursors that may hold
+    /// entries back; `account` counts what had to be trimmed unseen.
+    pub fn open(options: &Options, consumers: &[&str], account: Arc<Account>) -> Result<(Self, Intake, Feed), Error> {
+        let mut store = Store::open(&options.path)?;
+        store.keep_cursors(consumers)?;
+        let last = store.last()?;
+        let tail = Tail::new(Reader::open(&options.path)?, last, store.cursors()?);
+        for name in consumers {
+            drop(tail.cursor(name)?);
+        }
+        let (intake, submissions) = Intake::with_capacity(Intake::QUEUE);
+        let (feed, fed) = crossbeam_channel::bounded(FEED_QUEUE);
+        let (durable, durable_seen) = watch::channel(last);
+        let numbers = Arc::new(Numbers::default());
+        let writer = Writer {
+            store,
+            options: options.clone(),
+            next: last + 1,
+            group: codec::Group::default(),
+            open: Vec::new(),
+            samples: 0,
+            waiting: Vec::new(),
+            opened: Stopwatch::start(),
+            trimmed: Stopwatch::start(),
+            feed,
+            tail: tail.clone(),
+            durable,
+            numbers: numbers.clone(),
+            account,
+        };
+        let thread = std::thread::Builder::new()
+            .name("journal".into())
+            .spawn(move || writer.run(submissions))
+            .expect("the operating system gives a thread at the start");
+        Ok((Self { tail, durable: Durable(durable_seen), numbers, thread }, intake, Feed(fed)))
+    }
+
+    /// Waits for the last commit.
+    pub fn join(self) -> Result<(), Error> {
+        self.thread.join().unwrap_or(Err(Error::Closed))
+    }
+
+    /// Has the writer ended, in good order or not?
+    #[must_use]
+    pub fn ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+}
+
+struct Writer {
+    store: Store,
+    options: Options,
+    next: Seq,
+    group: codec::Group,
+    open: Vec<(Seq, Entry)>,
+    samples: usize,
+    waiting: Vec<(Seq, oneshot::Sender<Seq>)>,
+    opened: Stopwatch,
+    trimmed: Stopwatch,
+    feed: Sender<(Seq, Entry)>,
+    tail: Tail,
+    durable: watch::Sender<Seq>,
+    numbers: Arc<Numbers>,
+    account: Arc<Account>,
+}
+
+impl Writer {
+    fn run(mut self, mut submissions: mpsc::Receiver<Submission>) -> Result<(), Error> {
+        // A runtime of its own only to wait with a deadline; commits block this thread and nobody else.
+        let waits = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .expect("a timer needs nothing from the operating system");
+        let result = waits.block_on(self.write(&mut submissions));
+        if let Err(cause) = &result {
+            self.numbers.poisoned.store(true, Relaxed);
+            error!(%cause, "the journal cannot be written: nothing more is acknowledged");
+        }
+        self.tail.close();
+        result
+    }
+
+    async fn write(&mut self, submissions: &mut mpsc::Receiver<Submission>) -> Result<(), Error> {
+        let mut inbox = Vec::with_capacity(Intake::QUEUE);
+        loop {
+            let wait = if self.open.is_empty() {
+                TRIM_EVERY
+            } else {
+                self.options.group_wait.saturating_sub(self.opened.elapsed())
+            };
+            let received = tokio::time::timeout(wait, submissions.recv_many(&mut inbox, Intake::QUEUE)).await;
+            let closed = received == Ok(0);
+            let hurried = self.take(&mut inbox);
+            let full = self.group.len() >= self.options.group_bytes.min(LARGEST_GROUP_BYTES);
+            let waited = !self.open.is_empty() && self.opened.elapsed() >= self.options.group_wait;
+            if hurried || full || waited || closed {
+                self.commit()?;
+            }
+            if self.trimmed.elapsed() >= TRIM_EVERY || closed {
+                self.trim()?;
+            }
+            if closed {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Numbers what came in and hands it on; true when somebody hurries.
+    fn take(&mut self, inbox: &mut Vec<Submission>) -> bool {
+        let mut hurried = false;
+        let mut joined: Vec<Sample> = Vec::new();
+        let mut joined_waiting = Vec::new();
+        for submission in inbox.drain(..) {
+            match submission {
+                Submission::Hurry => hurried = true,
+                Submission::Entry(Entry::Samples(samples), waiting) if samples.len() < JOINED_SAMPLES => {
+                    if joined.len() + samples.len() > JOINED_SAMPLES {
+                        self.admit(Entry::Samples(Arc::new(std::mem::take(&mut joined))), &mut joined_waiting);
+                    }
+                    if joined.is_empty() {
+                        joined = Arc::unwrap_or_clone(samples);
+                    } else {
+                        joined.extend_from_slice(&samples);
+                    }
+                    joined_waiting.extend(waiting);
+                }
+                Submission::Entry(entry, waiting) => {
+                    if !joined.is_empty() {
+                        self.admit(Entry::Samples(Arc::new(std::mem::take(&mut joined))), &mut joined_waiting);
+                    }
+                    self.admit(entry, &mut waiting.into_iter().collect());
+                }
+            }
+        }
+        if !joined.is_empty() || !joined_waiting.is_empty() {
+            self.admit(Entry::Samples(Arc::new(joined)), &mut joined_waiting);
+        }
+        hurried
+    }
+
+    fn admit(&mut self, entry: Entry, waiting: &mut Vec<oneshot::Sender<Seq>>) {
+        if self.open.is_empty() {
+            self.opened = Stopwatch::start();
+        }
+        let seq = self.next;
+        self.next += 1;
+        // The engine may be gone when the gateway stops; what it did not judge is judged at the next start.
+        drop(self.feed.send((seq, entry.clone())));
+        self.group.push(&entry);
+        if let Entry::Samples(samples) = &entry {
+            self.samples += samples.len();
+        }
+        self.open.push((seq, entry));
+        self.waiting.extend(waiting.drain(..).map(|waiting| (seq, waiting)));
+    }
+
+    fn commit(&mut self) -> Result<(), Error> {
+        let (Some((first, _)), Some((last, _))) = (self.open.first(), self.open.last()) else { return Ok(()) };
+        let (first, last) = (*first, *last);
+        let body = self.group.finish();
+        let watch = Stopwatch::start();
+        self.store.commit(first, last, self.samples, &body)?;
+        let took = u64::try_from(watch.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.numbers.slowest_commit_us.fetch_max(took, Relaxed);
+        self.numbers.commits.fetch_add(1, Relaxed);
+        self.numbers.entries.fetch_add(self.open.len() as u64, Relaxed);
+        self.numbers.samples.fetch_add(self.samples as u64, Relaxed);
+        self.numbers.bytes.fetch_add(body.len() as u64, Relaxed);
+        self.samples = 0;
+        self.durable.send_replace(last);
+        for (seq, waiting) in self.waiting.drain(..) {
+            // Whoever asked may have gone; the entry is durable all the same.
+            waiting.send(seq).ok();
+        }
+        self.tail.push(self.open.drain(..));
+        Ok(())
+    }
+
+    fn trim(&mut self) -> Result<(), Error> {
+        self.trimmed = Stopwatch::start();
+        let cursors = self.tail.passed();
+        let engine = cursors.iter().find(|(name, _)| name == super::ENGINE).map_or(0, |(_, seq)| *seq);
+        let lost = self.store.trim(&cursors, engine, self.options.most_bytes)?;
+        if lost > 0 {
+            self.account.add(Fate::Trimmed, lost);
+        }
+        Ok(())
+    }
+}

@@ -1,1 +1,75 @@
-//! stub
+//! Rules: from the text that operators write to verdicts.
+//!
+//! In come `.rhai` files and the point table; out come compiled rules, each with its effective limits for
+//! every point it watches, and verdicts on single samples. A rule has a budget of operations; one that
+//! fails says so and its point falls back to the rule's plain limit. Nothing here waits, reads a clock or
+//! touches a file, and no limit is ever looser than the one in the rule.
+
+mod draft;
+mod judge;
+mod language;
+mod limits;
+mod plan;
+pub mod trial;
+
+use std::time::Duration;
+
+use rhai::FnPtr;
+
+use crate::alarm::{Level, Priority, RuleId};
+use crate::model::{Kind, LimitSet};
+
+pub use draft::read_file;
+pub use judge::{Judge, Judged, Program, Reading};
+pub use language::{BUDGET_OPERATIONS, Language, WindowRef};
+pub use plan::{Plan, RuleProblem, Watch};
+
+/// When a rule is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judges {
+    /// On every sample with a usable value.
+    Samples,
+    /// While nothing usable comes: on ticks once the expected period has passed, and on the next sample.
+    Silence,
+}
+
+/// Which points a rule watches. Empty lists mean "any".
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Watches {
+    pub kinds: Vec<Kind>,
+    pub places: Vec<String>,
+    pub sites: Vec<String>,
+}
+
+/// One rule as written and checked.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    pub id: RuleId,
+    /// File and line, for messages.
+    pub file: String,
+    pub line: usize,
+    pub title: String,
+    pub advice: String,
+    pub watches: Watches,
+    pub judges: Judges,
+    pub limits: LimitSet,
+    pub priority: Priority,
+    pub level: Level,
+    pub raise: FnPtr,
+    pub clear: Option<FnPtr>,
+    /// Distance from the limit at which a value counts as healthy again, in the point's unit.
+    pub deadband: f64,
+    pub raise_after: Duration,
+    pub clear_after: Duration,
+}
+
+impl Rule {
+    /// The limit that stands in for the rule when its code fails: "alarm", or the only one.
+    #[must_use]
+    pub fn plain_limit(&self) -> Option<&str> {
+        match self.limits.len() {
+            1 => self.limits.keys().next().map(String::as_str),
+            _ => self.limits.contains_key("alarm").then_some("alarm"),
+        }
+    }
+}

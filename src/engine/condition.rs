@@ -1,0 +1,61 @@
+//! Alarms that are not about a point: the gateway's own conditions and rules that fail.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::Effect;
+use super::open::{About, Moment, Slot};
+use crate::alarm::{Input, OccurrenceId, Policy, Standing, Verdict};
+use crate::journal::Condition;
+
+/// Site name of conditions that belong to the gateway itself.
+pub const GATEWAY: &str = "gateway";
+
+/// Conditions by (rule, subject). Ended and acknowledged ones are forgotten.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Conditions {
+    slots: BTreeMap<(String, String), Slot>,
+}
+
+impl Conditions {
+    pub fn apply(&mut self, condition: &Condition, effects: &mut Vec<Effect>) {
+        let key = (condition.rule.clone(), condition.subject.clone());
+        if !condition.holds && !self.slots.contains_key(&key) {
+            return;
+        }
+        let slot = self.slots.entry(key.clone()).or_default();
+        let verdict = if condition.holds { Verdict::Violated } else { Verdict::Healthy };
+        let moment = Moment { at: condition.at, received: condition.at, value: None };
+        let (rule, subject, site) = (Arc::from(&*condition.rule), Arc::from(&*condition.subject), Arc::from(GATEWAY));
+        let about = || About {
+            rule: &rule,
+            subject: &subject,
+            point: None,
+            site: &site,
+            place: "",
+            title: &condition.title,
+            advice: &condition.advice,
+            priority: condition.priority,
+            level: condition.level,
+            limit: None,
+            unit: "",
+            detail: &condition.detail,
+        };
+        slot.advance(&Policy::default(), Input::Judged(verdict), moment, about, effects);
+        if slot.state.standing() == Standing::Normal {
+            self.slots.remove(&key);
+        }
+    }
+
+    /// The slot whose open occurrence has that id.
+    pub fn find(&mut self, id: &OccurrenceId) -> Option<&mut Slot> {
+        self.slots.values_mut().find(|slot| slot.open.as_ref().is_some_and(|alarm| alarm.id == *id))
+    }
+
+    /// Forgets what is normal again after an acknowledgement.
+    pub fn tidy(&mut self) {
+        self.slots.retain(|_, slot| slot.state.standing() != Standing::Normal);
+    }
+}

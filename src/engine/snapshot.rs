@@ -1,0 +1,66 @@
+//! The state of a shard as bytes, to restart from without the whole journal.
+//!
+//! postcard, behind a version byte: an unknown version or damage is an error, and the journal is replayed
+//! from further back instead.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::condition::Conditions;
+use super::shard::{PointState, Shard};
+use crate::journal::Setup;
+use crate::model::Timestamp;
+
+const VERSION: u8 = 1;
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Snapshot {
+    pub(super) setup: Option<Arc<Setup>>,
+    pub(super) points: Vec<PointState>,
+    pub(super) conditions: Conditions,
+    pub(super) faults: BTreeMap<String, u32>,
+    pub(super) now: Timestamp,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    #[error("snapshot version {0} is not known to this Davy")]
+    Version(u8),
+    #[error("the snapshot is damaged: {0}")]
+    Damaged(#[from] postcard::Error),
+    #[error("the snapshot is empty")]
+    Empty,
+}
+
+impl Shard<'_> {
+    /// The state after the last entry.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<u8> {
+        let snapshot = Snapshot {
+            setup: self.setup.clone(),
+            points: self.points.clone(),
+            conditions: self.conditions.clone(),
+            faults: self.faults.clone(),
+            now: self.now,
+        };
+        let body = postcard::to_stdvec(&snapshot).expect("plain data always serialises");
+        let mut bytes = Vec::with_capacity(body.len() + 1);
+        bytes.push(VERSION);
+        bytes.extend_from_slice(&body);
+        bytes
+    }
+
+    /// Takes up where the snapshot left.
+    pub fn resume(&mut self, bytes: &[u8]) -> Result<(), SnapshotError> {
+        match bytes.split_first() {
+            None => Err(SnapshotError::Empty),
+            Some((&VERSION, body)) => {
+                self.restore(postcard::from_bytes(body)?);
+                Ok(())
+            }
+            Some((other, _)) => Err(SnapshotError::Version(*other)),
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! A closure on one sample: the verdict, or the fault.
+//!
+//! A closure's body is taken out of its file and evaluated as a small program of its own, because that
+//! costs about half of a function call. This is the seam for native lowering: a `Program` that can be
+//! lowered will be judged without Rhai and must say the same.
+
+use std::rc::Rc;
+
+use rhai::{AST, ASTNode, Dynamic, Expr, FnPtr, ImmutableString, Scope, Stmt};
+
+use super::language::{LONGEST_WINDOW, Language, PointView, WINDOW_FUNCTIONS, WindowRef};
+use crate::engine::Window;
+use crate::model::parse_duration;
+
+/// A compiled closure.
+#[derive(Clone, Debug)]
+pub struct Program {
+    ast: AST,
+    /// Spans as written in the closure.
+    pub spans: Vec<Rc<str>>,
+}
+
+impl Program {
+    /// Takes the closure out of its file. The text says what in it cannot work.
+    pub fn new(closure: &FnPtr, file: &AST) -> Result<Self, String> {
+        let name = closure.fn_name();
+        let own = file.clone_functions_only_filtered(|_, _, _, candidate, _| candidate == name);
+        if own.iter_functions().next().is_none_or(|function| function.params.len() != 1) {
+            return Err("takes one parameter, the point: |p| ..".into());
+        }
+        let mut body: Vec<Stmt> = Vec::new();
+        let mut spans: Vec<Rc<str>> = Vec::new();
+        let mut wrong = None;
+        own.walk(&mut |path: &[ASTNode]| {
+            if let [ASTNode::Stmt(statement)] = path {
+                body.push((*statement).clone());
+            }
+            match path.last() {
+                Some(ASTNode::Expr(Expr::MethodCall(call, _))) if WINDOW_FUNCTIONS.contains(&call.name.as_str()) => {
+                    if let [Expr::StringConstant(span, _)] = call.args.as_slice() {
+                        spans.push(Rc::from(span.as_str()));
+                    } else {
+                        wrong = Some(format!("{}(..) takes a span written out, such as {}(\"10m\")", call.name, call.name));
+                    }
+                }
+                Some(ASTNode::Expr(_) | ASTNode::Stmt(_) | _) | None => {}
+            }
+            true
+        });
+        if let Some(wrong) = wrong {
+            return Err(wrong);
+        }
+        spans.sort();
+        spans.dedup();
+        for span in &spans {
+            let length = parse_duration(span).map_err(|error| error.to_string())?;
+            if length.is_zero() || length > LONGEST_WINDOW {
+                return Err(format!("the window {span:?} is not between 1ms and 24h"));
+            }
+        }
+        Ok(Self { ast: AST::new(body, file.shared_lib().clone()), spans })
+    }
+}
+
+/// What a closure looks at.
+#[derive(Clone, Debug)]
+pub struct Reading<'a> {
+    /// Absent when no usable sample has come.
+    pub value: Option<f64>,
+    pub uncertain: bool,
+    pub age_s: f64,
+    pub period_s: f64,
+    pub limits: &'a Rc<[(ImmutableString, f64)]>,
+    pub spans: &'a Rc<[WindowRef]>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Judged {
+    Says(bool),
+    /// It asked for something that is not known.
+    Unknown,
+    /// It failed, ran over its budget or answered something else than true or false.
+    Fault(String),
+}
+
+/// Runs programs against one scene.
+pub struct Judge<'a> {
+    language: &'a Language,
+    scope: Scope<'static>,
+}
+
+impl<'a> Judge<'a> {
+    #[must_use]
+    pub fn new(language: &'a Language) -> Self {
+        let mut scope = Scope::new();
+        scope.push("p", PointView(language.scene.clone()));
+        Self { language, scope }
+    }
+
+    /// Sets the scene for the programs judged next. `windows` are those of the point; they come back by
+    /// [`Judge::leave`].
+    pub fn enter(&mut self, reading: &Reading, windows: &mut Vec<Window>) {
+        let scene = &self.language.scene;
+        scene.value.set(reading.value.unwrap_or(0.0));
+        scene.has_value.set(reading.value.is_some());
+        scene.uncertain.set(reading.uncertain);
+        scene.age_s.set(reading.age_s);
+        scene.period_s.set(reading.period_s);
+        std::mem::swap(&mut *scene.windows.borrow_mut(), windows);
+    }
+
+    pub fn leave(&mut self, windows: &mut Vec<Window>) {
+        std::mem::swap(&mut *self.language.scene.windows.borrow_mut(), windows);
+    }
+
+    /// One verdict on the scene entered last.
+    pub fn judge(&mut self, program: &Program, reading: &Reading) -> Judged {
+        let scene = &self.language.scene;
+        scene.limits.borrow_mut().clone_from(reading.limits);
+        scene.spans.borrow_mut().clone_from(reading.spans);
+        scene.missing.set(false);
+        let answer = self.language.engine.eval_ast_with_scope::<Dynamic>(&mut self.scope, &program.ast);
+        self.scope.rewind(1);
+        match answer {
+            Ok(answer) => match answer.as_bool() {
+                Ok(says) => Judged::Says(says),
+                Err(kind) => Judged::Fault(format!("answered {kind}, not true or false")),
+            },
+            Err(_) if scene.missing.get() => Judged::Unknown,
+            Err(error) => Judged::Fault(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The language of rules: Rhai with a budget, and what `p` can be asked.
+//!
+//! | asked | says |
+//! |---|---|
+//! | `p.value` | newest usable value, in the point's unit; without one the verdict is "unknown" |
+//! | `p.age` | seconds since a usable sample arrived |
+//! | `p.period` | seconds between expected samples |
+//! | `p.quality` | `"good"` or `"uncertain"` (bad values are not judged) |
+//! | `p.limit.NAME` | the effective limit of that name at this point |
+//! | `p.mean("10m")`, `min`, `max`, `sum`, `count`, `stddev`, `delta` | over the window before the newest sample |
+//! | `p.rate("10m")` | change per minute over the window |
+//!
+//! Spans are written out as text, so that the windows a rule needs are known before it runs.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use rhai::packages::{BasicMathPackage, CorePackage, LogicPackage, Package};
+use rhai::{Engine, EvalAltResult, ImmutableString, Map, NativeCallContext};
+
+use crate::engine::Window;
+
+/// Operations a rule may use for one verdict. `p.value >= p.limit.alarm` takes about ten.
+pub const BUDGET_OPERATIONS: u64 = 10_000;
+/// The longest window: a rule that wants more belongs to the rollups.
+pub const LONGEST_WINDOW: std::time::Duration = std::time::Duration::from_secs(24 * 3_600);
+/// Functions of `p` that take a span.
+pub const WINDOW_FUNCTIONS: [&str; 8] = ["mean", "min", "max", "sum", "count", "stddev", "delta", "rate"];
+
+type RhaiResult<T> = Result<T, Box<EvalAltResult>>;
+
+/// Where a rule's span is kept: the text as written and the window's place among the point's windows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WindowRef {
+    pub text: Rc<str>,
+    pub place: usize,
+}
+
+/// What the running rule looks at; set before each verdict.
+#[derive(Debug, Default)]
+pub(super) struct Scene {
+    pub value: Cell<f64>,
+    pub has_value: Cell<bool>,
+    pub uncertain: Cell<bool>,
+    pub age_s: Cell<f64>,
+    pub period_s: Cell<f64>,
+    pub limits: RefCell<Rc<[(ImmutableString, f64)]>>,
+    pub spans: RefCell<Rc<[WindowRef]>>,
+    pub windows: RefCell<Vec<Window>>,
+    /// The rule asked for something that is not known: its verdict is "unknown", not a fault.
+    pub missing: Cell<bool>,
+}
+
+/// `p` in a rule.
+#[derive(Clone)]
+pub(super) struct PointView(pub Rc<Scene>);
+
+/// `p.limit` in a rule.
+#[derive(Clone)]
+struct LimitsView(Rc<Scene>);
+
+/// The engine that compiles and runs rules, and the scene they look at. One a thread.
+pub struct Language {
+    pub(super) engine: Engine,
+    pub(super) scene: Rc<Scene>,
+    /// What `rule(id, body)` was called with while a file is read: id, line, body.
+    pub(super) told: Rc<RefCell<Vec<(String, usize, Map)>>>,
+}
+
+impl Default for Language {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Language {
+    #[must_use]
+    pub fn new() -> Self {
+        let mut engine = Engine::new_raw();
+        CorePackage::new().register_into_engine(&mut engine);
+        LogicPackage::new().register_into_engine(&mut engine);
+        BasicMathPackage::new().register_into_engine(&mut engine);
+        limit(&mut engine);
+        register_point(&mut engine);
+        let told: Rc<RefCell<Vec<(String, usize, Map)>>> = Rc::default();
+        let listed = told.clone();
+        engine.register_fn("rule", move |call: NativeCallContext, id: ImmutableString, body: Map| {
+            listed.borrow_mut().push((id.to_string(), call.call_position().line().unwrap_or(0), body));
+        });
+        Self { engine, scene: Rc::default(), told }
+    }
+}
+
+/// Bounds on everything a rule can consume, at load and at run time.
+fn limit(engine: &mut Engine) {
+    engine.set_max_operations(BUDGET_OPERATIONS);
+    engine.set_max_call_levels(8);
+    engine.set_max_expr_depths(64, 64);
+    engine.set_max_string_size(4_096);
+    engine.set_max_array_size(1_024);
+    engine.set_max_map_size(256);
+    engine.set_max_variables(64);
+    engine.set_max_functions(256);
+    engine.set_strict_variables(true);
+    engine.disable_symbol("eval");
+    engine.on_print(|_| ());
+    engine.on_debug(|_, _, _| ());
+}
+
+fn register_point(engine: &mut Engine) {
+    engine.register_type_with_name::<PointView>("Point");
+    engine.register_type_with_name::<LimitsView>("Limits");
+    engine.register_get("value", |p: &mut PointView| -> RhaiResult<f64> {
+        if p.0.has_value.get() { Ok(p.0.value.get()) } else { unknown(&p.0) }
+    });
+    engine.register_get("age", |p: &mut PointView| p.0.age_s.get());
+    engine.register_get("period", |p: &mut PointView| p.0.period_s.get());
+    engine.register_get("quality", |p: &mut PointView| if p.0.uncertain.get() { "uncertain" } else { "good" });
+    engine.register_get("limit", |p: &mut PointView| LimitsView(p.0.clone()));
+    engine.register_indexer_get(|limits: &mut LimitsView, name: ImmutableString| -> RhaiResult<f64> {
+        let known = limits.0.limits.borrow();
+        match known.iter().find(|(known, _)| *known == name) {
+            Some((_, value)) => Ok(*value),
+            None => Err(format!("the rule has no limit {name:?}").into()),
+        }
+    });
+    window_function(engine, "mean", Window::mean);
+    window_function(engine, "min", Window::min);
+    window_function(engine, "max", Window::max);
+    window_function(engine, "sum", Window::sum);
+    window_function(engine, "count", |window| Some(window.count() as f64));
+    window_function(engine, "stddev", Window::stddev);
+    window_function(engine, "delta", Window::delta);
+    window_function(engine, "rate", Window::rate);
+}
+
+fn window_function(engine: &mut Engine, name: &'static str, ask: fn(&Window) -> Option<f64>) {
+    engine.register_fn(name, move |p: &mut PointView, span: ImmutableString| -> RhaiResult<f64> {
+        let spans = p.0.spans.borrow();
+        let Some(span) = spans.iter().find(|known| *known.text == *span) else {
+            return Err(format!("the span {span:?} must be written out in the rule").into());
+        };
+        let windows = p.0.windows.borrow();
+        match windows.get(span.place).and_then(ask) {
+            Some(number) => Ok(number),
+            None => unknown(&p.0),
+        }
+    });
+}
+
+fn unknown<T>(scene: &Scene) -> RhaiResult<T> {
+    scene.missing.set(true);
+    Err("no usable value yet".into())
+}

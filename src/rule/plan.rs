@@ -1,0 +1,162 @@
+//! Rules laid over the point table: who watches what, with which limits and windows.
+
+use std::fmt;
+use std::rc::Rc;
+
+use rhai::ImmutableString;
+
+use super::{Judges, Language, Program, Rule, WindowRef, draft, limits};
+use crate::alarm::Policy;
+use crate::journal::Setup;
+use crate::model::{Point, PointIndex, Stricter, parse_duration};
+
+/// Something wrong in a rule file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleProblem {
+    pub file: String,
+    /// 0 when the problem is of the whole file.
+    pub line: usize,
+    pub message: String,
+}
+
+impl fmt::Display for RuleProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => write!(f, "{}: {}", self.file, self.message),
+            line => write!(f, "{}:{line}: {}", self.file, self.message),
+        }
+    }
+}
+
+/// A rule with its programs.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    pub rule: Rule,
+    pub raise: Program,
+    pub clear: Option<Program>,
+    pub policy: Policy,
+}
+
+/// One rule at one point.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    /// Place in [`Plan::rules`].
+    pub rule: usize,
+    pub limits: Rc<[(ImmutableString, f64)]>,
+    pub spans: Rc<[WindowRef]>,
+    /// Limit, direction and unit that stand in when the rule fails; also what messages show.
+    pub plain: Option<(f64, Stricter)>,
+}
+
+/// What watches one point.
+#[derive(Clone, Debug, Default)]
+pub struct PointPlan {
+    pub watches: Vec<Watch>,
+    /// Spans of the windows that its rules need, each once.
+    pub windows: Vec<std::time::Duration>,
+}
+
+/// Everything that the engine judges by, compiled from one setup.
+#[derive(Debug, Default)]
+pub struct Plan {
+    pub rules: Vec<Compiled>,
+    /// By point index.
+    pub points: Vec<PointPlan>,
+    /// Files that did not compile, and limits that were refused.
+    pub problems: Vec<RuleProblem>,
+    /// Not wrong, but worth a look: a rule that watches no point.
+    pub remarks: Vec<RuleProblem>,
+}
+
+impl Plan {
+    /// Compiles what can be compiled; the rest is in `problems`.
+    #[must_use]
+    pub fn new(language: &Language, setup: &Setup) -> Self {
+        let mut plan = Self::default();
+        for file in &setup.rules {
+            match draft::read_file(language, file) {
+                Ok((rules, ast)) => plan.compile(rules, &ast),
+                Err(mut problems) => plan.problems.append(&mut problems),
+            }
+        }
+        plan.points = setup.points.iter().map(|_| PointPlan::default()).collect();
+        let mut lines = Vec::new();
+        for place in 0..plan.rules.len() {
+            let mut watched = 0_usize;
+            for (point, at) in setup.points.iter().zip(0_u32..) {
+                if !point.retired && watches(&plan.rules[place].rule, point) {
+                    watched += 1;
+                    plan.watch(place, point, PointIndex(at), &mut lines);
+                }
+            }
+            if watched == 0 {
+                let rule = &plan.rules[place].rule;
+                let message = format!("rule {:?} watches no point", rule.id);
+                plan.remarks.push(RuleProblem { file: rule.file.clone(), line: rule.line, message });
+            }
+        }
+        plan.problems.append(&mut lines);
+        plan
+    }
+
+    fn compile(&mut self, rules: Vec<Rule>, ast: &rhai::AST) {
+        for rule in rules {
+            let mut wrong = Vec::new();
+            if let Some(other) = self.rules.iter().find(|other| other.rule.id == rule.id) {
+                wrong.push(format!("rule {:?} is already defined in {}:{}", rule.id, other.rule.file, other.rule.line));
+            }
+            let raise = Program::new(&rule.raise, ast).map_err(|error| wrong.push(format!("rule {:?}: raise {error}", rule.id)));
+            let clear = rule.clear.as_ref().map(|clear| {
+                Program::new(clear, ast).map_err(|error| wrong.push(format!("rule {:?}: clear {error}", rule.id)))
+            });
+            match (raise, clear.transpose()) {
+                (Ok(raise), Ok(clear)) if wrong.is_empty() => {
+                    let policy = Policy { raise_after: rule.raise_after, clear_after: rule.clear_after };
+                    self.rules.push(Compiled { rule, raise, clear, policy });
+                }
+                _ => self.problems.extend(
+                    wrong.into_iter().map(|message| RuleProblem { file: rule.file.clone(), line: rule.line, message }),
+                ),
+            }
+        }
+    }
+
+    fn watch(&mut self, place: usize, point: &Point, at: PointIndex, problems: &mut Vec<RuleProblem>) {
+        let Compiled { rule, raise, clear, .. } = &self.rules[place];
+        let told = |message: String| RuleProblem { file: rule.file.clone(), line: rule.line, message };
+        if let Some((name, limit)) = rule.limits.iter().find(|(_, limit)| limit.unit != point.unit) {
+            problems.push(told(format!(
+                "rule {:?}: limit {name} is in {:?} but point {} measures {:?}; give the point that unit or exclude it",
+                rule.id, limit.unit, point.id, point.unit
+            )));
+            return;
+        }
+        let (effective, refused) = limits::effective(&rule.id, &rule.limits, point);
+        problems.extend(refused.into_iter().map(told));
+        let plain = rule.plain_limit().and_then(|name| {
+            let value = effective.iter().find(|(known, _)| known == name)?.1;
+            Some((value, rule.limits.get(name)?.stricter))
+        });
+        let plan = &mut self.points[at.at()];
+        let spans = raise.spans.iter().chain(clear.iter().flat_map(|clear| &clear.spans));
+        let spans = spans
+            .map(|text| {
+                let span = parse_duration(text).unwrap_or_default();
+                let place = plan.windows.iter().position(|known| *known == span).unwrap_or_else(|| {
+                    plan.windows.push(span);
+                    plan.windows.len() - 1
+                });
+                WindowRef { text: text.clone(), place }
+            })
+            .collect();
+        let limits = effective.into_iter().map(|(name, value)| (name.into(), value)).collect();
+        plan.watches.push(Watch { rule: place, limits, spans, plain });
+    }
+}
+
+fn watches(rule: &Rule, point: &Point) -> bool {
+    let any = |list: &[String], word: &str| list.is_empty() || list.iter().any(|known| known == word);
+    (rule.watches.kinds.is_empty() || rule.watches.kinds.contains(&point.kind))
+        && any(&rule.watches.places, &point.place)
+        && any(&rule.watches.sites, &point.site)
+}
