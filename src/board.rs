@@ -19,6 +19,9 @@ use crate::model::{Point, PointIndex, PointTable, Sample, Timestamp};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Published {
     pub id: i64,
+    /// It went out before its cause was on the disk, because the disk was slow.
+    #[serde(default)]
+    pub early: bool,
     #[serde(flatten)]
     pub change: AlarmChange,
 }

@@ -95,8 +95,7 @@ impl Ledger {
         if let Some(account) = accounts.iter().find(|account| account.name == name) {
             return account.clone();
         }
-        let account =
-            Arc::new(Account { name: name.to_owned(), counts: std::array::from_fn(|_| AtomicU64::new(0)) });
+        let account = Arc::new(Account { name: name.to_owned(), counts: std::array::from_fn(|_| AtomicU64::new(0)) });
         accounts.push(account.clone());
         account
     }

@@ -98,7 +98,12 @@ impl Problems {
     }
 
     /// `value` if it lies in `range`, else a problem.
-    pub fn within<T: PartialOrd + fmt::Display + Copy>(&mut self, key: Key, value: T, range: RangeInclusive<T>) -> Option<T> {
+    pub fn within<T: PartialOrd + fmt::Display + Copy>(
+        &mut self,
+        key: Key,
+        value: T,
+        range: RangeInclusive<T>,
+    ) -> Option<T> {
         if range.contains(&value) {
             return Some(value);
         }
@@ -278,6 +283,9 @@ mod tests {
     fn an_unknown_word_names_its_neighbour() {
         let mut problems = Problems::default();
         assert_eq!(problems.known(Key::of("kind"), "methan", "kind", [("methane", 1), ("co", 2)]), None);
-        assert_eq!(problems.iter().next().unwrap().to_string(), "kind: \"methan\" is not a kind; did you mean \"methane\"?");
+        assert_eq!(
+            problems.iter().next().unwrap().to_string(),
+            "kind: \"methan\" is not a kind; did you mean \"methane\"?"
+        );
     }
 }

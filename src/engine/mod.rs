@@ -17,22 +17,25 @@ use std::sync::Arc;
 
 use crate::alarm::AlarmChange;
 use crate::facts::Answer;
-use crate::journal::Receipt;
+use crate::journal::{Receipt, Setup};
 use crate::model::PointTable;
 
 pub use shard::{Counts, Shard};
-pub use snapshot::{SnapshotError, Snapshot};
-pub use thread::{Options, Running, start};
+pub use snapshot::{Snapshot, SnapshotError};
+pub use thread::{Numbers, Options, Running, start};
 pub use window::Window;
 
 /// What follows from an entry.
 #[derive(Clone, Debug)]
 pub enum Effect {
     Changed(AlarmChange),
-    Answered { command: u64, answer: Answer },
+    Answered {
+        command: u64,
+        answer: Answer,
+    },
     Receipt(Receipt),
-    /// A new point table is in force.
-    Points(Arc<PointTable>),
+    /// New points and rules are in force.
+    Setup(Arc<Setup>, Arc<PointTable>),
     /// The state after the entry, to restart from.
     Snapshot(Vec<u8>),
 }

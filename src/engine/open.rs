@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Effect;
 use crate::alarm::{
-    Acknowledgement, Alarm, AlarmChange, Change, Happening, Input, Level, OccurrenceId, Policy, Priority, Standing, State,
-    step,
+    Acknowledgement, Alarm, AlarmChange, Change, Happening, Input, Level, OccurrenceId, Policy, Priority, Standing,
+    State, step,
 };
 use crate::model::{PointIndex, Timestamp};
 

@@ -10,7 +10,9 @@ use super::Effect;
 use super::condition::Conditions;
 use super::open::{About, Moment, Slot};
 use super::window::Window;
-use crate::alarm::{Acknowledgement, AlarmChange, Happening, Input, Level, OccurrenceId, Priority, RuleId, Standing, State, Verdict};
+use crate::alarm::{
+    Acknowledgement, AlarmChange, Happening, Input, Level, OccurrenceId, Priority, RuleId, Standing, State, Verdict,
+};
 use crate::facts::Answer;
 use crate::journal::{Acknowledge, Condition, Entry, Note, Setup};
 use crate::model::{Point, PointIndex, PointTable, Sample, Stricter, Timestamp};
@@ -19,13 +21,14 @@ use crate::rule::{Judge, Judged, Judges, Language, Plan, Reading};
 /// What a shard remembers of one point.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct PointState {
-    /// Newest judged sample.
+    /// Newest judged sample, usable or not.
     pub source_time: Timestamp,
-    pub value: f64,
+    pub raw: f64,
     pub quality: crate::model::Quality,
     /// When the newest usable sample arrived; the point's set-up before the first.
     pub usable_received: Timestamp,
-    pub has_value: bool,
+    /// Newest usable value, once there is one.
+    pub value: Option<f64>,
     /// Source time minus receive time of the newest sample, so that ticks speak the source's time.
     pub skew_micros: i64,
     pub windows: Vec<Window>,
@@ -110,12 +113,12 @@ impl<'a> Shard<'a> {
             self.counts.unknown_points += 1;
             return;
         };
-        if state.has_value && sample.source_time <= state.source_time {
+        if sample.source_time <= state.source_time {
             if sample.source_time < state.source_time {
                 self.counts.late += 1;
                 return;
             }
-            if sample.value == state.value && sample.quality == state.quality {
+            if sample.value == state.raw && sample.quality == state.quality {
                 self.counts.duplicates += 1;
                 return;
             }
@@ -125,20 +128,17 @@ impl<'a> Shard<'a> {
         let usable = sample.quality.usable();
         state.skew_micros = sample.source_time.micros() - sample.receive_time.micros();
         state.source_time = sample.source_time;
-        state.value = sample.value;
+        state.raw = sample.value;
         state.quality = sample.quality;
         if usable {
-            state.has_value = true;
+            state.value = Some(sample.value);
             state.usable_received = sample.receive_time;
             for window in &mut state.windows {
                 window.push(sample.source_time, sample.value);
             }
         }
-        let moment = Moment {
-            at: sample.source_time,
-            received: sample.receive_time,
-            value: usable.then_some(sample.value),
-        };
+        let moment =
+            Moment { at: sample.source_time, received: sample.receive_time, value: usable.then_some(sample.value) };
         self.judge_point(at, moment, Asked::Sample { usable }, effects);
     }
 
@@ -170,7 +170,7 @@ impl<'a> Shard<'a> {
             return;
         }
         let mut reading = Reading {
-            value: state.has_value.then_some(state.value),
+            value: state.value,
             uncertain: state.quality.grade() == crate::model::Grade::Uncertain,
             age_s: moment.received.since(state.usable_received).as_secs_f64(),
             period_s: point.period.as_secs_f64(),
@@ -254,11 +254,8 @@ impl<'a> Shard<'a> {
                 Some(alarm) if alarm.raises > command.raises => Answer::NewerOccurrence(alarm.clone()),
                 Some(alarm) if alarm.standing == Standing::Acknowledged => Answer::AlreadyAcknowledged(alarm.clone()),
                 Some(_) | None => {
-                    let by = Acknowledgement {
-                        by: command.by.clone(),
-                        at: command.at,
-                        comment: command.comment.clone(),
-                    };
+                    let by =
+                        Acknowledgement { by: command.by.clone(), at: command.at, comment: command.comment.clone() };
                     slot.acknowledge(&policy, by, || unreachable!("an acknowledgement raises nothing"), &mut changes);
                     match changes.first() {
                         Some(Effect::Changed(change)) => Answer::Acknowledged(change.alarm.clone()),
@@ -291,30 +288,39 @@ impl<'a> Shard<'a> {
         let old_plan = std::mem::replace(&mut self.plan, plan);
         let mut old_points = std::mem::take(&mut self.points);
         for (at, (point, wanted)) in setup.points.iter().zip(&self.plan.points).enumerate() {
-            let mut state = old_points.get_mut(at).map_or_else(|| fresh(setup.at), |old| std::mem::replace(old, fresh(setup.at)));
+            let mut state =
+                old_points.get_mut(at).map_or_else(|| fresh(setup.at), |old| std::mem::replace(old, fresh(setup.at)));
             let mut old_slots: Vec<(RuleId, Slot)> = old_plan.points.get(at).map_or_else(Vec::new, |old| {
                 let rules = old.watches.iter().map(|watch| old_plan.rules[watch.rule].rule.id.clone());
                 rules.zip(state.slots.drain(..)).collect()
             });
-            state.slots = wanted.watches.iter().map(|watch| {
-                let id = &self.plan.rules[watch.rule].rule.id;
-                let old = old_slots.iter().position(|(old, _)| old == id);
-                old.map_or_else(Slot::default, |place| old_slots.swap_remove(place).1)
-            }).collect();
+            state.slots = wanted
+                .watches
+                .iter()
+                .map(|watch| {
+                    let id = &self.plan.rules[watch.rule].rule.id;
+                    let old = old_slots.iter().position(|(old, _)| old == id);
+                    old.map_or_else(Slot::default, |place| old_slots.swap_remove(place).1)
+                })
+                .collect();
             for (_, slot) in old_slots {
                 close(slot, setup.at, point, effects);
             }
             let mut old_windows = std::mem::take(&mut state.windows);
-            state.windows = wanted.windows.iter().map(|span| {
-                let old = old_windows.iter().position(|window| window.span == *span);
-                old.map_or_else(|| Window::new(*span), |place| old_windows.swap_remove(place))
-            }).collect();
+            state.windows = wanted
+                .windows
+                .iter()
+                .map(|span| {
+                    let old = old_windows.iter().position(|window| window.span == *span);
+                    old.map_or_else(|| Window::new(*span), |place| old_windows.swap_remove(place))
+                })
+                .collect();
             self.points.push(state);
         }
         self.table = Arc::new(PointTable::new(setup.points.clone()));
         self.setup = Some(setup.clone());
         self.forget_faults(setup.at, effects);
-        effects.push(Effect::Points(self.table.clone()));
+        effects.push(Effect::Setup(setup.clone(), self.table.clone()));
     }
 
     /// After a new setup every rule gets a fresh chance; faults are counted anew.
@@ -352,10 +358,10 @@ enum Asked {
 pub(super) fn fresh(at: Timestamp) -> PointState {
     PointState {
         source_time: Timestamp::MIN,
-        value: 0.0,
+        raw: 0.0,
         quality: crate::model::Quality::GOOD,
         usable_received: at,
-        has_value: false,
+        value: None,
         skew_micros: 0,
         windows: Vec::new(),
         slots: Vec::new(),
@@ -431,7 +437,8 @@ fn fault_condition(rule: &str, at: Timestamp, holds: bool, detail: &str) -> Cond
         subject: format!("rule {rule}"),
         holds,
         title: format!("规则执行失败 / rule fails: {rule}"),
-        advice: "该规则的测点暂按规则限值判定；请修正规则 / its points are judged by the plain limit; mend the rule".into(),
+        advice: "该规则的测点暂按规则限值判定；请修正规则 / its points are judged by the plain limit; mend the rule"
+            .into(),
         priority: Priority::P2,
         level: Level::Yellow,
         detail: detail.to_owned(),

@@ -1,2 +1,157 @@
-//! stub
-pub struct Options; pub struct Running; pub fn start() {}
+//! The engine's thread: replays what is behind the snapshot, then follows the journal as it is written.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+use tracing::{error, info};
+
+use super::shard::Counts;
+use super::{Effect, Shard};
+use crate::journal::{Entry, Feed, Prompt, Reader, Seq};
+use crate::ledger::{Account, Fate};
+use crate::model::Timestamp;
+use crate::rule::Language;
+
+/// Stack of the thread: rules run on it.
+const STACK_BYTES: usize = 8 << 20;
+/// Groups read at once while replaying.
+const REPLAY_GROUPS: usize = 64;
+
+/// How the engine starts and where its effects go.
+#[derive(Debug)]
+pub struct Options {
+    pub feed: Feed,
+    pub reader: Reader,
+    pub prompt: Prompt,
+    pub snapshot: Option<(Seq, Vec<u8>)>,
+    /// Newest durable entry when the journal was opened: replay ends there.
+    pub replay_to: Seq,
+    /// By the journal's time.
+    pub snapshot_every: Duration,
+    pub effects: Sender<(Seq, Vec<Effect>)>,
+    pub account: Arc<Account>,
+}
+
+/// Counters for `/metrics` and the benchmark.
+#[derive(Debug, Default)]
+pub struct Numbers {
+    /// Newest entry judged.
+    pub seq: AtomicU64,
+    pub judged: AtomicU64,
+    pub evaluations: AtomicU64,
+}
+
+#[derive(Debug)]
+pub struct Running {
+    pub numbers: Arc<Numbers>,
+    pub thread: JoinHandle<()>,
+}
+
+/// Starts the thread. It ends when the journal closes, after a last snapshot.
+#[must_use]
+pub fn start(options: Options) -> Running {
+    let numbers = Arc::new(Numbers::default());
+    let seen = numbers.clone();
+    let thread = std::thread::Builder::new()
+        .name("engine".into())
+        .stack_size(STACK_BYTES)
+        .spawn(move || run(options, &seen))
+        .expect("the operating system gives a thread at the start");
+    Running { numbers, thread }
+}
+
+fn run(options: Options, numbers: &Numbers) {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    let mut seq = 0;
+    if let Some((at, bytes)) = &options.snapshot {
+        match shard.resume(bytes) {
+            Ok(()) => seq = *at,
+            Err(cause) => error!(%cause, "the snapshot cannot be used: the whole journal is replayed"),
+        }
+    }
+    let mut loop_ = Loop { options, numbers, snapshot_at: None, counted: Counts::default(), effects: Vec::new() };
+    if let Some(setup) = shard.setup() {
+        loop_.effects.push(Effect::Setup(setup.clone(), shard.table().clone()));
+        loop_.send(seq);
+    }
+    if let Err(cause) = loop_.replay(&mut shard, &mut seq) {
+        error!(%cause, "the journal cannot be replayed");
+        return;
+    }
+    while let Some((next, entry)) = loop_.options.feed.next() {
+        seq = next;
+        loop_.one(&mut shard, seq, &entry);
+    }
+    loop_.effects.push(Effect::Snapshot(shard.snapshot()));
+    loop_.send(seq);
+}
+
+struct Loop<'a> {
+    options: Options,
+    numbers: &'a Numbers,
+    /// Journal time of the newest snapshot.
+    snapshot_at: Option<Timestamp>,
+    counted: Counts,
+    effects: Vec<Effect>,
+}
+
+impl Loop<'_> {
+    fn replay(&mut self, shard: &mut Shard<'_>, seq: &mut Seq) -> Result<(), crate::journal::Error> {
+        let from = *seq;
+        while *seq < self.options.replay_to {
+            let entries = self.options.reader.entries(*seq + 1, REPLAY_GROUPS)?;
+            if entries.is_empty() {
+                break;
+            }
+            for (next, entry) in entries {
+                *seq = next;
+                self.one(shard, next, &entry);
+            }
+        }
+        if *seq > from {
+            info!(from, to = *seq, "journal replayed");
+        }
+        Ok(())
+    }
+
+    fn one(&mut self, shard: &mut Shard<'_>, seq: Seq, entry: &Entry) {
+        shard.on_entry(entry, &mut self.effects);
+        self.numbers.seq.store(seq, Relaxed);
+        if let Entry::Tick(now) = entry {
+            self.count(shard);
+            let begun = *self.snapshot_at.get_or_insert(*now);
+            if now.since(begun) >= self.options.snapshot_every {
+                self.snapshot_at = Some(*now);
+                self.effects.push(Effect::Snapshot(shard.snapshot()));
+            }
+        }
+        self.send(seq);
+    }
+
+    fn send(&mut self, seq: Seq) {
+        if self.effects.is_empty() {
+            return;
+        }
+        if self.effects.iter().any(|effect| matches!(effect, Effect::Changed(_) | Effect::Answered { .. })) {
+            self.options.prompt.hurry();
+        }
+        // Facts may be gone when the gateway stops; the journal tells it all again at the next start.
+        self.options.effects.send((seq, std::mem::take(&mut self.effects))).ok();
+    }
+
+    /// Hands the shard's counts to the ledger, twice a second rather than per sample.
+    fn count(&mut self, shard: &Shard<'_>) {
+        let (now, before) = (shard.counts, self.counted);
+        self.counted = now;
+        self.numbers.judged.store(now.judged, Relaxed);
+        self.numbers.evaluations.store(now.evaluations, Relaxed);
+        let account = &self.options.account;
+        account.add(Fate::Duplicate, now.duplicates - before.duplicates);
+        account.add(Fate::Late, now.late - before.late);
+        account.add(Fate::UnknownPoint, now.unknown_points - before.unknown_points);
+    }
+}

@@ -1,36 +1,52 @@
 //! `facts.db`: alarms, their changes and the outbox, as rows that can be read with `sqlite3`.
-use std::path::Path;
-use std::sync::Arc;
+//!
+//! In come the engine's effects, entry by entry; out go rows, and, once the entry is durable, the change
+//! on the board and the answer to whoever asked. The alarm's change and the messages it owes to people
+//! are one transaction. Facts are a fold of the journal: a row that a power cut takes is written again
+//! from the journal's tail at the next start, which is why a commit here needs no flush to the disk of its own.
+
+mod read;
+mod schema;
+mod writer;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
-use crate::alarm::{Alarm, OccurrenceId};
+use crate::alarm::{Alarm, Priority};
 use crate::board::Published;
+use crate::clock;
+use crate::journal::Seq;
 use crate::model::Timestamp;
+
+pub use read::{Attempt, Reader, Wanted};
+pub use schema::Registered;
+pub use writer::{Facts, Outlets, Restart};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("facts {path}: {source}")]
+    #[error("facts {path}: {source}", path = path.display())]
     Database {
-        path: String,
+        path: PathBuf,
         #[source]
         source: rusqlite::Error,
     },
+    #[error("facts {path}: {what}", path = path.display())]
+    Damaged { path: PathBuf, what: String },
 }
 
-/// Reads facts; cheap to clone, opens its own read-only connection per call site thread.
-#[derive(Clone, Debug)]
-pub struct Reader;
-
-/// Which alarms to list.
-#[derive(Clone, Debug, Default)]
-pub struct Wanted {
-    /// Only those that are not Normal.
-    pub open: bool,
-    pub site: Option<String>,
-    /// Raised before this moment (for paging backwards).
-    pub before: Option<Timestamp>,
-    pub most: usize,
+/// Somebody who is told of alarms: one row in the outbox for each and every change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recipient {
+    /// `webhook`, `mqtt`, `log`.
+    pub channel: String,
+    /// Name in the channel's configuration.
+    pub name: String,
+    /// Only alarms of this priority and more urgent ones.
+    pub from_priority: Priority,
 }
 
 /// A message that still has to reach somebody.
@@ -47,32 +63,6 @@ pub struct Outgoing {
     pub created: Timestamp,
 }
 
-impl Reader {
-    pub fn open(_path: &Path) -> Result<Self, Error> {
-        todo!()
-    }
-
-    /// Newest first.
-    pub fn alarms(&self, _wanted: &Wanted) -> Result<Vec<Alarm>, Error> {
-        todo!()
-    }
-
-    pub fn alarm(&self, _id: &OccurrenceId) -> Result<Option<Alarm>, Error> {
-        todo!()
-    }
-
-    /// Changes with a number above `after`, oldest first.
-    pub fn changes_since(&self, _after: i64, _most: usize) -> Result<Vec<Published>, Error> {
-        todo!()
-    }
-
-    /// Messages of a channel that are neither delivered nor given up, numbered above `after`, by priority of
-    /// their alarm (P1 first), then oldest first.
-    pub fn pending(&self, _channel: &str, _most: usize) -> Result<Vec<Outgoing>, Error> {
-        todo!()
-    }
-}
-
 /// What became of a command.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
@@ -87,12 +77,60 @@ pub enum Answer {
 
 /// Ties answers from the engine to whoever waits for them.
 #[derive(Clone, Debug)]
-pub struct Answers(Arc<()>);
+pub struct Answers {
+    waiting: Arc<Mutex<HashMap<u64, oneshot::Sender<Answer>>>>,
+    next: Arc<AtomicU64>,
+}
+
+impl Default for Answers {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Answers {
+    /// Numbers begin at the clock, so that a command replayed from an earlier run answers nobody else.
+    #[must_use]
+    pub fn new() -> Self {
+        let first = u64::try_from(clock::now().micros()).unwrap_or(0);
+        Self { waiting: Arc::default(), next: Arc::new(AtomicU64::new(first)) }
+    }
+
     /// A number for a command, and where its answer will arrive once it is durable and in `facts.db`.
     #[must_use]
     pub fn expect(&self) -> (u64, oneshot::Receiver<Answer>) {
-        todo!()
+        let command = self.next.fetch_add(1, Relaxed);
+        let (answer, receiver) = oneshot::channel();
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.retain(|_, answer| !answer.is_closed());
+        waiting.insert(command, answer);
+        (command, receiver)
+    }
+
+    pub(crate) fn give(&self, command: u64, answer: Answer) {
+        let asker = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&command);
+        if let Some(asker) = asker {
+            // Whoever asked may have gone away.
+            asker.send(answer).ok();
+        }
     }
 }
+
+/// Counters for `/metrics` and the demo's summary.
+#[derive(Debug, Default)]
+pub struct Numbers {
+    pub applied: AtomicU64,
+    pub raised: AtomicU64,
+    pub cleared: AtomicU64,
+    pub acknowledged: AtomicU64,
+    pub delivered: AtomicU64,
+    pub failed_attempts: AtomicU64,
+    /// Changes that went out before their cause was on the disk, because the disk was slow.
+    pub early: AtomicU64,
+}
+
+/// Where facts stand: everything up to and including this entry is in them.
+pub type Applied = Seq;
+
+#[cfg(test)]
+mod tests;

@@ -84,9 +84,11 @@ fn push_samples(samples: &[Sample], bytes: &mut Vec<u8>) {
         before = time;
         step.to_le_bytes()
     }));
-    bytes.extend(samples.iter().flat_map(|sample| {
-        sample.receive_time.micros().wrapping_sub(sample.source_time.micros()).to_le_bytes()
-    }));
+    bytes.extend(
+        samples
+            .iter()
+            .flat_map(|sample| sample.receive_time.micros().wrapping_sub(sample.source_time.micros()).to_le_bytes()),
+    );
     bytes.extend(samples.iter().flat_map(|sample| sample.value.to_bits().to_le_bytes()));
 }
 

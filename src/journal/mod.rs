@@ -217,9 +217,31 @@ impl Intake {
         })
     }
 
+    /// A way in for those behind the journal: it does not keep the journal open.
+    #[must_use]
+    pub fn prompt(&self) -> Prompt {
+        Prompt { queue: self.queue.downgrade() }
+    }
+}
+
+/// Used by the engine and by facts, which stand behind the journal and end when it does.
+#[derive(Clone, Debug)]
+pub struct Prompt {
+    queue: tokio::sync::mpsc::WeakSender<Submission>,
+}
+
+impl Prompt {
     /// An alarm is waiting for the open group: it is committed at once. A full queue commits soon anyway.
     pub fn hurry(&self) {
-        drop(self.queue.try_send(Submission::Hurry));
+        if let Some(queue) = self.queue.upgrade() {
+            queue.try_send(Submission::Hurry).ok();
+        }
+    }
+
+    /// False when the queue is full or the journal is closing.
+    #[must_use]
+    pub fn try_submit(&self, entry: Entry) -> bool {
+        self.queue.upgrade().is_some_and(|queue| queue.try_send(Submission::Entry(entry, None)).is_ok())
     }
 }
 

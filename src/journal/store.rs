@@ -41,7 +41,8 @@ impl Store {
 
     /// Number of the newest entry ever written, trimmed or not.
     pub fn last(&self) -> Result<Seq, Error> {
-        let last = "SELECT max(coalesce((SELECT max(last) FROM groups), 0), coalesce((SELECT max(seq) FROM cursors), 0))";
+        let last =
+            "SELECT max(coalesce((SELECT max(last) FROM groups), 0), coalesce((SELECT max(seq) FROM cursors), 0))";
         self.tried(self.connection.query_row(last, [], |row| row.get::<_, i64>(0))).map(|last| last as Seq)
     }
 
@@ -89,7 +90,9 @@ impl Store {
                 lost = change
                     .prepare_cached(&format!("SELECT coalesce(sum(samples), 0) FROM groups WHERE first IN ({oldest})"))?
                     .query_row([keep as i64], |row| row.get::<_, i64>(0))?;
-                change.prepare_cached(&format!("DELETE FROM groups WHERE first IN ({oldest})"))?.execute([keep as i64])?;
+                change
+                    .prepare_cached(&format!("DELETE FROM groups WHERE first IN ({oldest})"))?
+                    .execute([keep as i64])?;
             }
             change.commit()?;
             Ok(lost as u64)
@@ -151,8 +154,11 @@ impl Reader {
             .map_err(broken)?;
         let mut entries = Vec::new();
         for (first, body) in rows {
-            let group = codec::read_group(&body)
-                .map_err(|what| Error::Damaged { path: self.path.clone(), seq: first, what })?;
+            let group = codec::read_group(&body).map_err(|what| Error::Damaged {
+                path: self.path.clone(),
+                seq: first,
+                what,
+            })?;
             entries.extend((first..).zip(group).filter(|(seq, _)| *seq >= from));
         }
         Ok(entries)

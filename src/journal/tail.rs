@@ -67,6 +67,17 @@ impl Tail {
         self.recent().last
     }
 
+    /// Waits until `seq` is durable; false when it is not after `patience`.
+    #[must_use]
+    pub fn wait_for(&self, seq: Seq, patience: Duration) -> bool {
+        let (recent, _) = self
+            .shared
+            .1
+            .wait_timeout_while(self.recent(), patience, |recent| recent.last < seq && !recent.closed)
+            .unwrap_or_else(PoisonError::into_inner);
+        recent.last >= seq
+    }
+
     pub(super) fn push(&self, entries: impl Iterator<Item = (Seq, Entry)>) {
         let mut recent = self.recent();
         for (seq, entry) in entries {

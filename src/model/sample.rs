@@ -38,7 +38,8 @@ impl Sample {
                 receive_time
             }
             Some(time)
-                if time.micros() < Self::OLDEST_MICROS || time.micros() > receive_time.micros() + Self::AHEAD_MICROS =>
+                if time.micros() < Self::OLDEST_MICROS
+                    || time.micros() > receive_time.micros() + Self::AHEAD_MICROS =>
             {
                 quality = quality.and(Reason::ClockWrong);
                 receive_time

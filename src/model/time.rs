@@ -148,7 +148,9 @@ mod tests {
     #[test]
     fn numbers_are_seconds_milliseconds_or_microseconds_by_their_size() {
         let moment = Timestamp::from_secs(1_700_000_000);
-        for text in ["1700000000", "1700000000000", "1700000000000000", "2023-11-14T22:13:20Z", "2023-11-15T06:13:20+08:00"] {
+        for text in
+            ["1700000000", "1700000000000", "1700000000000000", "2023-11-14T22:13:20Z", "2023-11-15T06:13:20+08:00"]
+        {
             assert_eq!(Timestamp::parse(text), Some(moment), "{text}");
         }
         assert_eq!(Timestamp::parse("-5"), None);

@@ -12,8 +12,19 @@ use crate::journal::RuleFile;
 use crate::model::{Kind, Limit, LimitSet, Stricter, parse_duration};
 
 const KEYS: [&str; 13] = [
-    "title", "advice", "watches", "judges", "limits", "priority", "level", "raise", "clear", "deadband", "raise_after",
-    "clear_after", "note",
+    "title",
+    "advice",
+    "watches",
+    "judges",
+    "limits",
+    "priority",
+    "level",
+    "raise",
+    "clear",
+    "deadband",
+    "raise_after",
+    "clear_after",
+    "note",
 ];
 
 /// The longest delay a rule may ask for; a danger that may last longer unnoticed is none.
@@ -75,7 +86,8 @@ impl Draft<'_> {
         let title = self.text("title");
         let advice = self.text("advice");
         let watches = self.watches();
-        let judges = self.word("judges", Some(Judges::Samples), &[("samples", Judges::Samples), ("silence", Judges::Silence)]);
+        let judges =
+            self.word("judges", Some(Judges::Samples), &[("samples", Judges::Samples), ("silence", Judges::Silence)]);
         let limits = self.limits();
         let priority = self.word("priority", None, &Priority::ALL.map(|priority| (priority.word(), priority)));
         let level = self.word("level", None, &Level::ALL.map(|level| (level.word(), level)));
@@ -185,7 +197,8 @@ impl Draft<'_> {
 
     fn watches(&mut self) -> Watches {
         let mut watches = Watches::default();
-        let Some(map) = self.body.get("watches").and_then(|value| value.read_lock::<Map>().map(|map| map.clone())) else {
+        let Some(map) = self.body.get("watches").and_then(|value| value.read_lock::<Map>().map(|map| map.clone()))
+        else {
             self.wrong("watches is missing or not a map, such as #{ kind: \"methane\", place: \"T1\" }");
             return watches;
         };
@@ -205,7 +218,9 @@ impl Draft<'_> {
                 }
                 ("place", Some(words)) => watches.places = words,
                 ("site", Some(words)) => watches.sites = words,
-                ("kind" | "place" | "site", None) => self.wrong(format_args!("watches.{key} must be a text or a list of texts")),
+                ("kind" | "place" | "site", None) => {
+                    self.wrong(format_args!("watches.{key} must be a text or a list of texts"))
+                }
                 (other, _) => self.wrong(format_args!("unknown key watches.{other}; known are kind, place, site")),
             }
         }
@@ -241,7 +256,9 @@ impl Draft<'_> {
                 (None, ..) => self.wrong(format_args!("limits.{name}.value must be a finite number")),
                 (_, None, ..) => self.wrong(format_args!("limits.{name}.unit is missing; write \"\" for a switch")),
                 (_, _, None, _) => self.wrong(format_args!("limits.{name}.stricter must be \"lower\" or \"higher\"")),
-                (_, _, _, _) => self.wrong(format_args!("limits.{name}.basis is missing: the standard or document of the number")),
+                (_, _, _, _) => {
+                    self.wrong(format_args!("limits.{name}.basis is missing: the standard or document of the number"))
+                }
             }
         }
         limits

@@ -24,8 +24,10 @@ impl Program {
     /// Takes the closure out of its file. The text says what in it cannot work.
     pub fn new(closure: &FnPtr, file: &AST) -> Result<Self, String> {
         let name = closure.fn_name();
-        let own = file.clone_functions_only_filtered(|_, _, _, candidate, _| candidate == name);
-        if own.iter_functions().next().is_none_or(|function| function.params.len() != 1) {
+        let mut own = file.clone_functions_only();
+        own.retain_functions(|_, _, candidate, _| candidate == name);
+        let parameters: Vec<usize> = own.iter_functions().map(|function| function.params.len()).collect();
+        if parameters != [1] {
             return Err("takes one parameter, the point: |p| ..".into());
         }
         let mut body: Vec<Stmt> = Vec::new();
@@ -40,7 +42,8 @@ impl Program {
                     if let [Expr::StringConstant(span, _)] = call.args.as_slice() {
                         spans.push(Rc::from(span.as_str()));
                     } else {
-                        wrong = Some(format!("{}(..) takes a span written out, such as {}(\"10m\")", call.name, call.name));
+                        wrong =
+                            Some(format!("{}(..) takes a span written out, such as {}(\"10m\")", call.name, call.name));
                     }
                 }
                 Some(ASTNode::Expr(_) | ASTNode::Stmt(_) | _) | None => {}

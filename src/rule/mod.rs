@@ -73,3 +73,6 @@ impl Rule {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

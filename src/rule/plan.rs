@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use rhai::ImmutableString;
 
-use super::{Judges, Language, Program, Rule, WindowRef, draft, limits};
+use super::{Language, Program, Rule, WindowRef, draft, limits};
 use crate::alarm::Policy;
 use crate::journal::Setup;
 use crate::model::{Point, PointIndex, Stricter, parse_duration};
@@ -105,7 +105,8 @@ impl Plan {
             if let Some(other) = self.rules.iter().find(|other| other.rule.id == rule.id) {
                 wrong.push(format!("rule {:?} is already defined in {}:{}", rule.id, other.rule.file, other.rule.line));
             }
-            let raise = Program::new(&rule.raise, ast).map_err(|error| wrong.push(format!("rule {:?}: raise {error}", rule.id)));
+            let raise = Program::new(&rule.raise, ast)
+                .map_err(|error| wrong.push(format!("rule {:?}: raise {error}", rule.id)));
             let clear = rule.clear.as_ref().map(|clear| {
                 Program::new(clear, ast).map_err(|error| wrong.push(format!("rule {:?}: clear {error}", rule.id)))
             });
@@ -114,9 +115,11 @@ impl Plan {
                     let policy = Policy { raise_after: rule.raise_after, clear_after: rule.clear_after };
                     self.rules.push(Compiled { rule, raise, clear, policy });
                 }
-                _ => self.problems.extend(
-                    wrong.into_iter().map(|message| RuleProblem { file: rule.file.clone(), line: rule.line, message }),
-                ),
+                _ => self.problems.extend(wrong.into_iter().map(|message| RuleProblem {
+                    file: rule.file.clone(),
+                    line: rule.line,
+                    message,
+                })),
             }
         }
     }

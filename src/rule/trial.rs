@@ -1,1 +1,245 @@
-//! trial stub
+//! `.samples`: a rule's tests, beside the rule, in lines that an operator can write.
+//!
+//! ```text
+//! point  t1  methane  T1  %VOL  period=5s  alarm=0.8       a point: name kind place unit, then settings
+//! 0s     t1  0.50                                          time, point, value: nothing may happen
+//! 5s     t1  1.02            raised methane-face           .. or exactly this
+//! 10s    t1  bad:line_break                                a bad sample, with its reasons
+//! 40s    -                   raised comm-loss              time passes (ticks every second)
+//! ```
+//! The very engine that runs in the gateway judges the lines; a change that is not expected is a failure,
+//! and so is an expected one that does not come. `""` stands for an empty place or unit.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Language;
+use crate::engine::{Effect, Shard};
+use crate::journal::{Entry, Note, RuleFile, Setup};
+use crate::model::{Kind, Point, PointIndex, Quality, Reason, Sample, Timestamp, parse_duration};
+
+/// Trials begin at a fixed moment: nothing in them depends on today.
+const START: Timestamp = Timestamp::from_secs(1_800_000_000);
+const SITE: &str = "trial";
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub file: String,
+    pub line: usize,
+    pub message: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.file, self.line, self.message)
+    }
+}
+
+/// What a passed trial covered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Passed {
+    pub lines: usize,
+    pub changes: usize,
+}
+
+struct Line<'a> {
+    number: usize,
+    after: Duration,
+    sample: Option<(&'a str, Option<f64>, Quality)>,
+    expected: Vec<String>,
+}
+
+/// Plays `text` (the file `name`) against the rules of one file.
+pub fn run(rules: &RuleFile, name: &str, text: &str) -> Result<Passed, Vec<Failure>> {
+    let failure = |line: usize, message: String| Failure { file: name.to_owned(), line, message };
+    let (points, lines) =
+        read(text).map_err(|wrong| wrong.into_iter().map(|(at, what)| failure(at, what)).collect::<Vec<_>>())?;
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    let mut effects = Vec::new();
+    let setup = Setup { at: START, points, rules: vec![rules.clone()] };
+    let plan = super::Plan::new(&language, &setup);
+    if !plan.problems.is_empty() {
+        return Err(plan.problems.iter().map(|problem| failure(0, problem.to_string())).collect());
+    }
+    shard.on_entry(&Entry::Note(Note::Setup(Arc::new(setup))), &mut effects);
+    let names: BTreeMap<String, PointIndex> =
+        shard.table().iter().map(|(index, point)| (point.local().to_owned(), index)).collect();
+    let (mut passed, mut failures) = (Passed::default(), Vec::new());
+    let mut now = START;
+    for line in &lines {
+        effects.clear();
+        let target = START + line.after;
+        if target < now {
+            failures.push(failure(line.number, "is earlier than the line before".into()));
+            continue;
+        }
+        while now + Duration::from_secs(1) <= target {
+            now = now + Duration::from_secs(1);
+            shard.on_entry(&Entry::Tick(now), &mut effects);
+        }
+        now = target;
+        if let Some((point, value, quality)) = line.sample {
+            let Some(index) = names.get(point) else {
+                failures.push(failure(line.number, format!("there is no point {point:?} in this file")));
+                continue;
+            };
+            let mut sample = Sample::received(*index, value.unwrap_or(0.0), Some(now), now);
+            sample.quality = quality;
+            shard.on_entry(&Entry::Samples(Arc::new(vec![sample])), &mut effects);
+        }
+        let happened: Vec<String> = effects.iter().filter_map(told).collect();
+        passed.lines += 1;
+        passed.changes += happened.len();
+        if happened != line.expected {
+            let shown = |list: &[String]| if list.is_empty() { "nothing".to_owned() } else { list.join(", ") };
+            let message = format!("expected {}, but {} happened", shown(&line.expected), shown(&happened));
+            failures.push(failure(line.number, message));
+        }
+    }
+    if failures.is_empty() { Ok(passed) } else { Err(failures) }
+}
+
+fn told(effect: &Effect) -> Option<String> {
+    match effect {
+        Effect::Changed(change) => Some(format!("{} {}", change.happening.word(), change.alarm.rule)),
+        Effect::Answered { .. } | Effect::Receipt(_) | Effect::Setup(..) | Effect::Snapshot(_) => None,
+    }
+}
+
+type Wrong = Vec<(usize, String)>;
+
+fn read(text: &str) -> Result<(Vec<Point>, Vec<Line<'_>>), Wrong> {
+    let (mut points, mut lines, mut wrong) = (Vec::new(), Vec::new(), Wrong::new());
+    for (number, line) in (1..).zip(text.lines()) {
+        let words: Vec<&str> = line.split('#').next().unwrap_or_default().split_whitespace().collect();
+        let read = match words.as_slice() {
+            [] => continue,
+            ["point", rest @ ..] => read_point(rest).map(|point| points.push(point)),
+            [time, rest @ ..] => read_line(number, time, rest).map(|line| lines.push(line)),
+        };
+        wrong.extend(read.err().map(|what| (number, what)));
+    }
+    if lines.is_empty() && wrong.is_empty() {
+        wrong.push((1, "holds no samples".into()));
+    }
+    if wrong.is_empty() { Ok((points, lines)) } else { Err(wrong) }
+}
+
+fn read_point(words: &[&str]) -> Result<Point, String> {
+    let [name, kind, place, unit, settings @ ..] = words else {
+        return Err("a point is: point NAME KIND PLACE UNIT [period=5s] [LIMIT=NUMBER ..]".into());
+    };
+    let kind = Kind::from_word(kind).ok_or_else(|| format!("{kind:?} is not a kind"))?;
+    let empty = |word: &str| if word == "\"\"" { String::new() } else { word.to_owned() };
+    let mut point = Point {
+        id: format!("{SITE}.{name}").into(),
+        site: SITE.into(),
+        name: (*name).to_owned(),
+        kind,
+        place: empty(place),
+        unit: empty(unit),
+        range: None,
+        resolution: kind.resolution(),
+        period: Duration::from_secs(5),
+        limits: BTreeMap::new(),
+        coordinates: None,
+        static_risk: 0,
+        retired: false,
+    };
+    for setting in settings {
+        let (key, value) = setting.split_once('=').ok_or_else(|| format!("{setting:?} is not NAME=VALUE"))?;
+        if key == "period" {
+            point.period = parse_duration(value).map_err(|error| error.to_string())?;
+        } else {
+            let number = value.parse().map_err(|_| format!("{value:?} is not a number"))?;
+            point.limits.insert(key.to_owned(), number);
+        }
+    }
+    Ok(point)
+}
+
+fn read_line<'a>(number: usize, time: &str, words: &[&'a str]) -> Result<Line<'a>, String> {
+    let after = parse_duration(time).map_err(|error| error.to_string())?;
+    let (sample, rest) = match words {
+        ["-", rest @ ..] => (None, rest),
+        [point, value, rest @ ..] => {
+            let (value, quality) = read_value(value)?;
+            (Some((*point, value, quality)), rest)
+        }
+        [] | [_] => return Err("a line is: TIME POINT VALUE [raised RULE ..], or TIME - [..]".into()),
+    };
+    if !rest.len().is_multiple_of(2) {
+        return Err("what is expected comes in pairs, such as: raised methane-face".into());
+    }
+    let expected = rest.chunks_exact(2).map(|pair| pair.join(" ")).collect();
+    Ok(Line { number, after, sample, expected })
+}
+
+/// `0.83`, `bad:line_break+calibrating`, `0.83:over_range`.
+fn read_value(text: &str) -> Result<(Option<f64>, Quality), String> {
+    let (value, reasons) = text.split_once(':').unwrap_or((text, ""));
+    let mut quality = Quality::GOOD;
+    for word in reasons.split('+').filter(|word| !word.is_empty()) {
+        quality = quality.and(Reason::from_word(word).ok_or_else(|| format!("{word:?} is not a reason"))?);
+    }
+    if value == "bad" {
+        if quality.usable() {
+            return Err("a bad value names a reason that is bad, such as bad:line_break".into());
+        }
+        return Ok((None, quality));
+    }
+    let number = value.parse::<f64>().map_err(|_| format!("{value:?} is not a number"))?;
+    Ok((Some(number), quality))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULE: &str = r#"rule("methane-face", #{
+        title: "t", advice: "a", watches: #{ kind: "methane", place: "T1" },
+        limits: #{ alarm: #{ value: 1.0, unit: "%VOL", stricter: "lower", basis: "AQ 1029-2019" } },
+        priority: "P2", level: "orange",
+        raise: |p| p.value >= p.limit.alarm,
+        clear: |p| p.value < p.limit.alarm,
+    });"#;
+
+    fn tried(samples: &str) -> Result<Passed, Vec<String>> {
+        let rules = RuleFile { path: "coal/methane.rhai".into(), text: RULE.into() };
+        run(&rules, "methane.samples", samples).map_err(|list| list.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn what_is_expected_passes_and_anything_else_fails_with_its_line() {
+        let samples = "point t1 methane T1 %VOL\n0s t1 0.99\n5s t1 1.0 raised methane-face\n6s t1 bad:line_break\n7s t1 0.9 cleared methane-face\n";
+        assert_eq!(tried(samples), Ok(Passed { lines: 4, changes: 2 }));
+        let wrong = tried("point t1 methane T1 %VOL\n0s t1 0.99 raised methane-face\n5s t1 1.5\n").unwrap_err();
+        assert_eq!(
+            wrong,
+            [
+                "methane.samples:2: expected raised methane-face, but nothing happened",
+                "methane.samples:3: expected nothing, but raised methane-face happened",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_point_may_only_be_stricter() {
+        let stricter = "point t1 methane T1 %VOL alarm=0.8\n0s t1 0.79\n5s t1 0.8 raised methane-face\n";
+        assert!(tried(stricter).is_ok());
+        let looser = tried("point t1 methane T1 %VOL alarm=1.2\n0s t1 0.5\n").unwrap_err();
+        assert!(
+            looser[0].contains("limit alarm = 1.2 is looser than 1 %VOL of rule methane-face (AQ 1029-2019)"),
+            "{looser:?}"
+        );
+    }
+
+    #[test]
+    fn lines_that_cannot_be_read_are_all_told() {
+        let wrong = tried("point t1 methan T1 %VOL\nsoon t1 1\n0s t1 x\n0s t1 bad\n0s t1 1 raised\n").unwrap_err();
+        assert_eq!(wrong.len(), 5, "{wrong:#?}");
+    }
+}

@@ -1,0 +1,165 @@
+//! Facts for readers: lists of alarms, changes since, what is still to be told.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+
+use super::{Error, Outgoing};
+use crate::alarm::{Alarm, AlarmChange, OccurrenceId};
+use crate::board::Published;
+use crate::model::Timestamp;
+
+/// Reads facts beside the writer; cheap to clone. Queries block: call them off the event loop.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    connection: Arc<Mutex<Connection>>,
+    path: PathBuf,
+}
+
+/// Which alarms to list.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Only those that are not Normal.
+    pub open: bool,
+    pub site: Option<String>,
+    /// Raised before this moment (for paging backwards).
+    pub before: Option<Timestamp>,
+    pub most: usize,
+}
+
+/// One attempt to tell somebody, as recorded.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Attempt {
+    pub change: i64,
+    pub channel: String,
+    pub recipient: String,
+    pub at: Timestamp,
+    pub outcome: String,
+    pub detail: String,
+}
+
+impl Reader {
+    /// The database must exist.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let broken = |source| Error::Database { path: path.to_owned(), source };
+        let connection = Connection::open_with_flags(path, flags).map_err(broken)?;
+        connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(broken)?;
+        Ok(Self { connection: Arc::new(Mutex::new(connection)), path: path.to_owned() })
+    }
+
+    /// Newest first.
+    pub fn alarms(&self, wanted: &Wanted) -> Result<Vec<Alarm>, Error> {
+        let open = if wanted.open { "standing <> 'normal' AND" } else { "" };
+        let select = format!(
+            "SELECT body FROM alarms WHERE {open} raised < ?1 AND (?2 IS NULL OR site = ?2) ORDER BY raised DESC, id LIMIT ?3"
+        );
+        let before = wanted.before.map_or(i64::MAX, Timestamp::micros);
+        self.rows(&select, params![before, wanted.site, wanted.most as i64], |row| self.json(row, 0))
+    }
+
+    pub fn alarm(&self, id: &OccurrenceId) -> Result<Option<Alarm>, Error> {
+        let found = self.rows("SELECT body FROM alarms WHERE id = ?1", [id.as_str()], |row| self.json(row, 0))?;
+        Ok(found.into_iter().next())
+    }
+
+    /// Changes with a number above `after`, oldest first.
+    pub fn changes_since(&self, after: i64, most: usize) -> Result<Vec<Published>, Error> {
+        let select = "SELECT id, body, early FROM changes WHERE id > ?1 ORDER BY id LIMIT ?2";
+        self.rows(select, params![after, most as i64], |row| self.published(row))
+    }
+
+    /// All changes of one alarm, oldest first.
+    pub fn changes_of(&self, id: &OccurrenceId) -> Result<Vec<Published>, Error> {
+        let select = "SELECT id, body, early FROM changes WHERE alarm = ?1 ORDER BY id";
+        self.rows(select, [id.as_str()], |row| self.published(row))
+    }
+
+    /// Every attempt to tell somebody of an alarm, oldest first.
+    pub fn attempts(&self, id: &OccurrenceId) -> Result<Vec<Attempt>, Error> {
+        let select =
+            "SELECT changes.id, outbox.channel, outbox.recipient, attempts.at, attempts.outcome, attempts.detail
+             FROM changes JOIN outbox ON outbox.change = changes.id JOIN attempts ON attempts.message = outbox.id
+             WHERE changes.alarm = ?1 ORDER BY attempts.rowid";
+        self.rows(select, [id.as_str()], |row| {
+            let broken = |source| Error::Database { path: self.path.clone(), source };
+            Ok(Attempt {
+                change: row.get(0).map_err(broken)?,
+                channel: row.get(1).map_err(broken)?,
+                recipient: row.get(2).map_err(broken)?,
+                at: Timestamp::from_micros(row.get(3).map_err(broken)?),
+                outcome: row.get(4).map_err(broken)?,
+                detail: row.get(5).map_err(broken)?,
+            })
+        })
+    }
+
+    /// Messages of a channel that are neither delivered nor given up: P1 first, then oldest first.
+    pub fn pending(&self, channel: &str, most: usize) -> Result<Vec<Outgoing>, Error> {
+        let select = "SELECT changes.id, changes.body, changes.early, outbox.id, outbox.channel, outbox.recipient,
+                             outbox.attempts, outbox.created
+             FROM outbox JOIN changes ON changes.id = outbox.change
+             WHERE outbox.channel = ?1 AND outbox.settled IS NULL ORDER BY outbox.priority, outbox.id LIMIT ?2";
+        self.rows(select, params![channel, most as i64], |row| {
+            let broken = |source| Error::Database { path: self.path.clone(), source };
+            Ok(Outgoing {
+                published: self.published(row)?,
+                id: row.get(3).map_err(broken)?,
+                channel: row.get(4).map_err(broken)?,
+                recipient: row.get(5).map_err(broken)?,
+                attempts: row.get(6).map_err(broken)?,
+                created: Timestamp::from_micros(row.get(7).map_err(broken)?),
+            })
+        })
+    }
+
+    /// How many messages wait, over all channels.
+    pub fn waiting(&self) -> Result<u64, Error> {
+        let count = self.rows("SELECT count(*) FROM outbox WHERE settled IS NULL", [], |row| {
+            row.get::<_, i64>(0).map_err(|source| Error::Database { path: self.path.clone(), source })
+        })?;
+        Ok(count.first().copied().unwrap_or(0) as u64)
+    }
+
+    /// Newest change, and up to which entry facts are complete.
+    pub fn standing(&self) -> Result<(i64, u64), Error> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = connection.query_row("SELECT coalesce(max(id), 0) FROM changes", [], |row| row.get(0));
+        let applied = connection
+            .query_row("SELECT value FROM meta WHERE key = 'applied'", [], |row| row.get::<_, i64>(0))
+            .optional();
+        match (newest, applied) {
+            (Ok(newest), Ok(applied)) => Ok((newest, applied.unwrap_or(0) as u64)),
+            (Err(source), _) | (_, Err(source)) => Err(Error::Database { path: self.path.clone(), source }),
+        }
+    }
+
+    fn rows<T>(
+        &self,
+        select: &str,
+        values: impl rusqlite::Params,
+        mut read: impl FnMut(&Row<'_>) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
+        let broken = |source| Error::Database { path: self.path.clone(), source };
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut select = connection.prepare_cached(select).map_err(broken)?;
+        let mut rows = select.query(values).map_err(broken)?;
+        let mut list = Vec::new();
+        while let Some(row) = rows.next().map_err(broken)? {
+            list.push(read(row)?);
+        }
+        Ok(list)
+    }
+
+    fn published(&self, row: &Row<'_>) -> Result<Published, Error> {
+        let broken = |source| Error::Database { path: self.path.clone(), source };
+        let change: AlarmChange = self.json(row, 1)?;
+        Ok(Published { id: row.get(0).map_err(broken)?, early: row.get(2).map_err(broken)?, change })
+    }
+
+    fn json<T: serde::de::DeserializeOwned>(&self, row: &Row<'_>, column: usize) -> Result<T, Error> {
+        let text: String = row.get(column).map_err(|source| Error::Database { path: self.path.clone(), source })?;
+        serde_json::from_str(&text).map_err(|error| Error::Damaged { path: self.path.clone(), what: error.to_string() })
+    }
+}

@@ -1,0 +1,285 @@
+//! The thread that writes facts: effects in, rows and news out.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::Receiver;
+use rusqlite::{Connection, OptionalExtension, params};
+use tracing::{error, info, warn};
+
+use super::{Answers, Error, Numbers, Recipient, Registered, schema};
+use crate::alarm::{AlarmChange, Happening, Level, Priority};
+use crate::board::{Board, Published};
+use crate::clock;
+use crate::clock::Stopwatch;
+use crate::engine::Effect;
+use crate::journal::{Condition, Cursor, Entry, Note, Outcome, Prompt, Receipt, Seq, Tail};
+use crate::model::Point;
+
+/// An alarm waits this long for its cause to be on the disk; then it goes out anyway.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// The slow-disk alarm ends after this long without a late commit.
+const RECOVERED: Duration = Duration::from_secs(30);
+
+/// What the thread talks to.
+#[derive(Debug)]
+pub struct Outlets {
+    pub board: Arc<Board>,
+    pub answers: Answers,
+    pub numbers: Arc<Numbers>,
+    pub recipients: Vec<Recipient>,
+    pub tail: Tail,
+    /// The engine's own cursor: moved when a snapshot is safe.
+    pub engine_cursor: Cursor,
+    pub prompt: Prompt,
+}
+
+/// Where the last run stopped.
+#[derive(Debug, Default)]
+pub struct Restart {
+    /// Everything up to this entry is in facts.
+    pub applied: Seq,
+    pub snapshot: Option<(Seq, Vec<u8>)>,
+}
+
+/// `facts.db`, opened for writing.
+#[derive(Debug)]
+pub struct Facts {
+    connection: Connection,
+    path: PathBuf,
+    applied: Seq,
+}
+
+impl Facts {
+    /// Opens or creates facts.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let connection = schema::open(path)?;
+        let applied = connection
+            .query_row("SELECT value FROM meta WHERE key = 'applied'", [], |row| row.get::<_, i64>(0))
+            .optional()
+            .map_err(|source| Error::Database { path: path.to_owned(), source })?;
+        Ok(Self { connection, path: path.to_owned(), applied: applied.unwrap_or(0) as Seq })
+    }
+
+    /// Gives every configured point its number for ever.
+    pub fn register(&self, configured: &[Point]) -> Result<Registered, Error> {
+        schema::register(&self.path, configured)
+    }
+
+    pub fn restart(&self) -> Result<Restart, Error> {
+        let snapshot = self
+            .connection
+            .query_row("SELECT seq, body FROM snapshot", [], |row| Ok((row.get::<_, i64>(0)? as Seq, row.get(1)?)))
+            .optional()
+            .map_err(|source| Error::Database { path: self.path.clone(), source })?;
+        Ok(Restart { applied: self.applied, snapshot })
+    }
+
+    /// Starts the thread. It ends when the engine does.
+    pub fn start(self, effects: Receiver<(Seq, Vec<Effect>)>, outlets: Outlets) -> JoinHandle<Result<(), Error>> {
+        let thread = std::thread::Builder::new().name("facts".into());
+        thread
+            .spawn(move || Writer { facts: self, outlets, slow: None }.run(&effects))
+            .expect("the operating system gives a thread at the start")
+    }
+}
+
+struct Writer {
+    facts: Facts,
+    outlets: Outlets,
+    /// The disk was last seen slow then.
+    slow: Option<Stopwatch>,
+}
+
+impl Writer {
+    fn run(mut self, effects: &Receiver<(Seq, Vec<Effect>)>) -> Result<(), Error> {
+        while let Ok((seq, list)) = effects.recv() {
+            if let Err(cause) = self.apply(seq, list) {
+                error!(%cause, "facts cannot be written");
+                return Err(cause);
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, seq: Seq, effects: Vec<Effect>) -> Result<(), Error> {
+        let tells = effects.iter().any(|effect| matches!(effect, Effect::Changed(_) | Effect::Answered { .. }));
+        let known = seq <= self.facts.applied;
+        let early = tells && !known && !self.wait_for(seq);
+        let path = self.facts.path.clone();
+        let (mut news, mut answers, mut snapshot) = (Vec::new(), Vec::new(), false);
+        let written = (|| {
+            let change = self.facts.connection.transaction()?;
+            for effect in effects {
+                match effect {
+                    Effect::Changed(_) | Effect::Receipt(_) if known => {}
+                    Effect::Changed(changed) => {
+                        news.push(Arc::new(write_change(&change, seq, changed, early, &self.outlets.recipients)?));
+                    }
+                    Effect::Receipt(receipt) => write_receipt(&change, &receipt, &self.outlets.numbers)?,
+                    Effect::Answered { command, answer } => answers.push((command, answer)),
+                    Effect::Setup(setup, table) => {
+                        let body = serde_json::to_string(&*setup).expect("plain data always serialises");
+                        change.execute("INSERT OR REPLACE INTO meta VALUES ('setup', ?1)", [body])?;
+                        self.outlets.board.set_points(table);
+                    }
+                    Effect::Snapshot(body) => {
+                        change
+                            .execute("INSERT OR REPLACE INTO snapshot VALUES (1, ?1, ?2)", params![seq as i64, body])?;
+                        snapshot = true;
+                    }
+                }
+            }
+            if !known {
+                change.prepare_cached("INSERT OR REPLACE INTO meta VALUES ('applied', ?1)")?.execute([seq as i64])?;
+            }
+            change.commit()
+        })();
+        let settled = written.and_then(|()| if snapshot { self.settle(seq) } else { Ok(()) });
+        settled.map_err(|source| Error::Database { path, source })?;
+        self.facts.applied = self.facts.applied.max(seq);
+        self.outlets.numbers.applied.store(self.facts.applied, Relaxed);
+        for published in news {
+            self.tell(published);
+        }
+        for (command, answer) in answers {
+            self.outlets.answers.give(command, answer);
+        }
+        Ok(())
+    }
+
+    /// After a snapshot: fold the log into the database, with a flush, then let the journal forget.
+    fn settle(&mut self, seq: Seq) -> Result<(), rusqlite::Error> {
+        self.facts.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        self.outlets.engine_cursor.passed(seq);
+        Ok(())
+    }
+
+    fn wait_for(&mut self, seq: Seq) -> bool {
+        let durable = self.outlets.tail.wait_for(seq, PATIENCE);
+        if !durable {
+            self.outlets.numbers.early.fetch_add(1, Relaxed);
+            warn!(seq, "the journal's disk is slow: an alarm goes out before its cause is on the disk");
+        }
+        match (&self.slow, durable) {
+            (None, false) => self.report_disk(true),
+            (Some(since), true) if since.elapsed() > RECOVERED => {
+                self.slow = None;
+                self.report_disk(false);
+                return durable;
+            }
+            (None, true) | (Some(_), _) => {}
+        }
+        if !durable {
+            self.slow = Some(Stopwatch::start());
+        }
+        durable
+    }
+
+    fn report_disk(&self, holds: bool) {
+        let condition = Condition {
+            at: clock::now(),
+            rule: "davy-slow-disk".into(),
+            subject: "journal".into(),
+            holds,
+            title: "日志磁盘写入缓慢 / the journal's disk is slow".into(),
+            advice: "检查磁盘与存储健康 / check the disk and its health".into(),
+            priority: Priority::P2,
+            level: Level::Yellow,
+            detail: String::new(),
+        };
+        if !self.outlets.prompt.try_submit(Entry::Note(Note::Condition(condition))) {
+            warn!("the journal's queue is full: the state of its disk was not recorded");
+        }
+    }
+
+    fn tell(&self, published: Arc<Published>) {
+        let (numbers, change) = (&self.outlets.numbers, &published.change);
+        let alarm = &change.alarm;
+        match change.happening {
+            Happening::Raised | Happening::RaisedAgain => numbers.raised.fetch_add(1, Relaxed),
+            Happening::Cleared => numbers.cleared.fetch_add(1, Relaxed),
+            Happening::Acknowledged => numbers.acknowledged.fetch_add(1, Relaxed),
+        };
+        info!(
+            happening = change.happening.word(),
+            alarm = %alarm.id,
+            priority = %alarm.priority,
+            subject = %alarm.subject,
+            rule = %alarm.rule,
+            value = alarm.value,
+            "alarm"
+        );
+        self.outlets.board.publish(published);
+    }
+}
+
+fn write_change(
+    change: &rusqlite::Transaction<'_>,
+    seq: Seq,
+    changed: AlarmChange,
+    early: bool,
+    recipients: &[Recipient],
+) -> Result<Published, rusqlite::Error> {
+    let alarm = &changed.alarm;
+    let body = serde_json::to_string(alarm).expect("plain data always serialises");
+    change.prepare_cached("INSERT OR REPLACE INTO alarms VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?.execute(
+        params![
+            alarm.id.as_str(),
+            &*alarm.rule,
+            &*alarm.subject,
+            &*alarm.site,
+            alarm.priority.word(),
+            alarm.standing.word(),
+            alarm.raised.micros(),
+            alarm.cleared.map(crate::model::Timestamp::micros),
+            alarm.acknowledged.as_ref().map(|by| by.by.as_str()),
+            body
+        ],
+    )?;
+    let body = serde_json::to_string(&changed).expect("plain data always serialises");
+    change
+        .prepare_cached("INSERT INTO changes (seq, at, alarm, happening, early, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+        .execute(params![seq as i64, changed.at.micros(), alarm.id.as_str(), changed.happening.word(), early, body])?;
+    let id = change.last_insert_rowid();
+    for recipient in recipients.iter().filter(|recipient| alarm.priority <= recipient.from_priority) {
+        change
+            .prepare_cached(
+                "INSERT INTO outbox (change, channel, recipient, priority, created) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![id, recipient.channel, recipient.name, alarm.priority.word(), changed.at.micros()])?;
+    }
+    Ok(Published { id, early, change: changed })
+}
+
+fn write_receipt(
+    change: &rusqlite::Transaction<'_>,
+    receipt: &Receipt,
+    numbers: &Numbers,
+) -> Result<(), rusqlite::Error> {
+    let (word, settled) = match receipt.outcome {
+        Outcome::Delivered => ("delivered", true),
+        Outcome::Failed => ("failed", false),
+        Outcome::GivenUp => ("given_up", true),
+    };
+    match receipt.outcome {
+        Outcome::Delivered => numbers.delivered.fetch_add(1, Relaxed),
+        Outcome::Failed | Outcome::GivenUp => numbers.failed_attempts.fetch_add(1, Relaxed),
+    };
+    change.prepare_cached("INSERT INTO attempts VALUES (?1, ?2, ?3, ?4)")?.execute(params![
+        receipt.message,
+        receipt.at.micros(),
+        word,
+        receipt.detail
+    ])?;
+    change
+        .prepare_cached(
+            "UPDATE outbox SET attempts = attempts + 1, outcome = ?2, settled = iif(?3, ?4, NULL)
+             WHERE id = ?1 AND settled IS NULL",
+        )?
+        .execute(params![receipt.message, word, settled, receipt.at.micros()])?;
+    Ok(())
+}
