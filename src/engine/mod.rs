@@ -39,3 +39,6 @@ pub enum Effect {
     /// The state after the entry, to restart from.
     Snapshot(Vec<u8>),
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,6 @@ use tokio::sync::oneshot;
 use crate::alarm::{Alarm, Priority};
 use crate::board::Published;
 use crate::clock;
-use crate::journal::Seq;
 use crate::model::Timestamp;
 
 pub use read::{Attempt, Reader, Wanted};
@@ -128,9 +127,3 @@ pub struct Numbers {
     /// Changes that went out before their cause was on the disk, because the disk was slow.
     pub early: AtomicU64,
 }
-
-/// Where facts stand: everything up to and including this entry is in them.
-pub type Applied = Seq;
-
-#[cfg(test)]
-mod tests;

@@ -26,7 +26,7 @@ use tokio::sync::oneshot;
 use crate::alarm::{Level, OccurrenceId, Priority};
 use crate::model::{Point, Sample, Timestamp};
 
-pub use store::Reader;
+pub use store::{Reader, holds_entries};
 pub use tail::{Cursor, Tail};
 pub use writer::{Durable, Feed, Journal, Numbers};
 

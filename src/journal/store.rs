@@ -164,3 +164,8 @@ impl Reader {
         Ok(entries)
     }
 }
+
+/// Is there a journal in which anything was ever written?
+pub fn holds_entries(path: &Path) -> Result<bool, Error> {
+    Ok(path.exists() && Store::open(path)?.last()? > 0)
+}

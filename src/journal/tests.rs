@@ -21,7 +21,7 @@ fn values(entries: &[(Seq, Entry)]) -> Vec<f64> {
 }
 
 fn open(options: &Options, consumers: &[&str]) -> (Journal, Intake, Feed) {
-    Journal::open(options, consumers, Ledger::default().account("journal")).unwrap()
+    Journal::open(options, consumers, 0, Ledger::default().account("journal")).unwrap()
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn when_space_runs_out_the_oldest_samples_go_first_and_are_counted() {
     let options = Options { most_bytes: 1, ..options(&folder) };
     let ledger = Ledger::default();
     let consumers = ["history", ENGINE];
-    let (journal, intake, _feed) = Journal::open(&options, &consumers, ledger.account("journal")).unwrap();
+    let (journal, intake, _feed) = Journal::open(&options, &consumers, 0, ledger.account("journal")).unwrap();
     for i in 0..3 {
         intake.submit_blocking(batch(10, f64::from(i) * 10.0)).unwrap().durable_blocking().unwrap();
     }

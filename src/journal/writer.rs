@@ -89,11 +89,17 @@ pub struct Journal {
 
 impl Journal {
     /// Opens or creates the journal and starts its writer. `consumers` are the cursors that may hold
-    /// entries back; `account` counts what had to be trimmed unseen.
-    pub fn open(options: &Options, consumers: &[&str], account: Arc<Account>) -> Result<(Self, Intake, Feed), Error> {
+    /// entries back; numbers up to `floor` are taken (facts may have seen an entry that a power cut took
+    /// from the journal); `account` counts what had to be trimmed unseen.
+    pub fn open(
+        options: &Options,
+        consumers: &[&str],
+        floor: Seq,
+        account: Arc<Account>,
+    ) -> Result<(Self, Intake, Feed), Error> {
         let mut store = Store::open(&options.path)?;
         store.keep_cursors(consumers)?;
-        let last = store.last()?;
+        let last = store.last()?.max(floor);
         let tail = Tail::new(Reader::open(&options.path)?, last, store.cursors()?);
         for name in consumers {
             drop(tail.cursor(name)?);

@@ -1,0 +1,334 @@
+//! Stories of the middle, without sockets and clocks: entries in, changes out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::alarm::{AlarmChange, Happening, Standing};
+use crate::journal::{Acknowledge, Condition, Entry, Note, RuleFile};
+use crate::model::{Kind, Point, PointIndex, Quality, Reason, Sample, Timestamp};
+use crate::rule::Language;
+
+const START: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+fn at(seconds: f64) -> Timestamp {
+    START + Duration::from_secs_f64(seconds)
+}
+
+fn point(name: &str) -> Point {
+    Point {
+        id: format!("mine.{name}").into(),
+        site: "mine".into(),
+        name: name.into(),
+        kind: Kind::Methane,
+        place: "T1".into(),
+        unit: "%VOL".into(),
+        range: None,
+        resolution: 0.01,
+        period: Duration::from_secs(5),
+        limits: Default::default(),
+        coordinates: None,
+        static_risk: 0,
+        retired: false,
+    }
+}
+
+fn rule(id: &str, rest: &str) -> RuleFile {
+    let text = format!(
+        r#"rule("{id}", #{{ title: "t", advice: "a", watches: #{{ kind: "methane" }}, priority: "P2", level: "orange",
+            limits: #{{ alarm: #{{ value: 1.0, unit: "%VOL", stricter: "lower", basis: "AQ 1029-2019" }} }}, {rest} }});"#
+    );
+    RuleFile { path: format!("{id}.rhai"), text }
+}
+
+fn face() -> RuleFile {
+    rule("methane-face", "raise: |p| p.value >= p.limit.alarm")
+}
+
+fn comm_loss() -> RuleFile {
+    rule("comm-loss", "judges: \"silence\", raise: |p| p.age > p.period * 3.0")
+}
+
+fn setup(seconds: f64, points: &[&str], rules: Vec<RuleFile>) -> Entry {
+    let points = points.iter().map(|name| point(name)).collect();
+    Entry::Note(Note::Setup(Arc::new(Setup { at: at(seconds), points, rules })))
+}
+
+fn sample(seconds: f64, point: u32, value: f64) -> Sample {
+    Sample::received(PointIndex(point), value, Some(at(seconds)), at(seconds))
+}
+
+fn value(seconds: f64, value: f64) -> Entry {
+    Entry::Samples(Arc::new(vec![sample(seconds, 0, value)]))
+}
+
+fn bad(seconds: f64) -> Entry {
+    let quality = Quality::because(Reason::LineBreak);
+    Entry::Samples(Arc::new(vec![Sample { quality, ..sample(seconds, 0, 0.0) }]))
+}
+
+fn play(shard: &mut Shard<'_>, entries: impl IntoIterator<Item = Entry>) -> Vec<AlarmChange> {
+    let mut effects = Vec::new();
+    for entry in entries {
+        shard.on_entry(&entry, &mut effects);
+    }
+    let changes = effects.into_iter().filter_map(|effect| match effect {
+        Effect::Changed(change) => Some(change),
+        Effect::Answered { .. } | Effect::Receipt(_) | Effect::Setup(..) | Effect::Snapshot(_) => None,
+    });
+    changes.collect()
+}
+
+fn told(changes: &[AlarmChange]) -> Vec<(&str, &str)> {
+    changes.iter().map(|change| (change.happening.word(), &*change.alarm.rule)).collect()
+}
+
+#[test]
+fn methane_rises_is_acknowledged_and_falls() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    let changes =
+        play(&mut shard, [setup(0.0, &["t1"], vec![face()]), value(1.0, 0.99), value(6.0, 1.0), value(11.0, 2.5)]);
+    assert_eq!(told(&changes), [("raised", "methane-face")]);
+    let alarm = &changes[0].alarm;
+    assert_eq!((alarm.value, alarm.limit, &*alarm.subject, alarm.raised), (Some(1.0), Some(1.0), "mine.t1", at(6.0)));
+
+    let acknowledge = |raises| {
+        Entry::Note(Note::Acknowledge(Acknowledge {
+            command: 7,
+            at: at(12.0),
+            occurrence: alarm.id.clone(),
+            raises,
+            by: "李".into(),
+            comment: String::new(),
+        }))
+    };
+    let changes = play(&mut shard, [acknowledge(1), value(16.0, 0.4)]);
+    assert_eq!(told(&changes), [("acknowledged", "methane-face"), ("cleared", "methane-face")]);
+    assert_eq!(changes[0].alarm.acknowledged.as_ref().unwrap().by, "李");
+    assert_eq!((changes[1].alarm.standing, changes[1].alarm.worst), (Standing::Normal, Some(2.5)));
+}
+
+#[test]
+fn an_acknowledgement_does_not_reach_what_the_person_did_not_see() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    let changes =
+        play(&mut shard, [setup(0.0, &["t1"], vec![face()]), value(1.0, 1.2), value(6.0, 0.5), value(11.0, 1.6)]);
+    assert_eq!(told(&changes).last(), Some(&("raised_again", "methane-face")));
+    let seen = changes[0].alarm.clone();
+    let mut effects = Vec::new();
+    let mut ask = |id: &crate::alarm::OccurrenceId, raises| {
+        let command = Acknowledge {
+            command: 1,
+            at: at(12.0),
+            occurrence: id.clone(),
+            raises,
+            by: "王".into(),
+            comment: String::new(),
+        };
+        effects.clear();
+        shard.on_entry(&Entry::Note(Note::Acknowledge(command)), &mut effects);
+        match effects.last() {
+            Some(Effect::Answered { answer, .. }) => answer.clone(),
+            other => panic!("no answer, {other:?}"),
+        }
+    };
+    assert!(matches!(ask(&seen.id, seen.raises), Answer::NewerOccurrence(now) if now.raises == 2));
+    assert!(matches!(ask(&seen.id, 2), Answer::Acknowledged(_)));
+    assert!(matches!(ask(&seen.id, 2), Answer::AlreadyAcknowledged(_)));
+    assert_eq!(ask(&crate::alarm::OccurrenceId::named("nonsense"), 1), Answer::NoSuchAlarm);
+}
+
+#[test]
+fn missing_data_holds_an_alarm_and_silence_is_one_of_its_own() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    let ticks =
+        |range: std::ops::Range<i32>| range.map(|second| Entry::Tick(at(f64::from(second)))).collect::<Vec<_>>();
+    let begin = [setup(0.0, &["t1"], vec![face(), comm_loss()]), value(1.0, 1.2), bad(2.0)];
+    assert_eq!(told(&play(&mut shard, begin)), [("raised", "methane-face")]);
+    let changes = play(&mut shard, ticks(2..60));
+    assert_eq!(told(&changes), [("raised", "comm-loss")], "bad samples are as silent as none");
+    assert!(changes[0].at > at(16.0) && changes[0].at <= at(17.0), "{}", changes[0].at);
+    assert_eq!(told(&play(&mut shard, [bad(61.0)])), []);
+    let changes = play(&mut shard, [value(62.0, 1.1)]);
+    assert_eq!(told(&changes), [("cleared", "comm-loss")], "and the methane alarm stands");
+}
+
+#[test]
+fn a_point_that_never_spoke_is_noticed() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    let ticks = (1..30).map(|second| Entry::Tick(at(f64::from(second))));
+    let changes = play(&mut shard, std::iter::once(setup(0.0, &["t1"], vec![comm_loss()])).chain(ticks));
+    assert_eq!(told(&changes), [("raised", "comm-loss")]);
+}
+
+#[test]
+fn a_rule_that_fails_says_so_once_and_the_plain_limit_takes_over() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    let broken = rule("broken", "raise: |p| { while true {} true }");
+    let entries = [setup(0.0, &["t1", "t2"], vec![broken, face()]), value(1.0, 0.5), value(6.0, 0.6), value(11.0, 1.3)];
+    let changes = play(&mut shard, entries);
+    assert_eq!(told(&changes), [("raised", "davy-rule-fault"), ("raised", "broken"), ("raised", "methane-face")]);
+    assert_eq!(&*changes[0].alarm.subject, "rule broken");
+    assert!(changes[0].alarm.detail.contains("operations"), "{}", changes[0].alarm.detail);
+    // Mended: the fault ends, the alarm it stood in for stays.
+    let mended = rule("broken", "raise: |p| p.value >= p.limit.alarm");
+    let changes = play(&mut shard, [setup(12.0, &["t1", "t2"], vec![mended, face()]), value(16.0, 1.3)]);
+    assert_eq!(told(&changes), [("cleared", "davy-rule-fault")]);
+}
+
+#[test]
+fn a_reload_keeps_windows_and_open_alarms_and_closes_what_is_gone() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    let mean = rule("mean", "raise: |p| p.mean(\"1m\") >= 1.0");
+    let first = play(&mut shard, [setup(0.0, &["t1"], vec![face(), mean.clone()]), value(1.0, 3.0)]);
+    assert_eq!(told(&first), [("raised", "methane-face"), ("raised", "mean")]);
+    // The mean of 3.0 and 0.5 is still above; without the window it would not be.
+    let changes = play(&mut shard, [setup(2.0, &["t1"], vec![mean.clone(), face()]), value(6.0, 0.5)]);
+    assert_eq!(told(&changes), [("cleared", "methane-face")]);
+    let changes = play(&mut shard, [setup(7.0, &["t1"], vec![face()])]);
+    assert_eq!(told(&changes), [("cleared", "mean")]);
+    assert_eq!(changes[0].alarm.id, first[1].alarm.id);
+    assert!(changes[0].alarm.detail.contains("removed"));
+}
+
+#[test]
+fn repeats_and_late_samples_are_counted_and_judged_once() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    play(&mut shard, [setup(0.0, &["t1"], vec![face()]), value(5.0, 0.5)]);
+    assert_eq!(told(&play(&mut shard, [value(5.0, 0.5), value(1.0, 9.0)])), []);
+    assert_eq!((shard.counts.judged, shard.counts.duplicates, shard.counts.late), (1, 1, 1));
+    play(&mut shard, [Entry::Samples(Arc::new(vec![sample(6.0, 99, 1.0)]))]);
+    assert_eq!(shard.counts.unknown_points, 1);
+}
+
+#[test]
+fn delays_pass_while_samples_stop() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    let slow = rule("slow", "raise: |p| p.value >= 1.0, raise_after: \"10s\", clear_after: \"10s\"");
+    let ticks = |from: i32, to: i32| (from..to).map(|second| Entry::Tick(at(f64::from(second))));
+    let changes = play(&mut shard, [setup(0.0, &["t1"], vec![slow]), value(1.0, 1.5)].into_iter().chain(ticks(2, 13)));
+    assert_eq!((told(&changes), changes[0].at), (vec![("raised", "slow")], at(11.0)));
+    let changes = play(&mut shard, [value(13.0, 0.5)].into_iter().chain(ticks(14, 30)));
+    assert_eq!((told(&changes), changes[0].at), (vec![("cleared", "slow")], at(23.0)));
+}
+
+#[test]
+fn a_deadband_holds_until_the_value_is_well_below() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    let wide = rule("wide", "raise: |p| p.value >= p.limit.alarm, deadband: 0.1");
+    let changes =
+        play(&mut shard, [setup(0.0, &["t1"], vec![wide]), value(1.0, 1.0), value(2.0, 0.95), value(3.0, 0.9)]);
+    assert_eq!(told(&changes), [("raised", "wide")]);
+    assert_eq!(told(&play(&mut shard, [value(4.0, 0.89)])), [("cleared", "wide")]);
+}
+
+#[test]
+fn a_condition_of_the_gateway_is_an_alarm_like_any_other() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    let condition = |seconds, holds| {
+        Entry::Note(Note::Condition(Condition {
+            at: at(seconds),
+            rule: "davy-source-down".into(),
+            subject: "broker".into(),
+            holds,
+            title: "t".into(),
+            advice: "a".into(),
+            priority: crate::alarm::Priority::P2,
+            level: crate::alarm::Level::Yellow,
+            detail: "refused".into(),
+        }))
+    };
+    let changes =
+        play(&mut shard, [condition(0.0, false), condition(1.0, true), condition(2.0, true), condition(3.0, false)]);
+    assert_eq!(told(&changes), [("raised", "davy-source-down"), ("cleared", "davy-source-down")]);
+    assert_eq!(changes[1].alarm.standing, Standing::ReturnedUnacknowledged);
+}
+
+fn entries() -> impl Strategy<Value = Vec<Entry>> {
+    let step = prop_oneof![
+        5 => (0_u32..3, 0.0_f64..2.0).prop_map(|(point, value)| (0, point, value)),
+        1 => (0_u32..3).prop_map(|point| (1, point, 0.0)),
+        3 => Just((2, 0, 0.0)),
+        1 => Just((3, 0, 0.0)),
+    ];
+    prop::collection::vec((step, 0_u64..9_000), 1..120).prop_map(|steps| {
+        let rules = || {
+            vec![
+                face(),
+                comm_loss(),
+                rule("mean", "raise: |p| p.mean(\"20s\") >= 1.0, raise_after: \"7s\", clear_after: \"9s\""),
+                rule("jump", "raise: |p| p.delta(\"10s\") >= 0.8"),
+                rule("odd", "raise: |p| { if p.value > 1.9 { throw \"no\" } p.max(\"20s\") > 1.5 }"),
+            ]
+        };
+        let mut entries = vec![setup(0.0, &["a", "b", "c"], rules())];
+        let mut ms = 0;
+        for ((what, point, value), pause) in steps {
+            ms += pause;
+            let seconds = ms as f64 / 1e3;
+            entries.push(match what {
+                0 => Entry::Samples(Arc::new(vec![sample(seconds, point, value)])),
+                1 => Entry::Samples(Arc::new(vec![Sample::missing(PointIndex(point), Reason::NotPolled, at(seconds))])),
+                2 => Entry::Tick(at(seconds)),
+                _ => setup(seconds, &["a", "b", "c", "d"], rules()),
+            });
+        }
+        entries
+    })
+}
+
+proptest! {
+    /// Same input, same alarms: a shard that was stopped, written down and resumed after any entry goes on
+    /// exactly like one that never stopped, ids included.
+    #[test]
+    fn a_restart_changes_nothing(entries in entries(), stop: prop::sample::Index) {
+        let language = Language::new();
+        let mut whole = Shard::new(&language);
+        let expected = play(&mut whole, entries.clone());
+
+        let stop = stop.index(entries.len());
+        let mut first = Shard::new(&language);
+        let mut changes = play(&mut first, entries[..stop].to_vec());
+        let second_language = Language::new();
+        let mut second = Shard::new(&second_language);
+        second.resume(&first.snapshot()).unwrap();
+        changes.extend(play(&mut second, entries[stop..].to_vec()));
+        prop_assert_eq!(changes, expected);
+        prop_assert_eq!(second.snapshot(), whole.snapshot());
+    }
+
+    /// For each alarm: raised first, never raised twice, and an id is never used for two occurrences.
+    #[test]
+    fn every_occurrence_has_one_beginning(entries in entries()) {
+        let language = Language::new();
+        let changes = play(&mut Shard::new(&language), entries);
+        let mut begun = std::collections::HashSet::new();
+        for change in &changes {
+            match change.happening {
+                Happening::Raised => prop_assert!(begun.insert(change.alarm.id.clone()), "{:?} raised twice", change.alarm),
+                Happening::RaisedAgain | Happening::Acknowledged | Happening::Cleared => prop_assert!(begun.contains(&change.alarm.id)),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_damaged_snapshot_is_refused() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    assert!(shard.resume(&[]).is_err());
+    assert!(shard.resume(&[99, 1, 2]).is_err());
+    assert!(shard.resume(&[1, 255, 255, 255]).is_err());
+}

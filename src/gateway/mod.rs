@@ -1,0 +1,2 @@
+//! The whole gateway, wired.
+pub mod core;
