@@ -43,7 +43,6 @@ pub enum Error {
 pub struct Options {
     pub journal: journal::Options,
     pub points: Vec<Point>,
-    pub rules: Vec<RuleFile>,
     pub recipients: Vec<Recipient>,
     /// Cursors that may hold the journal back, besides the engine's.
     pub consumers: Vec<&'static str>,
@@ -70,7 +69,13 @@ pub struct Core {
 
 impl Core {
     /// Opens the files in `folder`, replays what is to be replayed, and is ready for entries.
-    pub fn start(folder: &Path, options: Options, ledger: Arc<Ledger>) -> Result<(Self, Intake), Error> {
+    /// `rules` chooses the rules to begin with, knowing all points and the setup that was last in force.
+    pub fn start(
+        folder: &Path,
+        options: Options,
+        ledger: Arc<Ledger>,
+        rules: impl FnOnce(&[Point], Option<&Setup>) -> Vec<RuleFile>,
+    ) -> Result<(Self, Intake), Error> {
         let broken = |source| Error::Folder { path: folder.display().to_string(), source };
         std::fs::create_dir_all(folder).map_err(broken)?;
         let facts_path = folder.join("facts.db");
@@ -113,7 +118,8 @@ impl Core {
             effects,
             account: ledger.account("engine"),
         });
-        let setup = Setup { at: clock::now(), points: registered.points, rules: options.rules };
+        let rules = rules(&registered.points, registered.last_setup.as_ref());
+        let setup = Setup { at: clock::now(), points: registered.points, rules };
         if registered.last_setup.is_none_or(|last| last.points != setup.points || last.rules != setup.rules) {
             intake.submit_blocking(Entry::Note(Note::Setup(Arc::new(setup))))?.durable_blocking()?;
         }

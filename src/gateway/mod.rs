@@ -1,2 +1,3 @@
 //! The whole gateway, wired.
 pub mod core;
+pub mod rulebook;

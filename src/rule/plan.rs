@@ -62,8 +62,11 @@ pub struct Plan {
     pub rules: Vec<Compiled>,
     /// By point index.
     pub points: Vec<PointPlan>,
-    /// Files that did not compile, and limits that were refused.
+    /// What is wrong in a file: none of its rules counts.
     pub problems: Vec<RuleProblem>,
+    /// What does not fit between a rule and a point: a looser limit (the rule's own stands), another unit
+    /// (the rule does not watch the point).
+    pub refused: Vec<RuleProblem>,
     /// Not wrong, but worth a look: a rule that watches no point.
     pub remarks: Vec<RuleProblem>,
 }
@@ -95,7 +98,7 @@ impl Plan {
                 plan.remarks.push(RuleProblem { file: rule.file.clone(), line: rule.line, message });
             }
         }
-        plan.problems.append(&mut lines);
+        plan.refused = lines;
         plan
     }
 

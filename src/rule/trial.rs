@@ -61,8 +61,8 @@ pub fn run(rules: &RuleFile, name: &str, text: &str) -> Result<Passed, Vec<Failu
     let mut effects = Vec::new();
     let setup = Setup { at: START, points, rules: vec![rules.clone()] };
     let plan = super::Plan::new(&language, &setup);
-    if !plan.problems.is_empty() {
-        return Err(plan.problems.iter().map(|problem| failure(0, problem.to_string())).collect());
+    if !(plan.problems.is_empty() && plan.refused.is_empty()) {
+        return Err(plan.problems.iter().chain(&plan.refused).map(|problem| failure(0, problem.to_string())).collect());
     }
     shard.on_entry(&Entry::Note(Note::Setup(Arc::new(setup))), &mut effects);
     let names: BTreeMap<String, PointIndex> =

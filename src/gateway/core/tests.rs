@@ -42,10 +42,10 @@ impl Plant {
     }
 
     fn start(&mut self) -> Result<(), Error> {
+        let rules = vec![RuleFile { path: "methane.rhai".into(), text: RULE.into() }];
         let options = Options {
             journal: journal::Options::at(self.folder.path().join("journal.db")),
             points: self.points.iter().map(|name| point(name)).collect(),
-            rules: vec![RuleFile { path: "methane.rhai".into(), text: RULE.into() }],
             recipients: vec![Recipient {
                 channel: "webhook".into(),
                 name: "county".into(),
@@ -54,7 +54,7 @@ impl Plant {
             consumers: vec![],
             snapshot_every: Duration::from_secs(30),
         };
-        self.core = Some(Core::start(self.folder.path(), options, Arc::default())?);
+        self.core = Some(Core::start(self.folder.path(), options, Arc::default(), |_, _| rules)?);
         Ok(())
     }
 

@@ -1,0 +1,164 @@
+//! Rule files on the disk, and which version of each is in force.
+//!
+//! In come the files of the rules folder; out goes the list that the engine gets. A file that is broken
+//! keeps its last sound version in force and raises `davy-rule-file`; mending or restoring it ends the alarm.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use crate::alarm::{Level, Priority};
+use crate::journal::{Condition, RuleFile, Setup};
+use crate::model::{Point, Timestamp};
+use crate::rule::{Language, Plan, RuleProblem};
+
+/// A rule file larger than this is a mistake.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// Reads every `.rhai` file below `folder`, in path order. Files that cannot be read are problems.
+pub fn read_folder(folder: &Path) -> (Vec<RuleFile>, Vec<RuleProblem>) {
+    let (mut files, mut problems) = (Vec::new(), Vec::new());
+    let mut folders = vec![folder.to_owned()];
+    let problem = |path: &Path, what: String| RuleProblem { file: path.display().to_string(), line: 0, message: what };
+    while let Some(next) = folders.pop() {
+        let entries = match std::fs::read_dir(&next) {
+            Ok(entries) => entries,
+            Err(error) => {
+                problems.push(problem(&next, format!("the folder cannot be read: {error}")));
+                continue;
+            }
+        };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rhai") {
+                match read_file(folder, &path) {
+                    Ok(file) => files.push(file),
+                    Err(what) => problems.push(problem(path.strip_prefix(folder).unwrap_or(&path), what)),
+                }
+            }
+        }
+    }
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    (files, problems)
+}
+
+fn read_file(folder: &Path, path: &PathBuf) -> Result<RuleFile, String> {
+    let bytes = std::fs::metadata(path).map_err(|error| format!("cannot be read: {error}"))?.len();
+    if bytes > MOST_BYTES {
+        return Err(format!("holds {bytes} bytes, more than {MOST_BYTES}: not a rule file"));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))?;
+    let relative = path.strip_prefix(folder).unwrap_or(path);
+    Ok(RuleFile { path: relative.to_string_lossy().replace('\\', "/"), text })
+}
+
+/// What a look at the folder led to.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    /// The rules to be in force.
+    pub rules: Vec<RuleFile>,
+    /// Files whose new text is not in force, each with everything that is wrong.
+    pub broken: BTreeMap<String, Vec<RuleProblem>>,
+    /// Limits and units that do not fit between rules and points.
+    pub refused: Vec<RuleProblem>,
+    pub remarks: Vec<RuleProblem>,
+}
+
+/// Checks what was found against the points; a broken file is replaced by its version in `in_force`.
+#[must_use]
+pub fn weigh(found: Vec<RuleFile>, unreadable: Vec<RuleProblem>, in_force: &[RuleFile], points: &[Point]) -> Verdict {
+    let language = Language::new();
+    let mut verdict = Verdict::default();
+    for problem in unreadable {
+        verdict.broken.entry(problem.file.clone()).or_default().push(problem);
+    }
+    let mut rules = found;
+    // A problem may lie between two files (one id in both): the one that changed gives way.
+    loop {
+        let setup = Setup { at: Timestamp::MIN, points: points.to_vec(), rules };
+        let plan = Plan::new(&language, &setup);
+        rules = setup.rules;
+        if plan.problems.is_empty() {
+            verdict.refused = plan.refused;
+            verdict.remarks = plan.remarks;
+            break;
+        }
+        let wrong: BTreeSet<String> = plan.problems.iter().map(|problem| problem.file.clone()).collect();
+        for problem in plan.problems {
+            verdict.broken.entry(problem.file.clone()).or_default().push(problem);
+        }
+        rules = rules
+            .into_iter()
+            .filter_map(|file| if wrong.contains(&file.path) { earlier(&file, in_force) } else { Some(file) })
+            .collect();
+    }
+    for path in verdict.broken.keys() {
+        if !rules.iter().any(|file| file.path == *path) {
+            rules.extend(in_force.iter().find(|file| file.path == *path).cloned());
+        }
+    }
+    rules.sort_by(|a, b| a.path.cmp(&b.path));
+    verdict.rules = rules;
+    verdict
+}
+
+/// The version in force of a broken file, unless that is the very text that is broken.
+fn earlier(broken: &RuleFile, in_force: &[RuleFile]) -> Option<RuleFile> {
+    in_force.iter().find(|file| file.path == broken.path && file.text != broken.text).cloned()
+}
+
+/// The alarm that a file is broken, or that it no longer is.
+#[must_use]
+pub fn condition(path: &str, problems: &[RuleProblem], at: Timestamp) -> Condition {
+    let detail: Vec<String> = problems.iter().take(5).map(ToString::to_string).collect();
+    Condition {
+        at,
+        rule: "davy-rule-file".into(),
+        subject: format!("rule file {path}"),
+        holds: !problems.is_empty(),
+        title: format!("规则文件有误，沿用旧版本 / rule file is broken, the version before stays in force: {path}"),
+        advice: "修正规则文件后自动生效 / mend the file; it takes effect by itself".into(),
+        priority: Priority::P2,
+        level: Level::Yellow,
+        detail: detail.join("; "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str, id: &str, raise: &str) -> RuleFile {
+        let text = format!(
+            "rule(\"{id}\", #{{ title: \"t\", advice: \"a\", watches: #{{ kind: \"methane\" }}, priority: \"P2\", level: \"blue\", raise: {raise} }});"
+        );
+        RuleFile { path: path.into(), text }
+    }
+
+    #[test]
+    fn a_broken_file_keeps_its_last_sound_version_and_the_others_change() {
+        let in_force = vec![file("a.rhai", "a", "|p| p.value > 1.0"), file("b.rhai", "b", "|p| p.value > 1.0")];
+        let found = vec![file("a.rhai", "a", "|p| p.value >"), file("b.rhai", "b", "|p| p.value > 2.0")];
+        let verdict = weigh(found.clone(), vec![], &in_force, &[]);
+        assert_eq!(verdict.rules, [in_force[0].clone(), found[1].clone()]);
+        assert_eq!(verdict.broken.keys().collect::<Vec<_>>(), ["a.rhai"]);
+    }
+
+    #[test]
+    fn a_broken_file_without_an_earlier_version_leaves_the_rest_working() {
+        let found = vec![file("a.rhai", "a", "|p| p.value >"), file("b.rhai", "b", "|p| p.value > 2.0")];
+        let verdict = weigh(found.clone(), vec![], &[], &[]);
+        assert_eq!(verdict.rules, [found[1].clone()]);
+        assert_eq!(verdict.broken.len(), 1);
+    }
+
+    #[test]
+    fn a_new_file_that_steals_an_id_is_the_one_refused() {
+        let in_force = vec![file("a.rhai", "x", "|p| p.value > 1.0")];
+        let found = vec![in_force[0].clone(), file("b.rhai", "x", "|p| p.value > 5.0")];
+        let verdict = weigh(found, vec![], &in_force, &[]);
+        assert_eq!(verdict.rules, in_force);
+        assert_eq!(verdict.broken.keys().collect::<Vec<_>>(), ["b.rhai"]);
+    }
+}
