@@ -212,3 +212,30 @@ impl Intake {
         drop(self.queue.try_send(Submission::Hurry));
     }
 }
+
+/// What a test's receiver finds, in the order of submission.
+#[cfg(test)]
+#[derive(Debug)]
+pub(crate) struct Waiting(tokio::sync::mpsc::Receiver<Submission>);
+
+#[cfg(test)]
+impl Waiting {
+    /// The next entry and, if somebody waits for its commit, the way to resolve it.
+    pub(crate) async fn next(&mut self) -> Option<(Entry, Option<oneshot::Sender<Seq>>)> {
+        loop {
+            match self.0.recv().await? {
+                Submission::Entry(entry, done) => return Some((entry, done)),
+                Submission::Hurry => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+impl Intake {
+    /// An intake without a journal behind it, for tests of whoever submits.
+    pub(crate) fn with_receiver(capacity: usize) -> (Self, Waiting) {
+        let (queue, waiting) = tokio::sync::mpsc::channel(capacity);
+        (Self { queue }, Waiting(waiting))
+    }
+}
