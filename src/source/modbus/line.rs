@@ -61,7 +61,7 @@ pub(super) enum Trouble {
     /// An answer too, and the line stays in step.
     #[error("exception {:02X} ({}) to {}", u8::from(*.0), .0, told(.1))]
     Refused(ExceptionCode, Read),
-    #[error("wrong answer to {}: {1}", told(.0))]
+    #[error("wrong answer to {asked}: {what}", asked = told(.0), what = .1)]
     Wrong(Read, String),
     #[error("connection lost: {0}")]
     Lost(String),

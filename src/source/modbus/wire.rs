@@ -20,7 +20,6 @@ use super::state::{Devices, Link};
 use super::unit::{News, Outcome, Unit};
 use crate::clock::{self, Stopwatch};
 use crate::journal::{self, Entry, Note};
-use crate::ledger::Fate;
 use crate::source::{Backoff, Outlet, down};
 
 pub(super) struct Wire {
