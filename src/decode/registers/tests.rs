@@ -72,7 +72,8 @@ fn a_float32_that_shows_0_7_reaches_a_limit_of_0_7() {
 
 #[test]
 fn invalid_codes_are_faults_and_never_values() {
-    let mut reading = Reading { invalid: vec![Code::Bits(0x7FFF), Code::Bits(0xFFFF)], ..Reading::plain(Type::Int16, Order::Abcd) };
+    let mut reading =
+        Reading { invalid: vec![Code::Bits(0x7FFF), Code::Bits(0xFFFF)], ..Reading::plain(Type::Int16, Order::Abcd) };
     assert_eq!(reading.read(&[0x7FFF]), (0.0, Quality::because(Reason::SensorFault)));
     assert_eq!(reading.read(&[0xFFFF]), (0.0, Quality::because(Reason::SensorFault)));
     assert_eq!(reading.read(&[0x7FFE]), (32_766.0, Quality::GOOD));
@@ -90,14 +91,19 @@ fn invalid_codes_are_faults_and_never_values() {
 #[test]
 fn what_is_not_a_number_is_bad_and_too_much_gas_is_not() {
     for number in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-        let (value, quality) = Reading::plain(Type::Float32, Order::Abcd).read(&wire(Order::Abcd, &number.to_be_bytes()));
+        let (value, quality) =
+            Reading::plain(Type::Float32, Order::Abcd).read(&wire(Order::Abcd, &number.to_be_bytes()));
         assert_eq!((value, quality), (0.0, Quality::because(Reason::NonFinite)));
     }
     // Finite on the wire, infinite after scaling.
     let huge = Reading { scale: Scale::by(1e10), ..Reading::plain(Type::Float64, Order::Abcd) };
     assert_eq!(huge.read(&wire(Order::Abcd, &1e300_f64.to_be_bytes())).1, Quality::because(Reason::NonFinite));
 
-    let methane = Reading { range: Some(Range { low: 0.0, high: 4.0 }), scale: Scale::by(0.01), ..Reading::plain(Type::Int16, Order::Abcd) };
+    let methane = Reading {
+        range: Some(Range { low: 0.0, high: 4.0 }),
+        scale: Scale::by(0.01),
+        ..Reading::plain(Type::Int16, Order::Abcd)
+    };
     assert_eq!(methane.read(&[400]), (4.0, Quality::GOOD));
     assert_eq!(methane.read(&[417]), (4.17, Quality::because(Reason::OverRange)));
     assert_eq!(methane.read(&[0xFFFF]), (-0.01, Quality::because(Reason::OverRange)));

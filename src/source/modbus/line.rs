@@ -161,11 +161,12 @@ fn data(read: Read, response: Response) -> Result<Data, Trouble> {
 }
 
 fn fault(read: Read, error: tokio_modbus::Error) -> Trouble {
-    use std::io::ErrorKind;
     match error {
         tokio_modbus::Error::Protocol(error) => {
             let what = match error {
-                tokio_modbus::ProtocolError::HeaderMismatch { message, .. } => format!("of another request or unit: {message}"),
+                tokio_modbus::ProtocolError::HeaderMismatch { message, .. } => {
+                    format!("of another request or unit: {message}")
+                }
                 tokio_modbus::ProtocolError::FunctionCodeMismatch { request, result } => {
                     let came = match result {
                         Ok(response) => response.function_code(),
@@ -176,18 +177,22 @@ fn fault(read: Read, error: tokio_modbus::Error) -> Trouble {
             };
             Trouble::Wrong(read, what)
         }
-        tokio_modbus::Error::Transport(error) => match error.kind() {
-            // What tokio-modbus's decoder says of frames that are too short, too long or not Modbus.
-            ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::UnexpectedEof
-                if error.raw_os_error().is_none() =>
-            {
-                Trouble::Wrong(read, format!("not Modbus: {error}"))
-            }
-            ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe | ErrorKind::TimedOut => {
-                Trouble::Lost(error.to_string())
-            }
-            // At the end of the stream it reports whatever the last system error was; that would mislead.
-            _ => Trouble::Lost("the device closed it".to_owned()),
-        },
+        tokio_modbus::Error::Transport(error) => lost(read, &error),
     }
+}
+
+fn lost(read: Read, error: &std::io::Error) -> Trouble {
+    use std::io::ErrorKind::{
+        BrokenPipe, ConnectionAborted, ConnectionReset, InvalidData, InvalidInput, TimedOut, UnexpectedEof,
+    };
+    let kind = error.kind();
+    // What tokio-modbus's decoder says of frames that are too short, too long or not Modbus.
+    if error.raw_os_error().is_none() && [InvalidData, InvalidInput, UnexpectedEof].contains(&kind) {
+        return Trouble::Wrong(read, format!("not Modbus: {error}"));
+    }
+    if [ConnectionReset, ConnectionAborted, BrokenPipe, TimedOut].contains(&kind) {
+        return Trouble::Lost(error.to_string());
+    }
+    // At the end of the stream it reports whatever the last system error was; that would mislead.
+    Trouble::Lost("the device closed it".to_owned())
 }

@@ -205,10 +205,11 @@ mod tests {
     }
 
     fn any_spans() -> impl Strategy<Value = Vec<Span>> {
-        let span = (1_u8..=4, 0_u16..1_000, prop::sample::select(vec![1_u16, 2, 4])).prop_map(|(function, address, count)| {
-            let function = Function::numbered(function).unwrap();
-            Span { function, address, count: if function.is_bits() { 1 } else { count } }
-        });
+        let span =
+            (1_u8..=4, 0_u16..1_000, prop::sample::select(vec![1_u16, 2, 4])).prop_map(|(function, address, count)| {
+                let function = Function::numbered(function).unwrap();
+                Span { function, address, count: if function.is_bits() { 1 } else { count } }
+            });
         prop::collection::vec(span, 1..80)
     }
 

@@ -87,7 +87,9 @@ mod tests {
         ] {
             assert_eq!(Place::printed(text), Some(Place { function, address }), "{text}");
         }
-        for wrong in ["", "3", "4003", "40000", "400000", "465537", "20001", "50001", "4000x", "4000001", "+4001", "４０００１"] {
+        for wrong in
+            ["", "3", "4003", "40000", "400000", "465537", "20001", "50001", "4000x", "4000001", "+4001", "４０００１"]
+        {
             assert_eq!(Place::printed(wrong), None, "{wrong}");
         }
     }

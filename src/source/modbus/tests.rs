@@ -78,8 +78,7 @@ async fn all_four_tables_are_read_with_their_status() {
 #[tokio::test]
 async fn thirty_registers_are_one_request() {
     let device = FakeDevice::start(|_| Reply::Values).await;
-    let points: String =
-        (1..=30).map(|n| format!("[[point]]\ndevice = \"d\"\nregister = {}\n", 40_100 + n)).collect();
+    let points: String = (1..=30).map(|n| format!("[[point]]\ndevice = \"d\"\nregister = {}\n", 40_100 + n)).collect();
     let mut stage = Stage::start(&format!("[d]\naddress = \"{}\"\nperiod = \"20ms\"", device.address), &points);
     for _ in 0..5 {
         let samples = stage.next_poll(30).await;
@@ -134,13 +133,21 @@ async fn wrong_answers_are_no_values() {
         ("exception 02", |a| Reply::Frame(frame(a.transaction, a.unit, &[0x83, 2])), Fate::Exception),
         ("exception 04", |a| Reply::Frame(frame(a.transaction, a.unit, &[0x83, 4])), Fate::Exception),
         ("unknown exception", |a| Reply::Frame(frame(a.transaction, a.unit, &[0x83, 0xEE])), Fate::Exception),
-        ("exception of another function", |a| Reply::Frame(frame(a.transaction, a.unit, &[0x84, 2])), Fate::WrongAnswer),
+        (
+            "exception of another function",
+            |a| Reply::Frame(frame(a.transaction, a.unit, &[0x84, 2])),
+            Fate::WrongAnswer,
+        ),
         ("short", |a| Reply::Frame(frame(a.transaction, a.unit, &[3, 2, 0, 1])), Fate::WrongAnswer),
         ("long", |a| Reply::Frame(frame(a.transaction, a.unit, &[3, 6, 0, 1, 0, 2, 0, 3])), Fate::WrongAnswer),
         ("odd bytes", |a| Reply::Frame(frame(a.transaction, a.unit, &[3, 3, 0, 1, 0])), Fate::WrongAnswer),
         ("cut off", |a| Reply::Frame(frame(a.transaction, a.unit, &[3, 4, 0, 1, 0])), Fate::WrongAnswer),
         ("wrong unit", |a| Reply::Frame(frame(a.transaction, a.unit + 1, &[3, 4, 0, 1, 0, 2])), Fate::WrongAnswer),
-        ("wrong transaction", |a| Reply::Frame(frame(a.transaction + 1, a.unit, &[3, 4, 0, 1, 0, 2])), Fate::WrongAnswer),
+        (
+            "wrong transaction",
+            |a| Reply::Frame(frame(a.transaction + 1, a.unit, &[3, 4, 0, 1, 0, 2])),
+            Fate::WrongAnswer,
+        ),
         ("wrong function", |a| Reply::Frame(frame(a.transaction, a.unit, &[4, 4, 0, 1, 0, 2])), Fate::WrongAnswer),
         ("not Modbus", |_| Reply::Frame(b"HTTP/1.1 400 Bad Request\r\n\r\n".repeat(3_000)), Fate::WrongAnswer),
     ];
@@ -194,12 +201,18 @@ async fn garbage_never_breaks_the_poller() {
         match asked.number % 3 {
             0 => Reply::Frame(pdu),
             1 => Reply::Frame(frame(asked.transaction, asked.unit, &pdu)),
-            _ => Reply::Frame(frame(asked.transaction, asked.unit, &[&[[1, 2, 4, 0x11, 0x2B, 0x83, 0xFF][asked.number % 7]][..], &pdu].concat())),
+            _ => Reply::Frame(frame(
+                asked.transaction,
+                asked.unit,
+                &[&[[1, 2, 4, 0x11, 0x2B, 0x83, 0xFF][asked.number % 7]][..], &pdu].concat(),
+            )),
         }
     })
     .await;
     let devices: String = (0..20)
-        .map(|n| format!("[d{n}]\naddress = \"{}\"\nunit = {n}\nperiod = \"20ms\"\ntimeout = \"10ms\"\n", device.address))
+        .map(|n| {
+            format!("[d{n}]\naddress = \"{}\"\nunit = {n}\nperiod = \"20ms\"\ntimeout = \"10ms\"\n", device.address)
+        })
         .collect();
     let points: String = (0..20).map(|n| format!("[[point]]\ndevice = \"d{n}\"\nregister = 40001\n")).collect();
     let mut stage = Stage::start(&devices, &points);
@@ -268,10 +281,7 @@ async fn the_dead_do_not_delay_the_living() {
 /// The device takes up to 25 ms for its answers: whoever slept a period after each would be a second late.
 #[tokio::test]
 async fn polls_keep_their_beat() {
-    let device = FakeDevice::start(|asked| {
-        Reply::Late(ms(asked.number as u64 * 7 % 25), values(asked))
-    })
-    .await;
+    let device = FakeDevice::start(|asked| Reply::Late(ms(asked.number as u64 * 7 % 25), values(asked))).await;
     let mut stage = Stage::start(
         &format!("[d]\naddress = \"{}\"\nperiod = \"50ms\"", device.address),
         "[[point]]\ndevice = \"d\"\nregister = 40001",

@@ -133,7 +133,8 @@ impl Unit {
     /// The next read of this poll and its number.
     pub fn next_read(&self, slot: Duration) -> Option<(usize, Read)> {
         let reads = self.plan.reads();
-        (self.first..reads.len()).chain(0..self.first.min(reads.len()))
+        (self.first..reads.len())
+            .chain(0..self.first.min(reads.len()))
             .find(|at| self.asked.get(*at).is_some_and(|asked| !asked.done && asked.quiet_until <= slot))
             .map(|at| (at, reads[at]))
     }
@@ -189,7 +190,9 @@ impl Unit {
     /// One sample for each point from the answers of this poll.
     pub fn samples(&self, account: &Account, now: Timestamp) -> Vec<Sample> {
         let sample = |polled: &Polled| {
-            polled.sample(&self.plan, &self.asked, account).unwrap_or_else(|| Sample::missing(polled.point, Reason::NotPolled, now))
+            polled
+                .sample(&self.plan, &self.asked, account)
+                .unwrap_or_else(|| Sample::missing(polled.point, Reason::NotPolled, now))
         };
         self.points.iter().map(sample).collect()
     }
@@ -242,7 +245,8 @@ fn fresh(plan: &Plan) -> Vec<Asked> {
 impl Polled {
     fn sample(&self, plan: &Plan, asked: &[Asked], account: &Account) -> Option<Sample> {
         let spots = plan.spots();
-        let answer = |span: usize| spots.get(span).and_then(|spot| Some((asked.get(spot.read)?.answer.as_ref()?, spot.offset)));
+        let answer =
+            |span: usize| spots.get(span).and_then(|spot| Some((asked.get(spot.read)?.answer.as_ref()?, spot.offset)));
         let (value_answer, offset) = answer(self.value)?;
         let mut words = [0; 4];
         let words = &mut words[..usize::from(self.reading.kind.registers())];

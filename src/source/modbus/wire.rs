@@ -193,7 +193,8 @@ impl Wire {
             Outcome::Answered(_) => String::new(),
             Outcome::Rested => self.states.last_error(self.units[at].number).unwrap_or_default(),
         };
-        let detail = if news == News::Away { format!("{} unit {}: {detail}", device.address, device.unit) } else { detail };
+        let detail =
+            if news == News::Away { format!("{} unit {}: {detail}", device.address, device.unit) } else { detail };
         let condition = down(&format!("modbus.{}", device.name), news == News::Away, &detail);
         // The alarm waits for room in the queue rather than being lost.
         self.outlet.intake.submit(Entry::Note(Note::Condition(condition))).await.map(drop)

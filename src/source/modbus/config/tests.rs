@@ -27,14 +27,19 @@ fn a_device_needs_no_more_than_its_address() {
     let device = device.expect(&problems);
     assert_eq!(device.address.to_string(), "10.0.4.7:502");
     assert_eq!((device.unit, device.gap, device.max_registers, device.retries), (1, 8, 125, 1));
-    assert_eq!((device.period, device.timeout, device.pause), (Duration::from_secs(1), Duration::from_secs(1), Duration::ZERO));
+    assert_eq!(
+        (device.period, device.timeout, device.pause),
+        (Duration::from_secs(1), Duration::from_secs(1), Duration::ZERO)
+    );
     assert_eq!(super::Address::parse("[fd00::7]:1502").unwrap().to_string(), "[fd00::7]:1502");
     assert_eq!(super::Address::parse("gateway-2.plant:502").unwrap().host, "gateway-2.plant");
 }
 
 #[test]
 fn every_fault_of_a_device_is_told_at_once() {
-    let (none, problems) = device("address = \"10.0.4.7\"\nperiod = \"1ms\"\ntimeout = \"soon\"\nretries = 9\nmax_registers = 126\ngap = 200");
+    let (none, problems) = device(
+        "address = \"10.0.4.7\"\nperiod = \"1ms\"\ntimeout = \"soon\"\nretries = 9\nmax_registers = 126\ngap = 200",
+    );
     assert!(none.is_none());
     for expected in [
         "davy.toml: source.modbus.d.address: \"10.0.4.7\" is not host:port, such as 10.0.4.7:502",
@@ -46,7 +51,9 @@ fn every_fault_of_a_device_is_told_at_once() {
     ] {
         assert!(problems.contains(expected), "{expected}\n-- in --\n{problems}");
     }
-    for wrong in ["", ":502", "host", "host:0", "host:70000", "a b:502", "http://host:502", "fd00::7:502", "[fd00::7:502"] {
+    for wrong in
+        ["", ":502", "host", "host:0", "host:70000", "a b:502", "http://host:502", "fd00::7:502", "[fd00::7:502"]
+    {
         assert!(device(&format!("address = {wrong:?}")).0.is_none(), "{wrong}");
     }
     assert!(device("address = \"h:1\"\npoll_ms = 5").1.contains("unknown key"));
@@ -77,7 +84,9 @@ fn bindings_mean_what_they_say() {
 
 #[test]
 fn a_status_is_one_table_or_several() {
-    let one = binding("register = 40003\nstatus = { register = 40002, bits = { \"0\" = \"sensor_fault\", \"3\" = \"calibrating\" } }");
+    let one = binding(
+        "register = 40003\nstatus = { register = 40002, bits = { \"0\" = \"sensor_fault\", \"3\" = \"calibrating\" } }",
+    );
     let one = one.0.unwrap().status;
     assert_eq!(one.len(), 1);
     assert_eq!(registers_status(&one[0], 0b1001), "bad:sensor_fault+calibrating");
@@ -103,7 +112,10 @@ fn every_fault_of_a_binding_says_what_was_expected() {
         ("register = 3", "p.register: 3 is not a register as manuals print it: 40001"),
         ("register = 40001\nfunction = 3", "not both"),
         ("function = 3", "p.address: function and address (counted from 0) go together"),
-        ("function = 6\naddress = 1", "p.function: 6 is not 1 (coils), 2 (discrete inputs), 3 (holding) or 4 (input registers): Davy only reads"),
+        (
+            "function = 6\naddress = 1",
+            "p.function: 6 is not 1 (coils), 2 (discrete inputs), 3 (holding) or 4 (input registers): Davy only reads",
+        ),
         ("register = 40001\ntype = \"flaot32\"", "did you mean \"float32\"?"),
         ("register = 40001\norder = \"ABDC\"", "p.order: \"ABDC\" is not a byte order"),
         ("register = 40001\ntype = \"bit\"", "p.bit: missing"),
@@ -119,17 +131,33 @@ fn every_fault_of_a_binding_says_what_was_expected() {
         ("register = 40001\ninvalid = [1.5]", "p.invalid[0]: 1.5 is not a raw value of type uint16"),
         ("register = 40001\ninvalid_means = \"late\"", "p.invalid_means: \"late\" is not a meaning of an invalid code"),
         ("register = 40001\nstatus = { register = 40002 }", "p.status: says nothing"),
-        ("register = 40001\nstatus = { register = 40002, bits = { \"16\" = \"frozen\" } }", "p.status.bits.16: 16 is outside 0..=15"),
-        ("register = 40001\nstatus = { register = 40002, bits = { \"1\" = \"broken\" } }", "p.status.bits.1: \"broken\" is not a quality reason"),
-        ("register = 40001\nstatus = { register = 40002, fields = [{ mask = 0xF0, values = { \"16\" = \"frozen\" } }] }", "p.status.fields[0].values.16: \"16\" is not a value of the mask, 0 to 15"),
-        ("register = 40001\nstatus = { register = 40002, fields = [{ mask = 0, values = {} }] }", "p.status.fields[0].mask: 0 covers no bit"),
-        ("register = 40001\nstatus = { register = 40002, bit = { \"1\" = \"frozen\" } }", "p.status.bit: unknown key; did you mean \"bits\"?"),
+        (
+            "register = 40001\nstatus = { register = 40002, bits = { \"16\" = \"frozen\" } }",
+            "p.status.bits.16: 16 is outside 0..=15",
+        ),
+        (
+            "register = 40001\nstatus = { register = 40002, bits = { \"1\" = \"broken\" } }",
+            "p.status.bits.1: \"broken\" is not a quality reason",
+        ),
+        (
+            "register = 40001\nstatus = { register = 40002, fields = [{ mask = 0xF0, values = { \"16\" = \"frozen\" } }] }",
+            "p.status.fields[0].values.16: \"16\" is not a value of the mask, 0 to 15",
+        ),
+        (
+            "register = 40001\nstatus = { register = 40002, fields = [{ mask = 0, values = {} }] }",
+            "p.status.fields[0].mask: 0 covers no bit",
+        ),
+        (
+            "register = 40001\nstatus = { register = 40002, bit = { \"1\" = \"frozen\" } }",
+            "p.status.bit: unknown key; did you mean \"bits\"?",
+        ),
     ] {
         let (none, problems) = binding(text);
         assert!(none.is_none() && problems.contains(expected), "{text}\nexpected {expected}\nfound {problems}");
     }
     let mut problems = Problems::default();
-    let raw = problems.read::<RawBinding>(&Key::of("p"), toml::from_str("device = \"boiler\"\nregister = 40001").unwrap());
+    let raw =
+        problems.read::<RawBinding>(&Key::of("p"), toml::from_str("device = \"boiler\"\nregister = 40001").unwrap());
     assert!(raw.unwrap().check(&Key::of("p"), &mut problems, ["boiler-1"]).is_none());
     assert!(told(&problems).contains("did you mean \"boiler-1\"?"));
 }

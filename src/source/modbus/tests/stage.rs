@@ -67,7 +67,7 @@ impl Stage {
                 self.conditions.push(condition);
                 None
             }
-            other => panic!("the poller submitted {other:?}"),
+            other @ (Entry::Tick(_) | Entry::Note(_)) => panic!("the poller submitted {other:?}"),
         }
     }
 
