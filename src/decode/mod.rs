@@ -16,6 +16,7 @@ mod flat;
 mod form;
 mod json;
 mod path;
+pub mod registers;
 mod scalar;
 mod topic;
 

@@ -125,9 +125,9 @@ pub async fn supervise(name: String, mut source: impl Source, out: Outlet, stop:
     }
 }
 
-/// Raises or ends the alarm that a source is away.
-fn report(out: &Outlet, name: &str, holds: bool, detail: &str) {
-    let condition = Condition {
+/// The alarm that a source is away, beginning or ending.
+pub(crate) fn down(name: &str, holds: bool, detail: &str) -> Condition {
+    Condition {
         at: clock::now(),
         rule: "davy-source-down".into(),
         subject: name.to_owned(),
@@ -137,7 +137,12 @@ fn report(out: &Outlet, name: &str, holds: bool, detail: &str) {
         priority: Priority::P2,
         level: Level::Yellow,
         detail: detail.to_owned(),
-    };
+    }
+}
+
+/// Raises or ends the alarm that a source is away.
+fn report(out: &Outlet, name: &str, holds: bool, detail: &str) {
+    let condition = down(name, holds, detail);
     if out.intake.try_submit(Entry::Note(Note::Condition(condition))).is_err() {
         warn!(source = %name, "the journal's queue is full: the change of the source's state was not recorded");
     }

@@ -1,0 +1,267 @@
+//! One device: its points, its reads, its schedule, and how it has been lately.
+//!
+//! In come the answers of a poll; out go one sample for each point, a value or the reason why there is
+//! none. A point whose status word was not answered has no value either. Holds no socket and never waits.
+//! The source time of a sample is its receive time: a Modbus device has no clock, the answer is the moment
+//! of measuring, and that is not worth a flag.
+
+use std::time::Duration;
+
+use super::config::{Binding, Device};
+use super::line::Answer;
+use super::plan::{Packing, Plan, Read, Span};
+use super::schedule::{self, Schedule};
+use crate::decode::registers::{self, Field, Reading};
+use crate::ledger::{Account, Fate};
+use crate::model::{PointIndex, Quality, Range, Reason, Sample, Timestamp};
+
+/// A point of the device; numbers are those of the plan's spans.
+#[derive(Debug)]
+struct Polled {
+    point: PointIndex,
+    reading: Reading,
+    value: usize,
+    status: Vec<(usize, Vec<Field>)>,
+}
+
+/// One read of the plan: this poll's answer, and how the read has been lately.
+#[derive(Debug, Default)]
+struct Asked {
+    done: bool,
+    answer: Option<Answer>,
+    failures: u32,
+    quiet_until: Duration,
+}
+
+/// How a slot ended.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// At least one read brought data; `Some` trouble if not all did.
+    Answered(Option<String>),
+    /// The device answered every read with an exception.
+    Refused(String),
+    /// Silent, wrong or broken off.
+    Failed(String),
+    /// No connection: the device itself was not asked.
+    Unreachable(String),
+    /// Left alone, because it or its connection failed lately.
+    Rested,
+}
+
+/// Change of the alarm that the device is away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    Away,
+    Back,
+}
+
+#[derive(Debug)]
+pub(super) struct Unit {
+    pub device: Device,
+    /// Its place among the configured devices.
+    pub number: usize,
+    pub schedule: Schedule,
+    plan: Plan,
+    planned: Plan,
+    /// One for each read of the plan.
+    asked: Vec<Asked>,
+    /// The read that a poll begins with.
+    first: usize,
+    points: Vec<Polled>,
+    quiet_until: Duration,
+    failures: u32,
+    /// Slots without data in a row, and when the first of them began.
+    dark: u32,
+    dark_since: Duration,
+    told: Option<News>,
+}
+
+impl Unit {
+    /// Slots and time without data after which a device counts as away: a single lost packet is no alarm.
+    const AWAY_SLOTS: u32 = 3;
+    const AWAY_TIME: Duration = Duration::from_secs(3);
+
+    pub fn new(number: usize, device: Device, points: Vec<(PointIndex, Option<Range>, Binding)>) -> Self {
+        let mut spans = Vec::new();
+        let mut span = |function, address, count| {
+            spans.push(Span { function, address, count });
+            spans.len() - 1
+        };
+        let mut polled = Vec::with_capacity(points.len());
+        for (point, range, binding) in points {
+            let reading = Reading { range, ..binding.reading };
+            let value = span(binding.place.function, binding.place.address, reading.kind.registers());
+            let status = (binding.status.into_iter())
+                .map(|status| (span(status.place.function, status.place.address, 1), status.fields))
+                .collect();
+            polled.push(Polled { point, reading, value, status });
+        }
+        let plan = Plan::of(spans, Packing { gap: device.gap, most_registers: device.max_registers });
+        Self {
+            schedule: Schedule::new(schedule::phase(number, device.period), device.period),
+            device,
+            number,
+            asked: fresh(&plan),
+            first: 0,
+            planned: plan.clone(),
+            plan,
+            points: polled,
+            quiet_until: Duration::ZERO,
+            failures: 0,
+            dark: 0,
+            dark_since: Duration::ZERO,
+            told: None,
+        }
+    }
+
+    pub const fn point_count(&self) -> usize {
+        self.points.len()
+    }
+
+    /// Requests that one poll takes.
+    pub fn read_count(&self) -> usize {
+        self.plan.reads().len()
+    }
+
+    /// A new poll: the answers of the last one are gone.
+    pub fn begin(&mut self) {
+        for asked in &mut self.asked {
+            (asked.done, asked.answer) = (false, None);
+        }
+    }
+
+    /// The next read of this poll and its number.
+    pub fn next_read(&self, slot: Duration) -> Option<(usize, Read)> {
+        let reads = self.plan.reads();
+        (self.first..reads.len())
+            .chain(0..self.first.min(reads.len()))
+            .find(|at| self.asked.get(*at).is_some_and(|asked| !asked.done && asked.quiet_until <= slot))
+            .map(|at| (at, reads[at]))
+    }
+
+    pub fn answered(&mut self, at: usize, answer: Answer) {
+        self.asked[at] = Asked { done: true, answer: Some(answer), ..Asked::default() };
+    }
+
+    /// The device answered the read with an exception.
+    pub fn refused(&mut self, at: usize) {
+        self.asked[at].done = true;
+    }
+
+    /// Parts a refused read in two, both still to be asked; false when it is a single value.
+    pub fn cut(&mut self, at: usize) -> bool {
+        let cut = self.plan.cut(at);
+        if cut {
+            self.asked.insert(at + 1, Asked::default());
+        }
+        cut
+    }
+
+    /// The read broke the line. A device that answers other reads keeps being asked for those, and for this
+    /// one less and less often; otherwise the next poll begins with another, so that one address at which
+    /// the device falls silent cannot hide all the others.
+    pub fn broke(&mut self, at: usize, slot: Duration) {
+        let alive = self.any_answer();
+        let asked = &mut self.asked[at];
+        asked.done = true;
+        if alive {
+            asked.failures = asked.failures.saturating_add(1);
+            asked.quiet_until = slot + schedule::rest(asked.failures, self.device.period);
+        } else {
+            self.first = (at + 1) % self.asked.len();
+        }
+    }
+
+    pub fn any_answer(&self) -> bool {
+        self.asked.iter().any(|asked| asked.answer.is_some())
+    }
+
+    /// Is it to be left alone in this slot?
+    pub fn rests(&self, slot: Duration) -> bool {
+        slot < self.quiet_until
+    }
+
+    /// May a read that failed be tried again? Not for a device that failed before, and only in the first
+    /// half of its slot: the neighbours on the line and its own next slot come first.
+    pub fn may_retry(&self, retries: u8, slot: Duration, now: Duration) -> bool {
+        self.failures == 0 && retries < self.device.retries && now < slot + self.device.period / 2
+    }
+
+    /// One sample for each point from the answers of this poll.
+    pub fn samples(&self, account: &Account, now: Timestamp) -> Vec<Sample> {
+        let sample = |polled: &Polled| {
+            polled
+                .sample(&self.plan, &self.asked, account)
+                .unwrap_or_else(|| Sample::missing(polled.point, Reason::NotPolled, now))
+        };
+        self.points.iter().map(sample).collect()
+    }
+
+    /// Takes note of how the slot ended: rests after failures, and tells when the device goes or returns.
+    pub fn settle(&mut self, outcome: &Outcome, slot: Duration, now: Duration) -> Option<News> {
+        match outcome {
+            Outcome::Answered(_) => {
+                self.failures = 0;
+                self.quiet_until = Duration::ZERO;
+                self.dark = 0;
+                return self.tell(News::Back);
+            }
+            Outcome::Refused(_) => {
+                // Refused whatever was asked: then parting the reads was pointless.
+                self.plan.clone_from(&self.planned);
+                self.asked = fresh(&self.plan);
+                self.first = 0;
+                self.rest_longer(slot);
+            }
+            Outcome::Failed(_) => self.rest_longer(slot),
+            // The connection has its own pause.
+            Outcome::Unreachable(_) | Outcome::Rested => {}
+        }
+        if self.dark == 0 {
+            self.dark_since = slot;
+        }
+        self.dark = self.dark.saturating_add(1);
+        if self.dark >= Self::AWAY_SLOTS && now.saturating_sub(self.dark_since) >= Self::AWAY_TIME {
+            return self.tell(News::Away);
+        }
+        None
+    }
+
+    /// The first good poll is told as well: the alarm may stand since before a restart.
+    fn tell(&mut self, news: News) -> Option<News> {
+        (self.told.replace(news) != Some(news)).then_some(news)
+    }
+
+    fn rest_longer(&mut self, slot: Duration) {
+        self.failures = self.failures.saturating_add(1);
+        self.quiet_until = slot + schedule::rest(self.failures, self.device.period);
+    }
+}
+
+fn fresh(plan: &Plan) -> Vec<Asked> {
+    plan.reads().iter().map(|_| Asked::default()).collect()
+}
+
+impl Polled {
+    fn sample(&self, plan: &Plan, asked: &[Asked], account: &Account) -> Option<Sample> {
+        let spots = plan.spots();
+        let answer =
+            |span: usize| spots.get(span).and_then(|spot| Some((asked.get(spot.read)?.answer.as_ref()?, spot.offset)));
+        let (value_answer, offset) = answer(self.value)?;
+        let mut words = [0; 4];
+        let words = &mut words[..usize::from(self.reading.kind.registers())];
+        value_answer.copy(offset, words)?;
+        let (value, mut quality) = self.reading.read(words);
+        if !quality.usable() {
+            account.one(Fate::BadValue);
+        }
+        for (span, fields) in &self.status {
+            let (status_answer, offset) = answer(*span)?;
+            let mut word = [0];
+            status_answer.copy(offset, &mut word)?;
+            quality = Quality::from_bits(quality.bits() | registers::status(fields, word[0]).bits());
+        }
+        let received = value_answer.received;
+        Some(Sample { point: self.point, quality, source_time: received, receive_time: received, value })
+    }
+}
