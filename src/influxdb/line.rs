@@ -198,7 +198,12 @@ mod tests {
         let [head, fields, time] = parts.as_slice() else { panic!("not three parts: {line:?}") };
         let pairs = |list: &[String]| -> BTreeMap<String, String> {
             let pairs = list.iter().map(|pair| match split(pair, '=').as_slice() {
-                [name, value] => (name.clone(), ["\\,", "\\=", "\\ "].iter().fold(value.clone(), |text, escaped| text.replace(escaped, &escaped[1..]))),
+                [name, value] => (
+                    name.clone(),
+                    ["\\,", "\\=", "\\ "]
+                        .iter()
+                        .fold(value.clone(), |text, escaped| text.replace(escaped, &escaped[1..])),
+                ),
                 other => panic!("not a pair: {other:?} in {line:?}"),
             });
             pairs.collect()

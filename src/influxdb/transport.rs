@@ -30,7 +30,10 @@ pub enum Reply {
     Rejected(String),
     TooLarge,
     /// The server is away or busy; the same lines may work later.
-    Later { retry_after: Option<Duration>, text: String },
+    Later {
+        retry_after: Option<Duration>,
+        text: String,
+    },
     /// No line will work until somebody mends the token, the bucket or the address.
     Denied(String),
 }
@@ -145,7 +148,9 @@ impl Named {
                 .redirect(reqwest_of_influxdb2::redirect::Policy::none())
                 .tcp_nodelay(true)
                 .default_headers(headers);
-            influxdb2::ClientBuilder::with_builder(builder, config.url.as_str(), config.org.as_str(), token).build().ok()
+            influxdb2::ClientBuilder::with_builder(builder, config.url.as_str(), config.org.as_str(), token)
+                .build()
+                .ok()
         };
         let packed = HeaderMap::from_iter([(CONTENT_ENCODING, HeaderValue::from_static("gzip"))]);
         Some(Self { plain: build(HeaderMap::new())?, packed: build(packed)? })

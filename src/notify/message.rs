@@ -263,10 +263,8 @@ const fn level(language: Language, level: Level) -> &'static str {
 /// `2026-11-23 20:45:48 +08:00`
 fn clock_time(at: Timestamp) -> String {
     let zone = jiff::tz::TimeZone::fixed(jiff::tz::offset(8));
-    jiff::Timestamp::from_microsecond(at.micros()).map_or_else(
-        |_| at.to_string(),
-        |stamp| stamp.to_zoned(zone).strftime("%Y-%m-%d %H:%M:%S +08:00").to_string(),
-    )
+    jiff::Timestamp::from_microsecond(at.micros())
+        .map_or_else(|_| at.to_string(), |stamp| stamp.to_zoned(zone).strftime("%Y-%m-%d %H:%M:%S +08:00").to_string())
 }
 
 #[cfg(test)]
@@ -301,7 +299,11 @@ mod tests {
         (broker.value, broker.limit) = (None, None);
         let message = told(Happening::Raised, broker.clone());
         assert!(message.text.zh.starts_with("检查网络。broker：数据源断开。P2"), "{}", message.text.zh);
-        assert!(message.text.en.starts_with("check the network. broker: source down: broker. P2"), "{}", message.text.en);
+        assert!(
+            message.text.en.starts_with("check the network. broker: source down: broker. P2"),
+            "{}",
+            message.text.en
+        );
 
         broker.title = "CO / H2S 超限".into();
         assert!(told(Happening::Raised, broker).text.zh.contains("CO / H2S 超限"), "nothing is cut off");
@@ -326,7 +328,11 @@ mod tests {
         let mut again = alarm("face", Priority::P1);
         (again.raises, again.held) = (3, true);
         let message = told(Happening::RaisedAgain, again.clone());
-        assert!(message.text.zh.starts_with("停止作业，撤出人员，查明原因。第3次报警，仍未确认。"), "{}", message.text.zh);
+        assert!(
+            message.text.zh.starts_with("停止作业，撤出人员，查明原因。第3次报警，仍未确认。"),
+            "{}",
+            message.text.zh
+        );
         assert!(message.text.zh.contains("数据中断，状态保持未确认"));
         again.acknowledged = Some(Acknowledgement { by: "王值班".into(), at: again.raised, comment: String::new() });
         let message = told(Happening::Acknowledged, again);

@@ -289,7 +289,15 @@ mod tests {
         assert_eq!(started(&mut queue, NOW), Some(2));
         assert_eq!(started(&mut queue, NOW), None, "one at a time");
         assert_eq!(queue.wake(NOW), None, "no clock helps, only an end of the first");
-        drop(queue.offered(vec![row(3, "c", Priority::P1), row(4, "d", Priority::P1), row(1, "a", Priority::P3), row(2, "b", Priority::P2)], NOW));
+        drop(queue.offered(
+            vec![
+                row(3, "c", Priority::P1),
+                row(4, "d", Priority::P1),
+                row(1, "a", Priority::P3),
+                row(2, "b", Priority::P2),
+            ],
+            NOW,
+        ));
         assert_eq!(started(&mut queue, NOW), Some(3), "the P1 has a place of its own");
         assert_eq!(started(&mut queue, NOW), None);
         queue.finished(2, done(), NOW).unwrap();
@@ -298,9 +306,10 @@ mod tests {
 
     #[test]
     fn pauses_double_to_five_minutes_and_to_thirty_seconds_for_a_p1() {
-        for (priority, pauses) in
-            [(Priority::P2, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]), (Priority::P1, [1, 2, 4, 8, 16, 30, 30, 30, 30, 30, 30])]
-        {
+        for (priority, pauses) in [
+            (Priority::P2, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]),
+            (Priority::P1, [1, 2, 4, 8, 16, 30, 30, 30, 30, 30, 30]),
+        ] {
             let mut queue = queue_of(&[row(1, "a", priority)]);
             let mut now = NOW;
             for pause in pauses {
@@ -329,7 +338,12 @@ mod tests {
         assert_eq!(started(&mut queue, NOW), Some(1));
         queue.finished(1, busy(Some(120)), NOW).unwrap();
         assert_eq!(started(&mut queue, after(119)), None, "the other message keeps quiet too");
-        drop(queue.offered(vec![row(3, "c", Priority::P1), row(1, "a", Priority::P2), row(2, "b", Priority::P3)], after(1)));
+        drop(
+            queue.offered(
+                vec![row(3, "c", Priority::P1), row(1, "a", Priority::P2), row(2, "b", Priority::P3)],
+                after(1),
+            ),
+        );
         assert_eq!(started(&mut queue, after(1)), Some(3));
         queue.finished(3, busy(Some(600)), after(1)).unwrap();
         assert_eq!(started(&mut queue, after(30)), None);

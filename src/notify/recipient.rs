@@ -16,7 +16,6 @@ use super::{Channel, Failure, Message, Office, Recipient};
 use crate::alarm::{Level, Priority};
 use crate::board::Published;
 use crate::clock::{self, Stopwatch};
-use crate::facts::Outgoing;
 use crate::journal::{self, Condition, Note, Outcome, Receipt};
 
 pub struct Desk<O> {
@@ -97,7 +96,9 @@ impl<O: Office> Desk<O> {
                     self.write(id, verdict).await?;
                 }
             }
-            Err(error) => warn!(recipient = %self.recipient.name, %error, "the outbox cannot be read; it is tried again"),
+            Err(error) => {
+                warn!(recipient = %self.recipient.name, %error, "the outbox cannot be read; it is tried again")
+            }
         }
         Ok(())
     }
@@ -107,7 +108,9 @@ impl<O: Office> Desk<O> {
         let (channel, recipient, detail) = (self.recipient.channel, &self.recipient.name, &verdict.detail);
         match verdict.outcome {
             Outcome::Delivered => info!(channel, %recipient, message = id, %detail, "notification delivered"),
-            Outcome::Failed => warn!(channel, %recipient, message = id, %detail, "notification failed; it is tried again"),
+            Outcome::Failed => {
+                warn!(channel, %recipient, message = id, %detail, "notification failed; it is tried again")
+            }
             Outcome::GivenUp => warn!(channel, %recipient, message = id, %detail, "notification given up"),
         }
         if let Some(holds) = verdict.alarm {

@@ -114,7 +114,9 @@ impl Office for Played {
             let mut rows = self.rows.lock().unwrap();
             match receipt.outcome {
                 Outcome::Delivered | Outcome::GivenUp => rows.retain(|row| row.id != receipt.message),
-                Outcome::Failed => rows.iter_mut().filter(|row| row.id == receipt.message).for_each(|row| row.attempts += 1),
+                Outcome::Failed => {
+                    rows.iter_mut().filter(|row| row.id == receipt.message).for_each(|row| row.attempts += 1)
+                }
             }
         }
         self.notes.send_modify(|notes| notes.push(note));
@@ -176,7 +178,8 @@ fn to(recipient: &str, id: i64, point: &str, priority: Priority) -> Outgoing {
 
 #[test]
 fn everybody_who_is_configured_is_a_recipient_with_their_own_measure() {
-    let config = checked("[webhook.county-duty]\nurl = \"http://10.0.0.9/hook\"\nfrom_priority = \"P2\"\n[log]\n").unwrap();
+    let config =
+        checked("[webhook.county-duty]\nurl = \"http://10.0.0.9/hook\"\nfrom_priority = \"P2\"\n[log]\n").unwrap();
     let everybody = recipients(&config);
     let names: Vec<_> = everybody.iter().map(|someone| (someone.channel, someone.name.as_str())).collect();
     assert_eq!(names, [("webhook", "county-duty"), ("log", "log"), ("mqtt", "subscribers")]);
@@ -191,7 +194,14 @@ fn every_problem_is_told_with_its_key() {
     let text = "give_up_after = \"1s\"\n[webhook.a]\nurl = \"ftp://x\"\nfrom_priority = \"P5\"\nsecret_env = \"DAVY_TEST_UNSET\"\n\
                 [webhook.b]\nurl = \"http://x\"\ntimeout = \"0s\"\n[log]\nfrom_priority = \"high\"";
     let told = checked(text).unwrap_err().join("\n");
-    for key in ["give_up_after", "webhook.a.url", "webhook.a.from_priority", "webhook.a.secret_env", "webhook.b.timeout", "log.from_priority"] {
+    for key in [
+        "give_up_after",
+        "webhook.a.url",
+        "webhook.a.from_priority",
+        "webhook.a.secret_env",
+        "webhook.b.timeout",
+        "log.from_priority",
+    ] {
         assert!(told.contains(&format!("davy.toml: notify.{key}: ")), "{key} is missing in\n{told}");
     }
 }

@@ -72,8 +72,8 @@ impl SecretPlace {
     pub fn read(&self) -> Result<Secret, Error> {
         match self {
             Self::File(path) => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|source| Error::SecretFile { path: path.clone(), source })?;
+                let text =
+                    std::fs::read_to_string(path).map_err(|source| Error::SecretFile { path: path.clone(), source })?;
                 match text.trim() {
                     "" => Err(Error::EmptyFile { path: path.clone() }),
                     secret => Ok(Secret(secret.to_owned())),
@@ -195,6 +195,7 @@ pub fn one_line(text: &str, most: usize) -> String {
         }
         line.push(letter);
     }
+    line.truncate(line.trim_end().len());
     line
 }
 
