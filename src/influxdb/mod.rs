@@ -262,7 +262,9 @@ impl<S: Side> Delivery<'_, S> {
                 break;
             }
             let stop = self.stop;
-            drop(self.runtime.block_on(async { tokio::time::timeout(rest, stop.cancelled()).await }));
+            if self.runtime.block_on(async { tokio::time::timeout(rest, stop.cancelled()).await }).is_ok() {
+                break;
+            }
         }
         Ok(())
     }

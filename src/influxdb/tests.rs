@@ -343,6 +343,31 @@ async fn the_cursor_moves_only_when_the_server_has_the_lines() {
     tokio::task::spawn_blocking(move || thread.join().unwrap().unwrap()).await.unwrap();
 }
 
+/// A wrong token is an alarm at once, the cursor stays, and the long pause does not hold up the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_token_is_an_alarm_at_once_and_the_journal_waits() {
+    let server = Server::start(|_, _| Say::status(401)).await;
+    let (mut sink, account) = sink(&server.url, "batch_wait = \"10ms\"");
+    let entries = VecDeque::from([(1, Entry::Samples(Arc::new(samples(0, 10))))]);
+    let (said, heard) = mpsc::sync_channel(100);
+    let stop = CancellationToken::new();
+    let told = tokio::task::spawn_blocking(move || {
+        let thread = {
+            let stop = stop.clone();
+            std::thread::spawn(move || drive(&mut sink, &mut Played { entries, said }, &stop))
+        };
+        let mut told = vec![heard.recv_timeout(Duration::from_secs(20)).expect("the alarm is told")];
+        let watch = Stopwatch::start();
+        stop.cancel();
+        thread.join().unwrap().unwrap();
+        assert!(watch.elapsed() < Duration::from_secs(10), "it sat out its pause");
+        told.extend(heard.try_iter());
+        told
+    });
+    assert_eq!(told.await.unwrap(), [Told::Alarm(true)]);
+    assert_eq!((server.asked().len(), account.get(Fate::Rejected)), (1, 0));
+}
+
 /// The real thing: a time-series server that speaks the v2 write API, killed on drop.
 struct Victoria {
     process: Child,

@@ -116,7 +116,7 @@ impl Raw {
 }
 
 impl Simple {
-    #[expect(clippy::option_option, reason = "no problem, and then perhaps switched off")]
+    /// The outer `None`: there was a problem; the inner one: switched off.
     fn check(self, at: &Key, problems: &mut Problems) -> Option<Option<Priority>> {
         let from = priority(problems, at, &self.from_priority)?;
         Some(self.enabled.then_some(from))

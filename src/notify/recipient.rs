@@ -17,12 +17,16 @@ use crate::alarm::{Level, Priority};
 use crate::board::Published;
 use crate::clock::{self, Stopwatch};
 use crate::journal::{self, Condition, Note, Outcome, Receipt};
+use crate::model::Timestamp;
 
 pub struct Desk<O> {
     recipient: Recipient,
     channel: Arc<dyn Channel>,
     office: O,
     queue: Queue,
+    /// When the desk was opened, by both clocks: the queue's time grows evenly from there, so that a wall
+    /// clock that is set back delays no message.
+    opened: (Timestamp, Stopwatch),
     /// There were more rows than were taken.
     more: bool,
     under_way: JoinSet<(i64, Result<String, Failure>)>,
@@ -37,7 +41,19 @@ const GAP: Duration = Duration::from_millis(20);
 
 impl<O: Office> Desk<O> {
     pub fn new(recipient: Recipient, channel: Arc<dyn Channel>, office: O, patience: Patience) -> Self {
-        Self { recipient, channel, office, queue: Queue::new(patience), more: false, under_way: JoinSet::new() }
+        Self {
+            recipient,
+            channel,
+            office,
+            queue: Queue::new(patience),
+            opened: (clock::now(), Stopwatch::start()),
+            more: false,
+            under_way: JoinSet::new(),
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.opened.0 + self.opened.1.elapsed()
     }
 
     /// Until `stop`, or until the journal is closed. A delivery under way is dropped: its row is still in
@@ -61,7 +77,8 @@ impl<O: Office> Desk<O> {
                 self.look().await?;
                 look = false;
             }
-            while let Some(row) = self.queue.start(clock::now()) {
+            let now = self.now();
+            while let Some(row) = self.queue.start(now) {
                 let channel = self.channel.clone();
                 self.under_way.spawn(async move {
                     let message = Message::of(&row);
@@ -70,7 +87,7 @@ impl<O: Office> Desk<O> {
             }
             let poll = if self.more && self.queue.open() == 0 { POLL_LONG } else { POLL };
             let poll = poll.saturating_sub(looked.elapsed());
-            let due = self.queue.wake(clock::now()).unwrap_or(POLL);
+            let due = self.queue.wake(self.now()).unwrap_or(POLL);
             tokio::select! {
                 // A change, or that some were missed: both mean that there is something to look for.
                 _ = changes.recv() => {
@@ -92,7 +109,8 @@ impl<O: Office> Desk<O> {
         match asked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
             Ok(rows) => {
                 self.more = rows.len() >= Queue::MOST;
-                for (id, verdict) in self.queue.offered(rows, clock::now()) {
+                let now = self.now();
+                for (id, verdict) in self.queue.offered(rows, now) {
                     self.write(id, verdict).await?;
                 }
             }
@@ -104,7 +122,8 @@ impl<O: Office> Desk<O> {
     }
 
     async fn ended(&mut self, id: i64, result: Result<String, Failure>) -> Result<(), journal::Error> {
-        let Some(verdict) = self.queue.finished(id, result, clock::now()) else { return Ok(()) };
+        let now = self.now();
+        let Some(verdict) = self.queue.finished(id, result, now) else { return Ok(()) };
         let (channel, recipient, detail) = (self.recipient.channel, &self.recipient.name, &verdict.detail);
         match verdict.outcome {
             Outcome::Delivered => info!(channel, %recipient, message = id, %detail, "notification delivered"),
