@@ -186,10 +186,13 @@ impl Failure {
     }
 }
 
-/// The channels as configured, each with its recipient. `publish` is how the MQTT listener hands a
+/// Everybody who is told, with the way to reach them.
+pub type Channels = Vec<(Recipient, Arc<dyn Channel>)>;
+
+/// The channels as configured. `publish` is how the MQTT listener hands a
 /// publication to its subscribers.
-pub fn channels(config: &Config, publish: Publish) -> Result<Vec<(Recipient, Arc<dyn Channel>)>, remote::Error> {
-    let mut channels: Vec<(Recipient, Arc<dyn Channel>)> = Vec::new();
+pub fn channels(config: &Config, publish: Publish) -> Result<Channels, remote::Error> {
+    let mut channels = Channels::new();
     for recipient in recipients(config) {
         let channel: Arc<dyn Channel> = match recipient.channel {
             log::CHANNEL => Arc::new(Log),
@@ -243,7 +246,7 @@ impl Office for Outbox {
 /// Delivers until `stop`. Returns early only when the journal is closed. The board is kept, so its stream
 /// does not end before the last desk.
 pub async fn run<O: Office>(
-    channels: Vec<(Recipient, Arc<dyn Channel>)>,
+    channels: Channels,
     office: O,
     board: Arc<Board>,
     patience: Patience,
