@@ -31,6 +31,7 @@ pub mod board;
 pub mod history;
 pub mod influxdb;
 pub mod notify;
+pub mod remote;
 pub mod web;
 
 pub mod cli;

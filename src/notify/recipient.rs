@@ -1,0 +1,160 @@
+//! The desk of one recipient: looks into the outbox, sends what its queue says, writes the receipts.
+//!
+//! Woken by an alarm change, by the end of a delivery, by a message that becomes due, and every few
+//! seconds for whatever was missed. Everything that is decided is decided in `queue`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::broadcast;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::queue::{Patience, Queue, Verdict};
+use super::{Channel, Failure, Message, Office, Recipient};
+use crate::alarm::{Level, Priority};
+use crate::board::Published;
+use crate::clock::{self, Stopwatch};
+use crate::journal::{self, Condition, Note, Outcome, Receipt};
+use crate::model::Timestamp;
+
+pub struct Desk<O> {
+    recipient: Recipient,
+    channel: Arc<dyn Channel>,
+    office: O,
+    queue: Queue,
+    /// When the desk was opened, by both clocks: the queue's time grows evenly from there, so that a wall
+    /// clock that is set back delays no message.
+    opened: (Timestamp, Stopwatch),
+    /// There were more rows than were taken.
+    more: bool,
+    under_way: JoinSet<(i64, Result<String, Failure>)>,
+}
+
+/// The outbox is looked into at least this often.
+const POLL: Duration = Duration::from_secs(5);
+/// This often while a long outbox is worked off.
+const POLL_LONG: Duration = Duration::from_millis(100);
+/// And at most this often, when alarms come in a storm.
+const GAP: Duration = Duration::from_millis(20);
+
+impl<O: Office> Desk<O> {
+    pub fn new(recipient: Recipient, channel: Arc<dyn Channel>, office: O, patience: Patience) -> Self {
+        Self {
+            recipient,
+            channel,
+            office,
+            queue: Queue::new(patience),
+            opened: (clock::now(), Stopwatch::start()),
+            more: false,
+            under_way: JoinSet::new(),
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.opened.0 + self.opened.1.elapsed()
+    }
+
+    /// Until `stop`, or until the journal is closed. A delivery under way is dropped: its row is still in
+    /// the outbox.
+    pub async fn run(mut self, changes: broadcast::Receiver<Arc<Published>>, stop: CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            Err(error) = self.work(changes) => {
+                warn!(recipient = %self.recipient.name, %error, "notification ends");
+            }
+        }
+    }
+
+    async fn work(&mut self, mut changes: broadcast::Receiver<Arc<Published>>) -> Result<(), journal::Error> {
+        let mut looked = Stopwatch::start();
+        let mut look = true;
+        loop {
+            if look {
+                changes = changes.resubscribe();
+                looked = Stopwatch::start();
+                self.look().await?;
+                look = false;
+            }
+            let now = self.now();
+            while let Some(row) = self.queue.start(now) {
+                let channel = self.channel.clone();
+                self.under_way.spawn(async move {
+                    let message = Message::of(&row);
+                    (row.id, channel.deliver(&message).await)
+                });
+            }
+            let poll = if self.more && self.queue.open() == 0 { POLL_LONG } else { POLL };
+            let poll = poll.saturating_sub(looked.elapsed());
+            let due = self.queue.wake(self.now()).unwrap_or(POLL);
+            tokio::select! {
+                // A change, or that some were missed: both mean that there is something to look for.
+                _ = changes.recv() => {
+                    tokio::time::sleep(GAP.saturating_sub(looked.elapsed())).await;
+                    look = true;
+                }
+                Some(ended) = self.under_way.join_next() => {
+                    let (id, result) = ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+                    self.ended(id, result).await?;
+                }
+                () = tokio::time::sleep(due.min(poll)) => look = due >= poll,
+            }
+        }
+    }
+
+    async fn look(&mut self) -> Result<(), journal::Error> {
+        let (office, channel, name) = (self.office.clone(), self.recipient.channel, self.recipient.name.clone());
+        let asked = tokio::task::spawn_blocking(move || office.pending(channel, &name, Queue::MOST)).await;
+        match asked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
+            Ok(rows) => {
+                self.more = rows.len() >= Queue::MOST;
+                let now = self.now();
+                for (id, verdict) in self.queue.offered(rows, now) {
+                    self.write(id, verdict).await?;
+                }
+            }
+            Err(error) => {
+                warn!(recipient = %self.recipient.name, %error, "the outbox cannot be read; it is tried again")
+            }
+        }
+        Ok(())
+    }
+
+    async fn ended(&mut self, id: i64, result: Result<String, Failure>) -> Result<(), journal::Error> {
+        let now = self.now();
+        let Some(verdict) = self.queue.finished(id, result, now) else { return Ok(()) };
+        let (channel, recipient, detail) = (self.recipient.channel, &self.recipient.name, &verdict.detail);
+        match verdict.outcome {
+            Outcome::Delivered => info!(channel, %recipient, message = id, %detail, "notification delivered"),
+            Outcome::Failed => {
+                warn!(channel, %recipient, message = id, %detail, "notification failed; it is tried again")
+            }
+            Outcome::GivenUp => warn!(channel, %recipient, message = id, %detail, "notification given up"),
+        }
+        if let Some(holds) = verdict.alarm {
+            self.office.note(Note::Condition(self.failing(holds, &verdict.detail))).await?;
+        }
+        self.write(id, verdict).await
+    }
+
+    async fn write(&self, message: i64, verdict: Verdict) -> Result<(), journal::Error> {
+        let (outcome, detail) = (verdict.outcome, verdict.detail);
+        self.office.note(Note::Receipt(Receipt { at: clock::now(), message, outcome, detail })).await
+    }
+
+    fn failing(&self, holds: bool, detail: &str) -> Condition {
+        let subject = format!("{} {}", self.recipient.channel, self.recipient.name);
+        Condition {
+            at: clock::now(),
+            rule: "davy-notify-failing".into(),
+            holds,
+            title: format!("报警通知送不到 / alarm messages do not arrive: {subject}"),
+            subject,
+            advice: "改用电话通知，检查接收端与网络 / call by telephone; check the receiver and the network".into(),
+            priority: Priority::P2,
+            level: Level::Yellow,
+            detail: if holds { detail.to_owned() } else { String::new() },
+        }
+    }
+}
