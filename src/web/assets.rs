@@ -1,16 +1,17 @@
-//! The page's script and style, from the binary, each with an ETag of its content.
+//! The page's script, style and icon, from the binary, each with an ETag of its content.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
-use super::gate::hex;
 use super::Shared;
+use super::gate::hex;
 
 pub(super) struct Assets {
     script: Asset,
     style: Asset,
+    icon: Asset,
 }
 
 struct Asset {
@@ -44,6 +45,7 @@ impl Assets {
         Self {
             script: Asset::new(include_str!("page.js"), "text/javascript; charset=utf-8"),
             style: Asset::new(include_str!("page.css"), "text/css; charset=utf-8"),
+            icon: Asset::new(include_str!("page.svg"), "image/svg+xml"),
         }
     }
 }
@@ -54,4 +56,8 @@ pub(super) async fn script(State(edge): State<Shared>, headers: HeaderMap) -> Re
 
 pub(super) async fn style(State(edge): State<Shared>, headers: HeaderMap) -> Response {
     edge.assets.style.answer(&headers)
+}
+
+pub(super) async fn icon(State(edge): State<Shared>, headers: HeaderMap) -> Response {
+    edge.assets.icon.answer(&headers)
 }

@@ -141,7 +141,10 @@ fn token(file: Option<&Path>, env: Option<&str>, at: &Key, problems: &mut Proble
     };
     let token = Token::new(&text);
     if token.is_none() {
-        problems.add(key, "the token must be 16 to 512 printable characters without spaces; `openssl rand -hex 32` makes one");
+        problems.add(
+            key,
+            "the token must be 16 to 512 printable characters without spaces; `openssl rand -hex 32` makes one",
+        );
     }
     token.map(Some)
 }

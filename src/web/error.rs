@@ -83,11 +83,6 @@ impl Error {
         let message = format!("{what} failed; the gateway's log says why");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
     }
-
-    #[cfg(test)]
-    pub(super) const fn status(&self) -> StatusCode {
-        self.status
-    }
 }
 
 impl IntoResponse for Error {

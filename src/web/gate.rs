@@ -94,7 +94,7 @@ impl Gate {
         }
         let none = Pass { renewed: None };
         let Some(lock) = &self.lock else { return Ok(none) };
-        if matches!(path, "/livez" | "/readyz" | "/login" | "/page.css" | "/page.js") {
+        if matches!(path, "/livez" | "/readyz" | "/login" | "/page.css" | "/page.js" | "/page.svg") {
             return Ok(none);
         }
         if let Some(authorization) = headers.get(header::AUTHORIZATION) {
@@ -103,7 +103,9 @@ impl Gate {
         }
         let left = session_cookie(headers).and_then(|cookie| lock.left(cookie, now)).ok_or_else(Error::unauthorized)?;
         if changes && origin != Origin::Own && !headers.contains_key(OWN_HEADER) {
-            return Err(Error::cross_site(format!("a request with a cookie needs the header {OWN_HEADER} or an Origin")));
+            return Err(Error::cross_site(format!(
+                "a request with a cookie needs the header {OWN_HEADER} or an Origin"
+            )));
         }
         let renew = left < SESSION / 2 && path != "/logout";
         Ok(Pass { renewed: renew.then(|| self.cookie(&lock.session(now), SESSION.as_secs())) })
@@ -250,7 +252,8 @@ pub(super) async fn guard(State(edge): State<Shared>, request: Request, next: Ne
             response
         }
         Err(_) if whole_page && !edge.gate.is_open() => {
-            Redirect::to(&lang.map_or("/login".to_owned(), |lang| format!("/login?lang={}", lang.word()))).into_response()
+            Redirect::to(&lang.map_or("/login".to_owned(), |lang| format!("/login?lang={}", lang.word())))
+                .into_response()
         }
         Err(refused) => {
             edge.account.one(Fate::Refused);
@@ -322,7 +325,9 @@ mod tests {
         for own in ["localhost", "LOCALHOST:8080", "127.0.0.1:1", "127.3.2.1", "[::1]:8080", "[::1]"] {
             assert!(asked(own), "{own}");
         }
-        for foreign in ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", "10.0.0.1", "", ":80", "0.0.0.0"] {
+        for foreign in
+            ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", "10.0.0.1", "", ":80", "0.0.0.0"]
+        {
             assert!(!asked(foreign), "{foreign}");
         }
     }

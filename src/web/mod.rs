@@ -137,6 +137,7 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         .route("/logout", post(page::logout))
         .route("/page.js", get(assets::script))
         .route("/page.css", get(assets::style))
+        .route("/page.svg", get(assets::icon))
         .fallback(error::nowhere)
         .method_not_allowed_fallback(error::wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES))

@@ -54,7 +54,7 @@ function show(shown) {
   chip.className = "chip " + state;
   chip.textContent = words.get(state);
   const reasons = shown.reasons.map((reason) => words.get(reason)).filter(Boolean);
-  if (state === "stale") reasons.unshift(words.get("last_value") + " " + shown.text);
+  if (state === "stale" && shown.value !== null) reasons.unshift(words.get("last_value") + " " + shown.text);
   row.querySelector(".state small").textContent = reasons.join(" ");
   const time = row.querySelector("time");
   time.dateTime = shown.time || "";

@@ -22,7 +22,7 @@ use crate::alarm::{Alarm, Priority, Standing};
 use crate::board::Freshness;
 use crate::clock;
 use crate::ledger::Fate;
-use crate::model::{Point, Sample, Timestamp, duration_text};
+use crate::model::{Point, Sample, Timestamp};
 
 /// More points than this are shown one site at a time.
 const POINTS: usize = 1_000;
@@ -211,7 +211,8 @@ fn drawn_alarms(edge: &Edge, site: Option<&str>, lang: Lang, now: Timestamp) -> 
     });
     let cards: Vec<Card<'_>> = open.iter().take(ALARMS).map(|alarm| card(edge, alarm, now)).collect();
     let more = open.len().saturating_sub(ALARMS);
-    edge.pages.render("alarms.html", context! { t => words::all(lang), counts, cards => Value::from(Serde(&cards)), more })
+    edge.pages
+        .render("alarms.html", context! { t => words::all(lang), counts, cards => Value::from(Serde(&cards)), more })
 }
 
 fn card<'a>(edge: &Edge, alarm: &'a Alarm, now: Timestamp) -> Card<'a> {
@@ -250,8 +251,9 @@ fn card<'a>(edge: &Edge, alarm: &'a Alarm, now: Timestamp) -> Card<'a> {
 /// In the largest unit that fills it: 45s, 12m, 3h, 2d.
 fn short(span: std::time::Duration) -> String {
     let seconds = span.as_secs();
-    let unit = [86_400, 3_600, 60].into_iter().find(|unit| seconds >= *unit).unwrap_or(1);
-    duration_text(std::time::Duration::from_secs(seconds - seconds % unit))
+    let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
+    let (size, unit) = units.into_iter().find(|(size, _)| seconds >= *size).unwrap_or((1, "s"));
+    format!("{}{unit}", seconds / size)
 }
 
 pub(super) async fn login_form(

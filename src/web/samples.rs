@@ -27,7 +27,8 @@ pub(super) fn moment(name: &str, text: Option<&str>) -> Result<Option<Timestamp>
     let Some(text) = text else { return Ok(None) };
     // A "+08:00" that was not escaped arrives as a space.
     let text = text.trim().replace(' ', "+");
-    let told = || Error::bad(format!("{name}: {text:?} is not a time; write 2026-11-23T08:00:00Z or seconds since 1970"));
+    let told =
+        || Error::bad(format!("{name}: {text:?} is not a time; write 2026-11-23T08:00:00Z or seconds since 1970"));
     Timestamp::parse(&text).map(Some).ok_or_else(told)
 }
 
@@ -48,7 +49,8 @@ pub(super) async fn list(
     }
     let point = id.clone();
     // One more than asked for, to know whether there are more.
-    let mut found = edge.read("reading the history", move |web| web.samples.samples(&point, from, to, most + 1)).await?;
+    let mut found =
+        edge.read("reading the history", move |web| web.samples.samples(&point, from, to, most + 1)).await?;
     let more = found.len() > most;
     found.truncate(most);
     let next = found.last().filter(|_| more).map(|last| (last.time + Duration::from_micros(1)).to_string());

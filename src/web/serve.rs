@@ -103,7 +103,12 @@ async fn carry(stream: TcpStream, routes: Router, stop: CancellationToken) {
     }
     // HTTP/1 only: without TLS no browser speaks HTTP/2, and one connection is one place.
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN).max_buf_size(64 * 1024).max_headers(64);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_WITHIN)
+        .max_buf_size(64 * 1024)
+        .max_headers(64);
     let service = TowerToHyperService::new(routes);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(Patient::new(stream)), service));
     let mut stopping = false;

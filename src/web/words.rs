@@ -85,7 +85,11 @@ const WORDS: &[(&str, &str, &str)] = &[
     ("cancel", "取消", "Cancel"),
     ("sending", "正在提交", "Sending"),
     ("no_answer", "没有收到确认结果，请查看报警状态后再试", "No answer came: look at the alarm before trying again"),
-    ("newer_occurrence", "报警在此期间再次发生，请重新查看后确认", "It came back since you looked: look again, then acknowledge"),
+    (
+        "newer_occurrence",
+        "报警在此期间再次发生，请重新查看后确认",
+        "It came back since you looked: look again, then acknowledge",
+    ),
     ("already_acknowledged", "已有人先确认", "Somebody else was first"),
     ("not_found", "该报警已不在未结束列表", "That alarm is no longer open"),
     ("value", "数值", "Value"),

@@ -94,7 +94,9 @@ async fn stored_samples_come_from_the_history_for_the_last_hour_unless_told() {
 
     let (status, _) = stage.asks(&format!("{path}?from=2026-01-01T08:00:00%2B08:00&to=1800000000000")).await;
     assert_eq!(status, 200);
-    for wrong in ["from=yesterday", "to=-1", "from=1800000000&to=1700000000", "most=0", "most=x", "most=1000000000", "form=1"] {
+    for wrong in
+        ["from=yesterday", "to=-1", "from=1800000000&to=1700000000", "most=0", "most=x", "most=1000000000", "form=1"]
+    {
         let (status, told) = stage.asks(&format!("{path}?{wrong}")).await;
         assert_eq!((status, &told["error"]["code"]), (400, &json!("bad_request")), "{wrong}");
     }

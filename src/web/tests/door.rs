@@ -54,7 +54,7 @@ async fn with_a_token_nothing_is_told_without_it() {
         assert_eq!(status(Some(format!("Bearer {TOKEN}"))).await, found, "{path}");
         assert_eq!(status(Some(format!("bearer {TOKEN}"))).await, found, "{path}");
     }
-    for path in ["/livez", "/readyz", "/login", "/page.css", "/page.js"] {
+    for path in ["/livez", "/readyz", "/login", "/page.css", "/page.js", "/page.svg"] {
         assert_eq!(stage.get(path).send().await.unwrap().status(), 200, "{path}");
     }
     assert!(stage.refused() > 0, "refusals are counted");
@@ -122,9 +122,13 @@ async fn without_a_token_only_this_machine_is_served() {
     let stage = Stage::open().await;
     let raised = alarm(1, "methane");
     stage.backstage.happens(Happening::Raised, raised.clone());
-    for (host, expected) in
-        [("localhost:8080", 200), ("127.0.0.1", 200), ("[::1]:80", 200), ("evil.example", 421), ("127.0.0.1.evil.example", 421)]
-    {
+    for (host, expected) in [
+        ("localhost:8080", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:80", 200),
+        ("evil.example", 421),
+        ("127.0.0.1.evil.example", 421),
+    ] {
         for path in ["/", "/api/v1/points", "/livez", "/page.js"] {
             let answer = stage.get(path).header("host", host).send().await.unwrap();
             assert_eq!(answer.status().as_u16(), expected, "{host} {path}");
@@ -149,7 +153,8 @@ async fn every_answer_keeps_its_promises_to_the_browser() {
     let stage = Stage::locked().await;
     for path in ["/", "/login", "/api/v1/points", "/livez", "/nowhere", "/page.js"] {
         let answer = stage.get(path).send().await.unwrap();
-        let header = |name: &str| answer.headers().get(name).unwrap_or_else(|| panic!("{path} {name}")).to_str().unwrap();
+        let header =
+            |name: &str| answer.headers().get(name).unwrap_or_else(|| panic!("{path} {name}")).to_str().unwrap();
         let policy = header("content-security-policy");
         assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{path}");
         assert!(!policy.contains("unsafe"), "{path}");

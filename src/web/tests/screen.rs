@@ -74,46 +74,9 @@ async fn the_most_urgent_alarm_stands_on_top_with_its_button() {
 async fn the_page_speaks_the_readers_language() {
     let stage = Stage::open().await;
     assert!(page(&stage, "/").await.contains("<html lang=\"zh\">"));
-    let english = stage.get("/").header("accept-language", "en-GB,en;q=0.9").send().await.unwrap().text().await.unwrap();
+    let english =
+        stage.get("/").header("accept-language", "en-GB,en;q=0.9").send().await.unwrap().text().await.unwrap();
     assert!(english.contains("<html lang=\"en\">") && english.contains("No open alarms"));
     assert!(page(&stage, "/?lang=zh").await.contains("当前没有未结束的报警"));
     stage.close().await;
-}
-
-/// Draws a plant with something of everything, for a person or a browser to look at: set `DAVY_LOOK` to the
-/// seconds it should stay, and open the address that it prints.
-#[tokio::test]
-async fn a_screen_with_something_of_everything_is_drawn() {
-    let stage = Stage::open().await;
-    stage.shows(sample(0, 1.31));
-    stage.shows(old_sample(1, 0.77));
-    stage.shows(bad_sample(2, Reason::LineBreak));
-    stage.shows(sample(3, 0.42));
-    let of = |number, title: &str, priority, standing| Alarm { priority, standing, ..alarm(number, title) };
-    let alarms = [
-        of(1, "采煤工作面瓦斯达到断电值 / methane at power-cut level", Priority::P1, Standing::Unacknowledged),
-        of(2, "回风流瓦斯超限", Priority::P2, Standing::ReturnedUnacknowledged),
-        of(3, "水位超警戒", Priority::P3, Standing::Acknowledged),
-        of(4, "电池电压低", Priority::P4, Standing::Unacknowledged),
-    ];
-    for alarm in alarms {
-        stage.backstage.happens(Happening::Raised, alarm);
-    }
-    let html = page(&stage, "/?lang=en").await;
-    assert_eq!(html.matches("data-alarm=").count(), 4);
-    if let Some(seconds) = std::env::var("DAVY_LOOK").ok().and_then(|text| text.parse().ok()) {
-        println!("look at http://{}/ for {seconds} s", stage.address);
-        let end = clock_end(seconds);
-        while !end() {
-            stage.shows(sample(0, 1.31));
-            stage.shows(sample(3, 0.42));
-            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-        }
-    }
-    stage.close().await;
-}
-
-fn clock_end(seconds: u64) -> impl Fn() -> bool {
-    let watch = crate::clock::Stopwatch::start();
-    move || watch.elapsed().as_secs() >= seconds
 }

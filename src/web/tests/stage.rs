@@ -172,7 +172,8 @@ impl Stage {
         let backstage = Arc::new(Backstage::default());
         backstage.board.set_points(Arc::new(PointTable::new(points())));
         let ledger = Arc::<Ledger>::default();
-        let numbers = || vec![Number { name: "journal_seq", help: "newest entry", labels: vec![], value: 42.0, counter: false }];
+        let numbers =
+            || vec![Number { name: "journal_seq", help: "newest entry", labels: vec![], value: 42.0, counter: false }];
         let web = Web {
             board: backstage.board.clone(),
             alarms: backstage.clone(),
@@ -322,7 +323,7 @@ pub struct Heard {
 /// An open event stream, read event by event.
 pub struct Ear {
     answer: reqwest::Response,
-    text: String,
+    bytes: Vec<u8>,
 }
 
 impl Ear {
@@ -330,22 +331,22 @@ impl Ear {
         let answer = request.timeout(Duration::from_secs(60)).send().await.unwrap();
         assert_eq!(answer.status(), 200);
         assert_eq!(answer.headers()["content-type"], "text/event-stream");
-        Self { answer, text: String::new() }
+        Self { answer, bytes: Vec::new() }
     }
 
     /// The next event; `None` when the stream has ended.
     pub async fn next(&mut self) -> Option<Heard> {
         loop {
-            if let Some(end) = self.text.find("\n\n") {
-                let block: String = self.text.drain(..end + 2).collect();
-                if let Some(heard) = read(&block) {
+            if let Some(end) = self.bytes.windows(2).position(|pair| pair == b"\n\n") {
+                let block: Vec<u8> = self.bytes.drain(..end + 2).collect();
+                if let Some(heard) = read(std::str::from_utf8(&block).expect("an event is text")) {
                     return Some(heard);
                 }
                 continue;
             }
             let chunk = tokio::time::timeout(Duration::from_secs(15), self.answer.chunk());
             match chunk.await.expect("something is heard within 15 s") {
-                Ok(Some(bytes)) => self.text.push_str(&String::from_utf8(bytes.to_vec()).expect("whole characters")),
+                Ok(Some(bytes)) => self.bytes.extend_from_slice(&bytes),
                 Ok(None) | Err(_) => return None,
             }
         }
