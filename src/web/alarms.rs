@@ -1,0 +1,188 @@
+//! `/api/v1/alarms`: the alarms in `facts.db`, and the acknowledgement of one.
+//!
+//! An acknowledgement names the occurrence and how often it had come up when the person looked; it is
+//! answered only when it is durable and judged. What it does not fit is told with the alarm as it stands now.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tracing::info;
+
+use super::points::page_length;
+use super::samples::moment;
+use super::{Edge, Error, Shared};
+use crate::alarm::{Alarm, OccurrenceId};
+use crate::clock;
+use crate::facts::{Answer, Wanted};
+use crate::journal::{self, Entry, Note};
+
+/// An acknowledgement that is not answered within this time is not confirmed.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    open: Option<bool>,
+    site: Option<String>,
+    before: Option<String>,
+    most: Option<usize>,
+}
+
+/// An alarm with times as people read them.
+#[derive(Serialize)]
+pub(super) struct AlarmView<'a> {
+    id: &'a str,
+    rule: &'a str,
+    subject: &'a str,
+    /// The point's id; absent for conditions of the gateway itself.
+    point: Option<&'a str>,
+    site: &'a str,
+    place: &'a str,
+    title: &'a str,
+    advice: &'a str,
+    priority: &'static str,
+    level: &'static str,
+    standing: &'static str,
+    raised: String,
+    received: String,
+    cleared: Option<String>,
+    acknowledged: Option<Acknowledged<'a>>,
+    value: Option<f64>,
+    worst: Option<f64>,
+    limit: Option<f64>,
+    unit: &'a str,
+    raises: u32,
+    held: bool,
+    detail: &'a str,
+}
+
+#[derive(Serialize)]
+struct Acknowledged<'a> {
+    by: &'a str,
+    at: String,
+    comment: &'a str,
+}
+
+impl<'a> AlarmView<'a> {
+    pub(super) fn of(alarm: &'a Alarm) -> Self {
+        let acknowledged = alarm.acknowledged.as_ref();
+        Self {
+            id: alarm.id.as_str(),
+            rule: &alarm.rule,
+            subject: &alarm.subject,
+            point: alarm.point.map(|_| &*alarm.subject),
+            site: &alarm.site,
+            place: &alarm.place,
+            title: &alarm.title,
+            advice: &alarm.advice,
+            priority: alarm.priority.word(),
+            level: alarm.level.word(),
+            standing: alarm.standing.word(),
+            raised: alarm.raised.to_string(),
+            received: alarm.received.to_string(),
+            cleared: alarm.cleared.map(|at| at.to_string()),
+            acknowledged: acknowledged.map(|a| Acknowledged { by: &a.by, at: a.at.to_string(), comment: &a.comment }),
+            value: alarm.value,
+            worst: alarm.worst,
+            limit: alarm.limit,
+            unit: &alarm.unit,
+            raises: alarm.raises,
+            held: alarm.held,
+            detail: &alarm.detail,
+        }
+    }
+}
+
+pub(super) async fn list(
+    State(edge): State<Shared>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Json<Value>, Error> {
+    let Query(asked) = asked?;
+    let most = page_length(asked.most, 100, 1_000)?;
+    let before = moment("before", asked.before.as_deref())?;
+    let wanted = Wanted { open: asked.open.unwrap_or(false), site: asked.site, before, most };
+    // Read before the list: a stream opened from this number repeats a change rather than missing one.
+    let last_change = edge.web.board.last_change();
+    let alarms = edge.read("reading the alarms", move |web| web.alarms.alarms(&wanted)).await?;
+    let next = (alarms.len() == most).then(|| alarms.last().map(|alarm| alarm.raised.to_string())).flatten();
+    let views: Vec<_> = alarms.iter().map(AlarmView::of).collect();
+    Ok(Json(json!({ "alarms": views, "next_before": next, "last_change": last_change })))
+}
+
+pub(super) async fn one(
+    State(edge): State<Shared>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<Value>, Error> {
+    let Path(id) = id?;
+    let alarm = find(&edge, &id).await?;
+    Ok(Json(json!(AlarmView::of(&alarm))))
+}
+
+async fn find(edge: &Edge, id: &str) -> Result<Alarm, Error> {
+    let wanted = OccurrenceId::named(id);
+    let found = edge.read("reading the alarm", move |web| web.alarms.alarm(&wanted)).await?;
+    found.ok_or_else(|| Error::no_such("alarm", id))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Said {
+    /// The alarm's `raises` as the person saw it.
+    raises: u32,
+    by: String,
+    #[serde(default)]
+    comment: String,
+}
+
+pub(super) async fn acknowledge(
+    State(edge): State<Shared>,
+    id: Result<Path<String>, PathRejection>,
+    said: Result<Json<Said>, JsonRejection>,
+) -> Result<Json<Value>, Error> {
+    let (Path(id), Json(said)) = (id?, said?);
+    let by = plain("by", &said.by, 64)?;
+    if by.is_empty() {
+        return Err(Error::bad("by: say who acknowledges"));
+    }
+    let comment = plain("comment", &said.comment, 500)?;
+    let (command, answer) = edge.web.desk.expect();
+    let note = Note::Acknowledge(journal::Acknowledge {
+        command,
+        at: clock::now(),
+        occurrence: OccurrenceId::named(&id),
+        raises: said.raises,
+        by: by.clone(),
+        comment,
+    });
+    let answered = tokio::time::timeout(ANSWER_WITHIN, async {
+        let stopping = || Error::busy("the journal is closed: nothing was acknowledged");
+        edge.web.desk.submit(Entry::Note(note)).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| Error::unconfirmed())
+    });
+    match answered.await.map_err(|_| Error::unconfirmed())?? {
+        Answer::Acknowledged(alarm) => {
+            info!(alarm = %alarm.id, %by, "alarm acknowledged");
+            Ok(Json(json!(AlarmView::of(&alarm))))
+        }
+        Answer::NewerOccurrence(alarm) => Err(Error::newer_occurrence(alarm)),
+        Answer::AlreadyAcknowledged(alarm) => Err(Error::already_acknowledged(alarm)),
+        // Not open: it may have been, and may be known.
+        Answer::NoSuchAlarm => Err(Error::no_such("open alarm", &id)),
+    }
+}
+
+/// Text that goes into records and logs: trimmed, not too long, nothing that moves a cursor.
+fn plain(name: &str, text: &str, longest: usize) -> Result<String, Error> {
+    let text = text.trim();
+    if text.chars().count() > longest {
+        return Err(Error::bad(format!("{name}: longer than {longest} characters")));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(Error::bad(format!("{name}: holds control characters")));
+    }
+    Ok(text.to_owned())
+}

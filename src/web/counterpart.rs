@@ -1,0 +1,119 @@
+//! What the edge asks of the rest of Davy, as narrow as it can be said.
+//!
+//! The gateway gives `facts::Reader`, a [`FrontDesk`] of journal and answers, the history and its own vital
+//! signs. Tests of this module give doubles: the journal, `facts.db` and the history are tested where they
+//! live, with real files. Reads may block and are called off the event loop; `vitals` and `numbers` are
+//! snapshots and must not block.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::alarm::{Alarm, OccurrenceId};
+use crate::board::Published;
+use crate::facts::{self, Answer, Wanted};
+use crate::journal::{self, Entry, Intake};
+use crate::model::{Quality, Timestamp};
+
+/// Alarms as they stand in `facts.db`.
+pub trait Alarms: Send + Sync {
+    /// Newest first.
+    fn alarms(&self, wanted: &Wanted) -> Result<Vec<Alarm>, facts::Error>;
+    fn alarm(&self, id: &OccurrenceId) -> Result<Option<Alarm>, facts::Error>;
+    /// Changes with a number above `after`, oldest first.
+    fn changes_since(&self, after: i64, most: usize) -> Result<Vec<Published>, facts::Error>;
+}
+
+impl Alarms for facts::Reader {
+    fn alarms(&self, wanted: &Wanted) -> Result<Vec<Alarm>, facts::Error> {
+        Self::alarms(self, wanted)
+    }
+
+    fn alarm(&self, id: &OccurrenceId) -> Result<Option<Alarm>, facts::Error> {
+        Self::alarm(self, id)
+    }
+
+    fn changes_since(&self, after: i64, most: usize) -> Result<Vec<Published>, facts::Error> {
+        Self::changes_since(self, after, most)
+    }
+}
+
+/// A command's number, and where its answer arrives.
+pub type Asked = (u64, oneshot::Receiver<Answer>);
+/// Resolves when the journal has taken the entry over; the answer comes later, and only then is it durable.
+pub type Answering<'a> = Pin<Box<dyn Future<Output = Result<(), journal::Error>> + Send + 'a>>;
+
+/// Where people's commands are handed in.
+pub trait Desk: Send + Sync {
+    fn expect(&self) -> Asked;
+    fn submit(&self, entry: Entry) -> Answering<'_>;
+}
+
+/// The gateway's desk: commands go into the journal, answers come back from facts.
+#[derive(Clone, Debug)]
+pub struct FrontDesk {
+    pub intake: Intake,
+    pub answers: facts::Answers,
+}
+
+impl Desk for FrontDesk {
+    fn expect(&self) -> Asked {
+        self.answers.expect()
+    }
+
+    fn submit(&self, entry: Entry) -> Answering<'_> {
+        Box::pin(async move { self.intake.submit(entry).await.map(drop) })
+    }
+}
+
+/// One stored sample of a point.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reading {
+    pub time: Timestamp,
+    pub value: f64,
+    pub quality: Quality,
+}
+
+/// Stored samples of one point, oldest first, `from` and `to` included.
+pub trait Samples: Send + Sync {
+    fn samples(&self, id: &str, from: Timestamp, to: Timestamp, most: usize) -> Result<Vec<Reading>, String>;
+}
+
+/// Vital signs of the gateway, as they were a moment ago.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Vitals {
+    /// Why the journal cannot be written; `None` when it can.
+    pub journal_trouble: Option<String>,
+    /// Age of the oldest entry that the engine has not judged yet.
+    pub engine_behind: Duration,
+    /// Anything else that keeps the gateway from its work: part and what is wrong with it.
+    pub troubles: Vec<(String, String)>,
+}
+
+pub trait Health: Send + Sync {
+    fn vitals(&self) -> Vitals;
+}
+
+/// One figure for `/metrics`. Figures of the same name follow each other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Number {
+    /// Without the `davy_` in front; a counter's name without `_total` behind.
+    pub name: &'static str,
+    pub help: &'static str,
+    pub labels: Vec<(&'static str, String)>,
+    pub value: f64,
+    /// Only grows.
+    pub counter: bool,
+}
+
+pub trait Numbers: Send + Sync {
+    fn numbers(&self) -> Vec<Number>;
+}
+
+impl<F: Fn() -> Vec<Number> + Send + Sync> Numbers for F {
+    fn numbers(&self) -> Vec<Number> {
+        self()
+    }
+}

@@ -1,0 +1,259 @@
+// Keeps the page true: values and alarms from the event stream, and a loud word when the stream is cut.
+// Everything that comes from outside is put in as text. Alarms are drawn by the gateway (/alarms.html).
+"use strict";
+
+const QUIET_MS = 7000; // The gateway pulses every 2 s; after this much silence the screen says that it is blind.
+const words = new Map();
+for (const data of document.querySelectorAll("#words data")) words.set(data.value, data.textContent);
+const lang = document.documentElement.lang;
+const site = document.body.dataset.site;
+const query = "lang=" + lang + (site ? "&site=" + encodeURIComponent(site) : "");
+const rows = new Map();
+for (const row of document.querySelectorAll("[data-point]")) rows.set(row.dataset.point, row);
+
+let last = document.body.dataset.after;
+let heard = performance.now();
+let heardAt = new Date(document.body.dataset.at);
+let skew = heardAt - Date.now();
+let signedOut = false;
+let connected = false;
+
+function clockText(date, seconds) {
+  const day = new Date(Date.now() + skew).toDateString() === date.toDateString();
+  const options = { hour: "2-digit", minute: "2-digit", second: seconds ? "2-digit" : undefined, hour12: false };
+  if (!day) Object.assign(options, { month: "2-digit", day: "2-digit" });
+  return date.toLocaleString(lang === "zh" ? "zh-CN" : "en-GB", options);
+}
+
+function localTimes(inside) {
+  for (const time of inside.querySelectorAll("time[datetime]")) {
+    const date = new Date(time.dateTime);
+    if (!Number.isNaN(date.getTime())) time.textContent = clockText(date, true);
+  }
+}
+
+// --- values
+
+function stateOf(shown) {
+  if (shown.freshness !== "live") return shown.freshness;
+  return shown.grade === "bad" || shown.grade === "uncertain" ? shown.grade : "live";
+}
+
+function show(shown) {
+  for (const place of document.querySelectorAll("[data-now]")) {
+    if (place.dataset.now === shown.id) {
+      place.textContent = shown.freshness === "live" ? shown.text : words.get(shown.freshness);
+    }
+  }
+  const row = rows.get(shown.id);
+  if (!row) return;
+  const state = stateOf(shown);
+  row.className = state;
+  row.querySelector(".value").textContent = state === "stale" ? "—" : shown.text;
+  const chip = row.querySelector(".chip");
+  chip.className = "chip " + state;
+  chip.textContent = words.get(state);
+  const reasons = shown.reasons.map((reason) => words.get(reason)).filter(Boolean);
+  if (state === "stale" && shown.value !== null) reasons.unshift(words.get("last_value") + " " + shown.text);
+  row.querySelector(".state small").textContent = reasons.join(" ");
+  const time = row.querySelector("time");
+  time.dateTime = shown.time || "";
+  time.textContent = shown.time ? clockText(new Date(shown.time), true) : "";
+}
+
+// --- alarms: at most two fetches a second, however many change
+
+let drawing = false;
+let again = false;
+
+async function drawAlarms() {
+  if (drawing) {
+    again = true;
+    return;
+  }
+  drawing = true;
+  try {
+    const answer = await fetch("/alarms.html?" + query, { headers: { "X-Davy": "page" }, cache: "no-store" });
+    if (answer.status === 401) signedOut = true;
+    if (answer.ok) {
+      const drawn = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const place = document.getElementById("alarms");
+      const focused = document.activeElement && document.activeElement.dataset.ack;
+      place.replaceChildren(...drawn.body.childNodes);
+      localTimes(place);
+      if (focused) place.querySelector('[data-ack="' + CSS.escape(focused) + '"]')?.focus();
+    } else {
+      again = answer.status >= 500;
+    }
+  } catch {
+    again = true; // The gateway cannot be reached; the banner says so.
+  }
+  setTimeout(() => {
+    drawing = false;
+    if (again) {
+      again = false;
+      drawAlarms();
+    }
+  }, 500);
+}
+
+// --- the stream
+
+let stream = null;
+
+function note(event) {
+  heard = performance.now();
+  connected = true;
+  signedOut = false;
+  if (event.lastEventId) last = event.lastEventId;
+  let data = null;
+  try {
+    data = JSON.parse(event.data);
+  } catch {
+    return null;
+  }
+  if (data.at && event.type !== "alarm") {
+    heardAt = new Date(data.at);
+    skew = heardAt - Date.now();
+  }
+  return data;
+}
+
+function listen() {
+  if (stream) stream.close();
+  stream = new EventSource("/api/v1/events?values=true&after=" + last + (site ? "&site=" + encodeURIComponent(site) : ""));
+  stream.addEventListener("hello", (event) => {
+    note(event);
+    drawAlarms();
+  });
+  stream.addEventListener("pulse", note);
+  stream.addEventListener("reset", (event) => {
+    note(event);
+    location.reload();
+  });
+  stream.addEventListener("alarm", (event) => {
+    note(event);
+    drawAlarms();
+  });
+  stream.addEventListener("values", (event) => {
+    const data = note(event);
+    if (data) data.points.forEach(show);
+  });
+  stream.onerror = () => {
+    connected = false;
+  };
+}
+
+async function retry() {
+  // The browser tries again by itself unless it was answered with an error; then nobody does but we.
+  if (stream && stream.readyState !== EventSource.CLOSED && performance.now() - heard < 4 * QUIET_MS) return;
+  try {
+    const answer = await fetch("/api/v1/points?most=1", { cache: "no-store" });
+    signedOut = answer.status === 401;
+    if (answer.ok) {
+      heard = Math.max(heard, performance.now() - 2 * QUIET_MS);
+      listen();
+    }
+  } catch {
+    // Still away.
+  }
+}
+
+function look() {
+  const silence = performance.now() - heard;
+  const cut = silence > QUIET_MS || signedOut;
+  const banner = document.getElementById("cut");
+  document.body.classList.toggle("blind", cut);
+  banner.hidden = !cut;
+  if (cut) {
+    banner.querySelector("strong").textContent = words.get(signedOut ? "signed_out" : "cut");
+    banner.querySelector("span").textContent =
+      words.get("cut_since") + " " + clockText(heardAt, true) + " (" + Math.round(silence / 1000) + " s)";
+    banner.querySelector("a").hidden = !signedOut;
+  }
+  const link = document.getElementById("link");
+  const state = cut ? "gone" : connected ? "live" : "trying";
+  link.className = "link " + state;
+  link.querySelector("span").textContent = words.get(cut ? "stale" : connected ? "live_link" : "connecting");
+  document.title = (cut ? "⚠ " : "") + words.get("product");
+  const clock = document.getElementById("clock");
+  clock.textContent = clockText(cut ? heardAt : new Date(Date.now() + skew), true);
+}
+
+// --- acknowledging
+
+const ask = document.getElementById("ask");
+const form = ask.querySelector("form");
+const trouble = form.querySelector(".trouble");
+let asked = null;
+
+function remembered(name) {
+  try {
+    if (name !== undefined) localStorage.setItem("davy-by", name);
+    return localStorage.getItem("davy-by") || "";
+  } catch {
+    return ""; // Storage is switched off; the name is typed each time.
+  }
+}
+
+function tell(text) {
+  trouble.hidden = !text;
+  trouble.textContent = text;
+}
+
+document.getElementById("alarms").addEventListener("click", (event) => {
+  const button = event.target.closest("[data-ack]");
+  if (!button) return;
+  asked = { id: button.dataset.ack, raises: Number(button.dataset.raises) };
+  form.querySelector(".about strong").textContent = button.dataset.title;
+  form.querySelector(".about span").textContent = button.dataset.place;
+  form.elements.by.value = form.elements.by.value || remembered();
+  form.elements.comment.value = "";
+  tell("");
+  ask.showModal();
+});
+
+form.querySelector("[value=cancel]").addEventListener("click", () => ask.close());
+
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const main = form.querySelector(".main");
+  main.disabled = true;
+  tell(words.get("sending"));
+  try {
+    const answer = await fetch("/api/v1/alarms/" + encodeURIComponent(asked.id) + "/ack", {
+      method: "POST",
+      headers: { "Content-Type": "application/json", "X-Davy": "page" },
+      body: JSON.stringify({ raises: asked.raises, by: form.elements.by.value, comment: form.elements.comment.value }),
+    });
+    if (answer.ok) {
+      remembered(form.elements.by.value);
+      ask.close();
+    } else {
+      const error = (await answer.json()).error;
+      const alarm = error.alarm;
+      const by = alarm && alarm.acknowledged ? " (" + alarm.acknowledged.by + ")" : "";
+      // Not taken over into `asked`: the person closes this, sees the alarm as it is now, and decides again.
+      tell(error.code === "already_acknowledged" ? words.get(error.code) + by : words.get(error.code) || error.message);
+    }
+  } catch {
+    tell(words.get("no_answer"));
+  }
+  main.disabled = false;
+  drawAlarms();
+});
+
+// --- the rest
+
+document.querySelector(".choose select").addEventListener("change", (event) => event.target.form.submit());
+document.getElementById("odd")?.addEventListener("change", (event) => {
+  document.body.classList.toggle("odd-only", event.target.checked);
+});
+
+localTimes(document);
+listen();
+look();
+setInterval(look, 500);
+setInterval(retry, 5000);
+// A fresh look now and then: how long an alarm lasts, and a session that is in use stays alive.
+setInterval(drawAlarms, 15000);

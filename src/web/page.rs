@@ -1,0 +1,298 @@
+//! `/`: one plain page for whoever watches, and the form that lets them in.
+//!
+//! In come the board and the words of a language; out goes HTML, escaped by the template engine, that is
+//! complete without a script. The page's script then keeps values and alarms fresh from the event stream;
+//! alarms are drawn in one place only, here, and fetched anew as `/alarms.html` when they change.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::rejection::FormRejection;
+use axum::extract::{Form, RawQuery, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use minijinja::value::Serde;
+use minijinja::{Environment, Value, context};
+use serde::{Deserialize, Serialize};
+
+use super::reading::{Shown, decimal, unit};
+use super::words::{self, Lang};
+use super::{Edge, Error, Shared};
+use crate::alarm::{Alarm, Priority, Standing};
+use crate::board::Freshness;
+use crate::clock;
+use crate::ledger::Fate;
+use crate::model::{Point, Sample, Timestamp};
+
+/// More points than this are shown one site at a time.
+const POINTS: usize = 1_000;
+/// More alarms than this are counted, not listed: nobody reads them, and the page must stay quick.
+const ALARMS: usize = 200;
+/// A wrong token is answered after this long.
+const WRONG_TOKEN: std::time::Duration = std::time::Duration::from_millis(500);
+
+pub(super) struct Pages(Environment<'static>);
+
+impl Pages {
+    pub(super) fn new() -> Self {
+        let mut pages = Environment::new();
+        // The names end in .html: that is what switches escaping on.
+        for (name, text) in [
+            ("page.html", include_str!("page.html")),
+            ("alarms.html", include_str!("alarms.html")),
+            ("login.html", include_str!("login.html")),
+        ] {
+            pages.add_template(name, text).expect("the templates in the binary parse; a test renders them");
+        }
+        Self(pages)
+    }
+
+    fn render(&self, name: &str, values: Value) -> Result<String, Error> {
+        let page = self.0.get_template(name).and_then(|page| page.render(values));
+        page.map_err(|cause| Error::inside("drawing the page", &format!("{cause:#}")))
+    }
+}
+
+/// An alarm as it is drawn.
+#[derive(Serialize)]
+struct Card<'a> {
+    id: &'a str,
+    title: &'a str,
+    advice: &'a str,
+    detail: &'a str,
+    subject: &'a str,
+    site: &'a str,
+    place: &'a str,
+    priority: &'static str,
+    number: usize,
+    level: &'static str,
+    standing: &'static str,
+    raised: String,
+    lasts: String,
+    value: Option<String>,
+    worst: Option<String>,
+    limit: Option<String>,
+    now: Option<Shown>,
+    unit: &'a str,
+    raises: u32,
+    held: bool,
+    waits: bool,
+    by: Option<&'a str>,
+    comment: Option<&'a str>,
+}
+
+/// A point as it is drawn.
+#[derive(Serialize)]
+struct Line<'a> {
+    id: &'a str,
+    name: &'a str,
+    place: &'a str,
+    kind: &'static str,
+    unit: &'a str,
+    state: &'static str,
+    shown: Shown,
+}
+
+#[derive(Default, Serialize)]
+struct Site<'a> {
+    name: &'a str,
+    total: usize,
+    stale: usize,
+    bad: usize,
+    lines: Vec<Line<'a>>,
+}
+
+pub(super) async fn show(
+    State(edge): State<Shared>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    let lang = Lang::of(query.as_deref(), &headers);
+    // Read first: the stream is opened from this number and repeats a change rather than missing one.
+    let last_change = edge.web.board.last_change();
+    let wanted = site_asked(query.as_deref());
+    let table = edge.web.board.points();
+    let (latest, now) = (edge.web.board.latest_all(), clock::now());
+    let in_service: Vec<(&Point, Option<&Sample>)> = table
+        .iter()
+        .filter(|(_, point)| !point.retired)
+        .map(|(index, point)| (point, latest.get(index.at()).and_then(Option::as_ref)))
+        .collect();
+    let overview = wanted.is_none() && in_service.len() > POINTS;
+    let sites = sites(&in_service, wanted.as_deref(), overview, lang, now);
+    let body = drawn_alarms(&edge, wanted.as_deref(), lang, now)?;
+    let page = edge.pages.render(
+        "page.html",
+        context! {
+            t => words::all(lang), lang => lang.word(), sites => Value::from(Serde(&sites)), site => wanted, overview,
+            alarms => Value::from_safe_string(body), last_change, at => now.to_string(),
+            locked => !edge.gate.is_open(), no_points => in_service.is_empty(),
+            version => env!("CARGO_PKG_VERSION"),
+        },
+    )?;
+    Ok(Html(page).into_response())
+}
+
+/// The alarms alone, for the page's script.
+pub(super) async fn alarms(
+    State(edge): State<Shared>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Html<String>, Error> {
+    let lang = Lang::of(query.as_deref(), &headers);
+    drawn_alarms(&edge, site_asked(query.as_deref()).as_deref(), lang, clock::now()).map(Html)
+}
+
+#[derive(Deserialize)]
+struct SiteAsked {
+    #[serde(default)]
+    site: String,
+}
+
+fn site_asked(query: Option<&str>) -> Option<String> {
+    let uri = format!("/?{}", query?).parse().ok()?;
+    let asked = axum::extract::Query::<SiteAsked>::try_from_uri(&uri).ok()?;
+    Some(asked.0.site).filter(|site| !site.is_empty())
+}
+
+fn sites<'a>(
+    points: &[(&'a Point, Option<&'a Sample>)],
+    wanted: Option<&str>,
+    overview: bool,
+    lang: Lang,
+    now: Timestamp,
+) -> Vec<Site<'a>> {
+    let mut sites = BTreeMap::<&str, Site<'a>>::new();
+    for (point, sample) in points {
+        let site = sites.entry(&point.site).or_insert_with(|| Site { name: &point.site, ..Site::default() });
+        let line = line(point, *sample, lang, now);
+        site.total += 1;
+        site.stale += usize::from(line.shown.freshness == Freshness::Stale);
+        site.bad += usize::from(line.shown.grade == Some("bad"));
+        if !overview && wanted.is_none_or(|wanted| wanted == &*point.site) {
+            site.lines.push(line);
+        }
+    }
+    sites.into_values().collect()
+}
+
+fn line<'a>(point: &'a Point, sample: Option<&Sample>, lang: Lang, now: Timestamp) -> Line<'a> {
+    let shown = Shown::of(point, sample, now);
+    Line {
+        id: &point.id,
+        name: &point.name,
+        place: &point.place,
+        kind: if lang == Lang::Zh { point.kind.zh() } else { point.kind.word() },
+        unit: unit(&point.unit),
+        state: state(&shown),
+        shown,
+    }
+}
+
+/// The one word that a person must know first. The page's script says the same of a row of the stream.
+fn state(shown: &Shown) -> &'static str {
+    match (shown.freshness, shown.grade) {
+        (Freshness::Waiting, _) => "waiting",
+        (Freshness::Stale, _) => "stale",
+        (Freshness::Live, Some(grade @ ("bad" | "uncertain"))) => grade,
+        (Freshness::Live, _) => "live",
+    }
+}
+
+/// Most urgent first: not acknowledged, then priority, then the oldest.
+fn drawn_alarms(edge: &Edge, site: Option<&str>, lang: Lang, now: Timestamp) -> Result<String, Error> {
+    let mut open = edge.web.board.open_alarms();
+    open.retain(|alarm| site.is_none_or(|site| alarm.site.is_empty() || site == &*alarm.site));
+    open.sort_by_key(|alarm| (alarm.standing == Standing::Acknowledged, alarm.priority, alarm.raised));
+    let counts = Priority::ALL.map(|priority| {
+        let of: Vec<&Arc<Alarm>> = open.iter().filter(|alarm| alarm.priority == priority).collect();
+        let waits = of.iter().filter(|alarm| alarm.standing != Standing::Acknowledged).count();
+        context! { word => priority.word(), total => of.len(), waits }
+    });
+    let cards: Vec<Card<'_>> = open.iter().take(ALARMS).map(|alarm| card(edge, alarm, now)).collect();
+    let more = open.len().saturating_sub(ALARMS);
+    edge.pages
+        .render("alarms.html", context! { t => words::all(lang), counts, cards => Value::from(Serde(&cards)), more })
+}
+
+fn card<'a>(edge: &Edge, alarm: &'a Alarm, now: Timestamp) -> Card<'a> {
+    let table = edge.web.board.points();
+    let point = alarm.point.and_then(|index| table.get(index));
+    let latest = alarm.point.and_then(|index| edge.web.board.latest(index, now));
+    let number = |value: f64| decimal(value, point.map_or(0.0, |point| point.resolution));
+    let lasts = alarm.cleared.unwrap_or(now).since(alarm.raised);
+    Card {
+        id: alarm.id.as_str(),
+        title: &alarm.title,
+        advice: &alarm.advice,
+        detail: &alarm.detail,
+        subject: &alarm.subject,
+        site: &alarm.site,
+        place: &alarm.place,
+        priority: alarm.priority.word(),
+        number: Priority::ALL.iter().position(|priority| *priority == alarm.priority).map_or(0, |at| at + 1),
+        level: alarm.level.word(),
+        standing: alarm.standing.word(),
+        raised: alarm.raised.to_string(),
+        lasts: short(lasts),
+        value: alarm.value.map(number),
+        worst: alarm.worst.map(number),
+        limit: alarm.limit.map(|limit| format!("{limit}")),
+        now: point.map(|point| Shown::of(point, latest.map(|latest| latest.sample).as_ref(), now)),
+        unit: unit(&alarm.unit),
+        raises: alarm.raises,
+        held: alarm.held,
+        waits: alarm.standing != Standing::Acknowledged,
+        by: alarm.acknowledged.as_ref().map(|said| said.by.as_str()),
+        comment: alarm.acknowledged.as_ref().map(|said| said.comment.as_str()).filter(|text| !text.is_empty()),
+    }
+}
+
+/// In the largest unit that fills it: 45s, 12m, 3h, 2d.
+fn short(span: std::time::Duration) -> String {
+    let seconds = span.as_secs();
+    let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
+    let (size, unit) = units.into_iter().find(|(size, _)| seconds >= *size).unwrap_or((1, "s"));
+    format!("{}{unit}", seconds / size)
+}
+
+pub(super) async fn login_form(
+    State(edge): State<Shared>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    let lang = Lang::of(query.as_deref(), &headers);
+    if edge.gate.is_open() {
+        return Ok(Redirect::to("/").into_response());
+    }
+    form(&edge, lang, false).map(IntoResponse::into_response)
+}
+
+fn form(edge: &Edge, lang: Lang, wrong: bool) -> Result<Html<String>, Error> {
+    edge.pages.render("login.html", context! { t => words::all(lang), lang => lang.word(), wrong }).map(Html)
+}
+
+#[derive(Deserialize)]
+pub(super) struct Credentials {
+    token: String,
+}
+
+pub(super) async fn login(
+    State(edge): State<Shared>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    credentials: Result<Form<Credentials>, FormRejection>,
+) -> Result<Response, Error> {
+    let lang = Lang::of(query.as_deref(), &headers);
+    let Form(credentials) = credentials?;
+    if let Some(cookie) = edge.gate.sign_in(&credentials.token, clock::now()) {
+        return Ok(([(header::SET_COOKIE, cookie)], Redirect::to(&format!("/?lang={}", lang.word()))).into_response());
+    }
+    edge.account.one(Fate::Refused);
+    tokio::time::sleep(WRONG_TOKEN).await;
+    Ok((StatusCode::UNAUTHORIZED, form(&edge, lang, true)?).into_response())
+}
+
+pub(super) async fn logout(State(edge): State<Shared>, headers: HeaderMap) -> Response {
+    ([(header::SET_COOKIE, edge.gate.sign_out(&headers, clock::now()))], Redirect::to("/login")).into_response()
+}

@@ -1,0 +1,382 @@
+//! The stage: a real server on a loopback port, a real client, and doubles of what lies behind the edge.
+//!
+//! The doubles keep alarms in memory and answer commands as the engine would: the journal, `facts.db` and the
+//! history have tests of their own with real files.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::super::*;
+use crate::alarm::{Acknowledgement, Alarm, AlarmChange, Happening, Level, OccurrenceId, Priority, Standing};
+use crate::board::Published;
+use crate::clock;
+use crate::facts::{self, Answer, Wanted};
+use crate::journal::{self, Entry, Note};
+use crate::model::{Kind, Point, PointIndex, PointTable, Quality, Reason, Sample, Timestamp};
+
+pub const TOKEN: &str = "correct-horse-battery-staple";
+
+/// Double of `facts.db`, of the desk, of the history and of the vital signs.
+#[derive(Default)]
+pub struct Backstage {
+    pub board: Arc<Board>,
+    pub changes: Mutex<Vec<Published>>,
+    pub entries: Mutex<Vec<Entry>>,
+    pub vitals: Mutex<Vitals>,
+    /// Commands get no answer while this is set.
+    pub mute: Mutex<bool>,
+    asked: Mutex<BTreeMap<u64, oneshot::Sender<Answer>>>,
+    commands: AtomicU64,
+    pub stored: Mutex<Vec<Reading>>,
+}
+
+impl Backstage {
+    /// A change is written first and shown afterwards, as in the gateway.
+    pub fn write(&self, happening: Happening, alarm: Alarm) -> Published {
+        let mut changes = self.changes.lock().unwrap();
+        let id = changes.len() as i64 + 1;
+        let published = Published { id, change: AlarmChange { happening, at: alarm.raised, alarm } };
+        changes.push(published.clone());
+        published
+    }
+
+    pub fn happens(&self, happening: Happening, alarm: Alarm) -> i64 {
+        let published = self.write(happening, alarm);
+        let id = published.id;
+        self.board.publish(Arc::new(published));
+        id
+    }
+
+    fn newest(&self) -> BTreeMap<OccurrenceId, Alarm> {
+        let changes = self.changes.lock().unwrap();
+        changes.iter().map(|p| (p.change.alarm.id.clone(), p.change.alarm.clone())).collect()
+    }
+
+    /// What the engine and facts would answer.
+    fn judge(&self, said: &journal::Acknowledge) -> Answer {
+        match self.newest().remove(&said.occurrence) {
+            None => Answer::NoSuchAlarm,
+            Some(alarm) if alarm.acknowledged.is_some() => Answer::AlreadyAcknowledged(alarm),
+            Some(alarm) if alarm.raises > said.raises => Answer::NewerOccurrence(alarm),
+            Some(mut alarm) => {
+                alarm.standing = Standing::Acknowledged;
+                alarm.acknowledged =
+                    Some(Acknowledgement { by: said.by.clone(), at: said.at, comment: said.comment.clone() });
+                self.happens(Happening::Acknowledged, alarm.clone());
+                Answer::Acknowledged(alarm)
+            }
+        }
+    }
+}
+
+impl Alarms for Backstage {
+    fn alarms(&self, wanted: &Wanted) -> Result<Vec<Alarm>, facts::Error> {
+        let mut alarms: Vec<_> = self.newest().into_values().collect();
+        alarms.retain(|alarm| {
+            (!wanted.open || alarm.standing != Standing::Normal)
+                && wanted.site.as_deref().is_none_or(|site| site == &*alarm.site)
+                && wanted.before.is_none_or(|before| alarm.raised < before)
+        });
+        alarms.sort_by_key(|alarm| std::cmp::Reverse(alarm.raised));
+        alarms.truncate(wanted.most);
+        Ok(alarms)
+    }
+
+    fn alarm(&self, id: &OccurrenceId) -> Result<Option<Alarm>, facts::Error> {
+        Ok(self.newest().remove(id))
+    }
+
+    fn changes_since(&self, after: i64, most: usize) -> Result<Vec<Published>, facts::Error> {
+        let changes = self.changes.lock().unwrap();
+        Ok(changes.iter().filter(|change| change.id > after).take(most).cloned().collect())
+    }
+}
+
+impl Desk for Backstage {
+    fn expect(&self) -> Asked {
+        let command = self.commands.fetch_add(1, Relaxed) + 1;
+        let (answer, answered) = oneshot::channel();
+        self.asked.lock().unwrap().insert(command, answer);
+        (command, answered)
+    }
+
+    fn submit(&self, entry: Entry) -> Answering<'_> {
+        Box::pin(async move {
+            self.entries.lock().unwrap().push(entry.clone());
+            if *self.mute.lock().unwrap() {
+                return Ok(());
+            }
+            if let Entry::Note(Note::Acknowledge(said)) = entry {
+                let answer = self.judge(&said);
+                let asker = self.asked.lock().unwrap().remove(&said.command).expect("was expected");
+                drop(asker.send(answer));
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Samples for Backstage {
+    fn samples(&self, id: &str, from: Timestamp, to: Timestamp, most: usize) -> Result<Vec<Reading>, String> {
+        if id == "mine.broken" {
+            return Err("the file is torn".into());
+        }
+        let stored = self.stored.lock().unwrap();
+        Ok(stored.iter().filter(|one| one.time >= from && one.time <= to).take(most).copied().collect())
+    }
+}
+
+impl Health for Backstage {
+    fn vitals(&self) -> Vitals {
+        self.vitals.lock().unwrap().clone()
+    }
+}
+
+pub struct Stage {
+    pub backstage: Arc<Backstage>,
+    pub ledger: Arc<Ledger>,
+    pub address: SocketAddr,
+    pub client: reqwest::Client,
+    stop: CancellationToken,
+    server: tokio::task::JoinHandle<()>,
+}
+
+pub fn config(token: Option<&str>) -> Config {
+    Config {
+        address: "127.0.0.1:0".parse().unwrap(),
+        token: token.and_then(Token::new),
+        behind_tls: false,
+        max_streams: 4,
+        max_connections: 64,
+    }
+}
+
+impl Stage {
+    pub async fn open() -> Self {
+        Self::with(config(None)).await
+    }
+
+    pub async fn locked() -> Self {
+        Self::with(config(Some(TOKEN))).await
+    }
+
+    pub async fn with(config: Config) -> Self {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let backstage = Arc::new(Backstage::default());
+        backstage.board.set_points(Arc::new(PointTable::new(points())));
+        let ledger = Arc::<Ledger>::default();
+        let numbers =
+            || vec![Number { name: "journal_seq", help: "newest entry", labels: vec![], value: 42.0, counter: false }];
+        let web = Web {
+            board: backstage.board.clone(),
+            alarms: backstage.clone(),
+            desk: backstage.clone(),
+            ledger: ledger.clone(),
+            samples: backstage.clone(),
+            health: backstage.clone(),
+            numbers: Arc::new(numbers),
+        };
+        let listener = bind(&config).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let server = tokio::spawn(async move { serve(listener, &config, web, stopped).await });
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .timeout(Duration::from_secs(20))
+            .build()
+            .unwrap();
+        Self { backstage, ledger, address, client, stop, server }
+    }
+
+    pub async fn close(self) {
+        self.stop.cancel();
+        tokio::time::timeout(Duration::from_secs(4), self.server).await.expect("the server ends").unwrap();
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub fn get(&self, path: &str) -> reqwest::RequestBuilder {
+        self.client.get(self.url(path))
+    }
+
+    pub fn post(&self, path: &str) -> reqwest::RequestBuilder {
+        self.client.post(self.url(path))
+    }
+
+    /// Status and JSON of a plain GET.
+    pub async fn asks(&self, path: &str) -> (u16, Value) {
+        answer(self.get(path)).await
+    }
+
+    /// Status and JSON of an acknowledgement.
+    pub async fn acknowledges(&self, id: &str, raises: u32, by: &str) -> (u16, Value) {
+        let said = serde_json::json!({ "raises": raises, "by": by, "comment": "on my way" });
+        answer(self.post(&format!("/api/v1/alarms/{id}/ack")).json(&said)).await
+    }
+
+    pub fn shows(&self, sample: Sample) {
+        self.backstage.board.show(&Arc::new(vec![sample]));
+    }
+
+    pub fn refused(&self) -> u64 {
+        self.ledger.account("web").get(crate::ledger::Fate::Refused)
+    }
+}
+
+pub async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
+    let answer = request.send().await.unwrap();
+    let status = answer.status().as_u16();
+    let text = answer.text().await.unwrap();
+    (status, serde_json::from_str(&text).unwrap_or_else(|_| panic!("{status} is not JSON: {text}")))
+}
+
+fn point(id: &str, site: &str, name: &str, kind: Kind, place: &str) -> Point {
+    Point {
+        id: id.into(),
+        site: site.into(),
+        name: name.into(),
+        kind,
+        place: place.into(),
+        unit: kind.unit().into(),
+        range: None,
+        resolution: kind.resolution(),
+        period: Duration::from_secs(5),
+        limits: BTreeMap::new(),
+        coordinates: None,
+        static_risk: 0,
+        retired: false,
+    }
+}
+
+pub fn points() -> Vec<Point> {
+    vec![
+        point("mine.t1", "mine", "3201 采煤工作面 T1", Kind::Methane, "T1"),
+        point("mine.t2", "mine", "<script>alert('t2')</script>", Kind::Methane, "<b>T2</b>"),
+        point("mine.broken", "mine", "broken history", Kind::Co, "return"),
+        point("plant.p1", "plant", "R-101 reactor", Kind::Pressure, "reactor"),
+        Point { retired: true, ..point("plant.old", "plant", "gone", Kind::Pressure, "reactor") },
+    ]
+}
+
+pub fn sample(point: u32, value: f64) -> Sample {
+    let now = clock::now();
+    Sample::received(PointIndex(point), value, Some(now), now)
+}
+
+/// Long ago by Davy's clock.
+pub fn old_sample(point: u32, value: f64) -> Sample {
+    let then = clock::now() - Duration::from_secs(600);
+    Sample::received(PointIndex(point), value, Some(then), then)
+}
+
+pub fn bad_sample(point: u32, reason: Reason) -> Sample {
+    Sample { quality: Quality::because(reason), ..sample(point, 0.0) }
+}
+
+pub fn alarm(number: u32, title: &str) -> Alarm {
+    let raised = Timestamp::from_secs(1_800_000_000 + i64::from(number));
+    Alarm {
+        id: OccurrenceId::of("mine.t1", "methane-face", raised),
+        rule: "methane-face".into(),
+        subject: "mine.t1".into(),
+        point: Some(PointIndex(0)),
+        site: "mine".into(),
+        place: "T1".into(),
+        title: title.into(),
+        advice: "停止作业，撤出人员".into(),
+        priority: Priority::P2,
+        level: Level::Orange,
+        standing: Standing::Unacknowledged,
+        raised,
+        received: raised,
+        cleared: None,
+        acknowledged: None,
+        value: Some(1.02),
+        worst: Some(1.31),
+        limit: Some(1.0),
+        unit: "%VOL".into(),
+        raises: 1,
+        held: false,
+        detail: String::new(),
+    }
+}
+
+/// One server-sent event.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Heard {
+    pub event: String,
+    pub id: Option<String>,
+    pub data: Value,
+}
+
+/// An open event stream, read event by event.
+pub struct Ear {
+    answer: reqwest::Response,
+    bytes: Vec<u8>,
+}
+
+impl Ear {
+    pub async fn open(request: reqwest::RequestBuilder) -> Self {
+        let answer = request.timeout(Duration::from_secs(60)).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.headers()["content-type"], "text/event-stream");
+        Self { answer, bytes: Vec::new() }
+    }
+
+    /// The next event; `None` when the stream has ended.
+    pub async fn next(&mut self) -> Option<Heard> {
+        loop {
+            if let Some(end) = self.bytes.windows(2).position(|pair| pair == b"\n\n") {
+                let block: Vec<u8> = self.bytes.drain(..end + 2).collect();
+                if let Some(heard) = read(std::str::from_utf8(&block).expect("an event is text")) {
+                    return Some(heard);
+                }
+                continue;
+            }
+            let chunk = tokio::time::timeout(Duration::from_secs(15), self.answer.chunk());
+            match chunk.await.expect("something is heard within 15 s") {
+                Ok(Some(bytes)) => self.bytes.extend_from_slice(&bytes),
+                Ok(None) | Err(_) => return None,
+            }
+        }
+    }
+
+    /// The next event of that name.
+    pub async fn next_of(&mut self, event: &str) -> Heard {
+        loop {
+            let heard = self.next().await.expect("the stream goes on");
+            if heard.event == event {
+                return heard;
+            }
+        }
+    }
+
+    /// Ids of the next alarm events.
+    pub async fn ids(&mut self, count: usize) -> Vec<i64> {
+        let mut ids = Vec::new();
+        while ids.len() < count {
+            ids.push(self.next_of("alarm").await.id.expect("has its number").parse().unwrap());
+        }
+        ids
+    }
+}
+
+fn read(block: &str) -> Option<Heard> {
+    let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+    Some(Heard {
+        event: field("event")?.to_owned(),
+        id: field("id").map(str::to_owned),
+        data: serde_json::from_str(field("data")?).unwrap(),
+    })
+}
