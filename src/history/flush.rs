@@ -50,7 +50,7 @@ impl History {
     }
 
     /// Takes the head out; readers go on seeing it. One that could not be written before comes first.
-    fn freeze(&self) -> Option<Arc<Head>> {
+    pub(super) fn freeze(&self) -> Option<Arc<Head>> {
         let mut now = self.now();
         if now.frozen.is_none() && !now.head.is_empty() {
             let behind = Head::behind(now.head.last_seq);
@@ -61,7 +61,7 @@ impl History {
         now.frozen.clone()
     }
 
-    fn write_days(&self, head: &Head) -> Result<Change, Error> {
+    pub(super) fn write_days(&self, head: &Head) -> Result<Change, Error> {
         let mut change = Change { flushed: Some((head.last_seq, head.newest_received)), ..Change::default() };
         let piles = head.by_id();
         for day in head.days() {

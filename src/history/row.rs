@@ -52,10 +52,3 @@ pub(super) fn day_start(day: i64) -> i64 {
 pub(super) fn date_text(day: i64) -> String {
     Timestamp::from_micros(day_start(day)).date()
 }
-
-/// The rows within `[from, to)` of a sorted list.
-pub(super) fn within(rows: &[Row], from: i64, to: i64) -> &[Row] {
-    let start = rows.partition_point(|row| row.time < from);
-    let end = rows.partition_point(|row| row.time < to);
-    &rows[start..end.max(start)]
-}

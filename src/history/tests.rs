@@ -27,7 +27,7 @@ fn secs(secs: i64) -> i64 {
 }
 
 /// Arrives when it was measured.
-fn sample(point: u32, micros: i64, value: f64) -> Sample {
+pub(super) fn sample(point: u32, micros: i64, value: f64) -> Sample {
     Sample { point: PointIndex(point), quality: Quality::GOOD, source_time: at(micros), receive_time: at(micros), value }
 }
 
