@@ -1,1 +1,123 @@
-//! stub
+//! The commands. One file each; exit code 0 is done, 1 refused or failed with a message, 2 usage.
+//!
+//! Messages for people go to stderr, results to stdout, so that `--json` can be piped.
+
+mod bench;
+mod check;
+mod demo;
+mod rules;
+mod run;
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// Early-warning gateway for coal mines, chemical plants, fire protection and flood watch.
+#[derive(Debug, Parser)]
+#[command(name = "davy", version, max_term_width = 100)]
+pub struct Cli {
+    /// Log as JSON lines instead of text.
+    #[arg(long, global = true)]
+    log_json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway until it is told to stop (Ctrl-C, SIGTERM).
+    Run {
+        /// The configuration; paths in it are relative to it.
+        #[arg(long, default_value = "config/davy.toml")]
+        config: PathBuf,
+    },
+    /// Run the gateway with a simulated mine, plant, building and reservoir, in a temporary folder.
+    Demo(demo::Arguments),
+    /// Tell every problem in configuration, points and rules; exit 1 if there is any.
+    Check {
+        /// The configuration to look at.
+        #[arg(long, default_value = "config/davy.toml")]
+        config: PathBuf,
+        /// One JSON object a problem.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List or test rules.
+    #[command(subcommand)]
+    Rules(rules::Command),
+    /// Measure what this machine carries.
+    #[command(subcommand)]
+    Bench(bench::Command),
+}
+
+/// Why a command did not do what it was asked for; printed once, exit code 1.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Refusal(pub String);
+
+impl Refusal {
+    /// An error with everything that caused it.
+    pub fn of(error: &dyn std::error::Error) -> Self {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            let more = error.to_string();
+            if !text.ends_with(&more) {
+                text.push_str(": ");
+                text.push_str(&more);
+            }
+            cause = error.source();
+        }
+        Self(text)
+    }
+}
+
+impl Cli {
+    /// Does what was asked for.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        // Every TLS connection uses ring; a second call would only say that it is installed already.
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let quiet = match &self.command {
+            Command::Run { .. } => "info",
+            Command::Demo(_) | Command::Check { .. } | Command::Rules(_) | Command::Bench(_) => "warn",
+        };
+        log(self.log_json, quiet);
+        let done = match self.command {
+            Command::Run { config } => run::run(&config),
+            Command::Demo(arguments) => demo::run(&arguments),
+            Command::Check { config, json } => check::run(&config, json),
+            Command::Rules(command) => rules::run(&command),
+            Command::Bench(command) => bench::run(&command),
+        };
+        match done {
+            Ok(code) => code,
+            Err(refusal) => {
+                eprintln!("davy: {refusal}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+/// Logs go to stderr; `DAVY_LOG` sets what is shown (`debug`, `davy::source=trace`).
+fn log(json: bool, default: &str) {
+    let filter = EnvFilter::try_from_env("DAVY_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if json {
+        log.json().init();
+    } else {
+        log.with_ansi(std::io::stderr().is_terminal()).init();
+    }
+}
+
+/// A runtime for the edges: one thread for each core, at least two.
+fn runtime() -> Result<tokio::runtime::Runtime, Refusal> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Refusal(format!("the operating system gives no event loop: {error}")))
+}

@@ -48,6 +48,13 @@ pub struct Recipient {
     pub from_priority: Priority,
 }
 
+impl Recipient {
+    #[must_use]
+    pub fn wants(&self, priority: Priority) -> bool {
+        priority <= self.from_priority
+    }
+}
+
 /// A message that still has to reach somebody.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outgoing {

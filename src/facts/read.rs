@@ -95,13 +95,14 @@ impl Reader {
         })
     }
 
-    /// Messages of a channel that are neither delivered nor given up: P1 first, then oldest first.
-    pub fn pending(&self, channel: &str, most: usize) -> Result<Vec<Outgoing>, Error> {
+    /// Messages to one recipient that are neither delivered nor given up: P1 first, then oldest first.
+    pub fn pending(&self, channel: &str, recipient: &str, most: usize) -> Result<Vec<Outgoing>, Error> {
         let select = "SELECT changes.id, changes.body, changes.early, outbox.id, outbox.channel, outbox.recipient,
                              outbox.attempts, outbox.created
              FROM outbox JOIN changes ON changes.id = outbox.change
-             WHERE outbox.channel = ?1 AND outbox.settled IS NULL ORDER BY outbox.priority, outbox.id LIMIT ?2";
-        self.rows(select, params![channel, most as i64], |row| {
+             WHERE outbox.channel = ?1 AND outbox.recipient = ?2 AND outbox.settled IS NULL
+             ORDER BY outbox.priority, outbox.id LIMIT ?3";
+        self.rows(select, params![channel, recipient, most as i64], |row| {
             let broken = |source| Error::Database { path: self.path.clone(), source };
             Ok(Outgoing {
                 published: self.published(row)?,
@@ -111,6 +112,15 @@ impl Reader {
                 attempts: row.get(6).map_err(broken)?,
                 created: Timestamp::from_micros(row.get(7).map_err(broken)?),
             })
+        })
+    }
+
+    /// Everybody for whom messages wait: channel and recipient.
+    pub fn awaited(&self) -> Result<Vec<(String, String)>, Error> {
+        let select = "SELECT DISTINCT channel, recipient FROM outbox WHERE settled IS NULL";
+        self.rows(select, [], |row| {
+            let broken = |source| Error::Database { path: self.path.clone(), source };
+            Ok((row.get(0).map_err(broken)?, row.get(1).map_err(broken)?))
         })
     }
 

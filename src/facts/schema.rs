@@ -25,7 +25,7 @@ const TABLES: &str = "
         id INTEGER PRIMARY KEY, change INTEGER NOT NULL REFERENCES changes (id), channel TEXT NOT NULL,
         recipient TEXT NOT NULL, priority TEXT NOT NULL, created INTEGER NOT NULL,
         attempts INTEGER NOT NULL DEFAULT 0, outcome TEXT, settled INTEGER);
-    CREATE INDEX IF NOT EXISTS outbox_pending ON outbox (channel, priority, id) WHERE settled IS NULL;
+    CREATE INDEX IF NOT EXISTS outbox_pending ON outbox (channel, recipient, priority, id) WHERE settled IS NULL;
     CREATE INDEX IF NOT EXISTS outbox_by_change ON outbox (change);
     CREATE TABLE IF NOT EXISTS attempts (
         message INTEGER NOT NULL, at INTEGER NOT NULL, outcome TEXT NOT NULL, detail TEXT NOT NULL);

@@ -9,20 +9,27 @@
 //! mine). A message that it is over begins with that. Fields are added under the same schema number;
 //! renaming or removing one raises it.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
-use crate::alarm::{Alarm, Happening, Level, Standing};
+use crate::alarm::{Alarm, AlarmChange, Happening, Level, Standing};
+use crate::board::Published;
 use crate::facts::Outgoing;
 use crate::model::Timestamp;
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Message {
     pub schema: u32,
+    /// The change itself, for whoever keeps the state of alarms.
+    #[serde(skip)]
+    pub published: Arc<Published>,
     /// The outbox row; it goes into a header, because it differs from recipient to recipient.
     #[serde(skip)]
     pub outbox: i64,
     /// The change's number: grows, and tells a repeat from news.
-    pub change: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub change: Option<i64>,
     pub happening: &'static str,
     /// Event time of the change.
     pub at: String,
@@ -77,12 +84,17 @@ impl Message {
 
     #[must_use]
     pub fn of(row: &Outgoing) -> Self {
-        let change = &row.published.change;
+        Self::from_change(&Arc::new(row.published.clone()), row.id)
+    }
+
+    fn from_change(published: &Arc<Published>, outbox: i64) -> Self {
+        let change = &published.change;
         let alarm = &change.alarm;
         Self {
             schema: Self::SCHEMA,
-            outbox: row.id,
-            change: row.published.id,
+            published: published.clone(),
+            outbox,
+            change: Some(published.id),
             happening: change.happening.word(),
             at: change.at.to_string(),
             site: alarm.site.to_string(),
@@ -93,6 +105,18 @@ impl Message {
                 en: text(Language::English, change.happening, change.at, alarm),
             },
         }
+    }
+
+    /// An open alarm as it stands, for whoever comes to look later.
+    #[must_use]
+    pub fn standing(alarm: &Alarm) -> Vec<u8> {
+        let (happening, at) = match (&alarm.acknowledged, alarm.standing) {
+            (Some(by), Standing::Acknowledged) => (Happening::Acknowledged, by.at),
+            (_, Standing::ReturnedUnacknowledged) => (Happening::Cleared, alarm.cleared.unwrap_or(alarm.raised)),
+            (_, Standing::Normal | Standing::Unacknowledged | Standing::Acknowledged) => (Happening::Raised, alarm.raised),
+        };
+        let published = Published { id: 0, early: false, change: AlarmChange { happening, at, alarm: alarm.clone() } };
+        Self { change: None, ..Self::from_change(&Arc::new(published), 0) }.json()
     }
 
     #[must_use]
@@ -132,10 +156,6 @@ impl Fields {
         }
     }
 
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.standing != Standing::Normal.word()
-    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

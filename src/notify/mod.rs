@@ -39,7 +39,7 @@ use crate::remote;
 
 pub use log::Log;
 pub use message::Message;
-pub use mqtt::{Mqtt, Publication, Publish};
+pub use mqtt::{Mqtt, Publish};
 pub use queue::Patience;
 pub use webhook::Webhook;
 
@@ -129,26 +129,14 @@ fn priority(problems: &mut Problems, at: &Key, word: &str) -> Option<Priority> {
     problems.known(at.field("from_priority"), word, "priority", known)
 }
 
-/// Somebody who is told, as the outbox knows them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recipient {
-    pub channel: &'static str,
-    pub name: String,
-    /// Told of alarms of this priority and of more urgent ones.
-    pub from_priority: Priority,
-}
-
-impl Recipient {
-    #[must_use]
-    pub fn wants(&self, priority: Priority) -> bool {
-        priority <= self.from_priority
-    }
-}
-
 /// Everybody who gets an outbox row when an alarm changes.
 #[must_use]
 pub fn recipients(config: &Config) -> Vec<Recipient> {
-    let to = |channel, name: &str, from_priority| Recipient { channel, name: name.to_owned(), from_priority };
+    let to = |channel: &str, name: &str, from_priority| Recipient {
+        channel: channel.to_owned(),
+        name: name.to_owned(),
+        from_priority,
+    };
     let webhooks = config.webhooks.iter().map(|hook| to(webhook::CHANNEL, &hook.name, hook.from_priority));
     let log = config.log.map(|from| to(log::CHANNEL, "log", from));
     let mqtt = config.mqtt.map(|from| to(mqtt::CHANNEL, "subscribers", from));
@@ -194,7 +182,7 @@ pub type Channels = Vec<(Recipient, Arc<dyn Channel>)>;
 pub fn channels(config: &Config, publish: Publish) -> Result<Channels, remote::Error> {
     let mut channels = Channels::new();
     for recipient in recipients(config) {
-        let channel: Arc<dyn Channel> = match recipient.channel {
+        let channel: Arc<dyn Channel> = match recipient.channel.as_str() {
             log::CHANNEL => Arc::new(Log),
             mqtt::CHANNEL => Arc::new(Mqtt::new(publish.clone())),
             _ => {
@@ -224,18 +212,7 @@ pub struct Outbox {
 
 impl Office for Outbox {
     fn pending(&self, channel: &str, recipient: &str, most: usize) -> Result<Vec<Outgoing>, facts::Error> {
-        // The table is asked by channel: rows of a recipient that is away may stand before the others'.
-        let mut ask = most;
-        loop {
-            let all = self.facts.pending(channel, ask)?;
-            let complete = all.len() < ask;
-            let mut theirs: Vec<Outgoing> = all.into_iter().filter(|row| row.recipient == recipient).collect();
-            if complete || theirs.len() >= most {
-                theirs.truncate(most);
-                return Ok(theirs);
-            }
-            ask = ask.saturating_mul(4);
-        }
+        self.facts.pending(channel, recipient, most)
     }
 
     async fn note(&self, note: Note) -> Result<(), journal::Error> {
@@ -264,9 +241,6 @@ pub async fn run<O: Office>(
         }
     }
 }
-
-/// The channels that there are, for `give_up_strangers`.
-pub const CHANNELS: [&str; 3] = [webhook::CHANNEL, log::CHANNEL, mqtt::CHANNEL];
 
 /// Rows of recipients that are no longer configured would wait for ever: they are given up, by name. To be
 /// called once at the start, with every row of the outbox that is still pending.

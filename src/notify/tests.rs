@@ -45,7 +45,7 @@ pub(super) fn outgoing(id: i64, happening: Happening, alarm: Alarm) -> Outgoing 
         id,
         channel: "webhook".into(),
         recipient: "county-duty".into(),
-        published: Published { id: 1_000 + id, change: AlarmChange { happening, at: RAISED, alarm } },
+        published: Published { id: 1_000 + id, early: false, change: AlarmChange { happening, at: RAISED, alarm } },
         attempts: 0,
         created: RAISED,
     }
@@ -345,8 +345,8 @@ async fn an_alarm_reaches_log_and_subscribers_as_soon_as_it_is_on_the_board() {
     let published = Arc::new(Mutex::new(Vec::new()));
     let publish: Publish = {
         let published = published.clone();
-        Arc::new(move |publication| {
-            published.lock().unwrap().push(publication);
+        Arc::new(move |change: &Arc<Published>, payload| {
+            published.lock().unwrap().push((change.change.alarm.standing, payload));
             Ok(3)
         })
     };
@@ -368,10 +368,8 @@ async fn an_alarm_reaches_log_and_subscribers_as_soon_as_it_is_on_the_board() {
     let detail = |id| receipts.iter().find(|receipt| receipt.message == id).unwrap().detail.as_str();
     assert_eq!((detail(1), detail(2)), ("3 subscribers", "logged"));
     let published = published.lock().unwrap().clone();
-    let topic = format!("davy/v1/mine-3/alarm/{}", alarm("face", Priority::P2).id);
-    assert!(published.iter().all(|publication| publication.topic == topic));
-    assert_eq!(published.iter().map(|publication| publication.retain).collect::<Vec<_>>(), [true, false]);
-    let json: serde_json::Value = serde_json::from_slice(&published[0].payload).unwrap();
+    assert_eq!(published.iter().map(|(standing, _)| *standing).collect::<Vec<_>>(), [Standing::Unacknowledged, Standing::Normal]);
+    let json: serde_json::Value = serde_json::from_slice(&published[0].1).unwrap();
     assert_eq!(json["alarm"]["title"], "采煤工作面瓦斯超限");
     running.ends().await;
 }

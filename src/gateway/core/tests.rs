@@ -105,7 +105,7 @@ fn an_alarm_its_messages_and_its_answer_survive_a_restart() {
 
     plant.start().unwrap();
     assert_eq!(plant.core().board.open_alarms(), open);
-    let pending = plant.core().facts.pending("webhook", 10).unwrap();
+    let pending = plant.core().facts.pending("webhook", "county", 10).unwrap();
     assert_eq!(pending.len(), 1);
     assert_eq!((pending[0].recipient.as_str(), pending[0].attempts), ("county", 0));
     assert!(
@@ -123,16 +123,16 @@ fn an_alarm_its_messages_and_its_answer_survive_a_restart() {
 fn a_receipt_settles_the_message_and_every_attempt_is_kept() {
     let mut plant = Plant::open(&["t1"]);
     plant.reads(1, 0, 1.4);
-    let message = plant.core().facts.pending("webhook", 10).unwrap()[0].id;
+    let message = plant.core().facts.pending("webhook", "county", 10).unwrap()[0].id;
     let receipt = |outcome, detail: &str| {
         Entry::Note(Note::Receipt(Receipt { at: clock::now(), message, outcome, detail: detail.into() }))
     };
     plant.sees(receipt(Outcome::Failed, "503"));
-    assert_eq!(plant.core().facts.pending("webhook", 10).unwrap()[0].attempts, 1);
+    assert_eq!(plant.core().facts.pending("webhook", "county", 10).unwrap()[0].attempts, 1);
     plant.stop();
     plant.start().unwrap();
     plant.sees(receipt(Outcome::Delivered, "200"));
-    assert_eq!(plant.core().facts.pending("webhook", 10).unwrap(), []);
+    assert_eq!(plant.core().facts.pending("webhook", "county", 10).unwrap(), []);
     let id = plant.core().board.open_alarms()[0].id.clone();
     let attempts = plant.core().facts.attempts(&id).unwrap();
     let outcomes: Vec<_> = attempts.iter().map(|attempt| (attempt.outcome.as_str(), attempt.detail.as_str())).collect();
@@ -158,7 +158,7 @@ fn facts_that_lag_behind_the_journal_catch_up_without_doubling() {
     plant.start().unwrap();
     plant.reads(4, 0, 1.9);
     assert_eq!(plant.core().facts.changes_since(0, 100).unwrap(), expected);
-    assert_eq!(plant.core().facts.pending("webhook", 10).unwrap().len(), expected.len());
+    assert_eq!(plant.core().facts.pending("webhook", "county", 10).unwrap().len(), expected.len());
 }
 
 #[test]

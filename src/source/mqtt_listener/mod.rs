@@ -47,7 +47,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 pub use config::{Config, Limits, Raw, Rights};
-pub use subscriber::{Subscribers, alarm_payload};
+pub use subscriber::{Retained, Subscribers};
 
 use self::acks::Durable;
 use self::config::Users;
@@ -71,6 +71,24 @@ pub trait Decoder: Send {
         received: Timestamp,
         samples: &mut Vec<Sample>,
     ) -> Result<(), Fate>;
+}
+
+/// The decoder of a connection and the account that it counts in.
+pub struct Decoding {
+    pub decoder: crate::decode::Decoder,
+    pub account: Arc<Account>,
+}
+
+impl Decoder for Decoding {
+    fn decode(
+        &mut self,
+        topic: &[u8],
+        payload: &[u8],
+        received: Timestamp,
+        samples: &mut Vec<Sample>,
+    ) -> Result<(), Fate> {
+        self.decoder.decode(topic, payload, received, samples, &self.account)
+    }
 }
 
 /// Makes the decoder of a new connection.

@@ -28,13 +28,12 @@ pub struct Subscribers {
     /// Changes that were published here before the board showed them.
     ahead: Mutex<BTreeMap<OccurrenceId, Arc<Published>>>,
     values_dropped: AtomicU64,
+    retained: Retained,
 }
 
-/// The payload of an alarm as it stands, for the messages that a new subscriber gets.
-#[must_use]
-pub fn alarm_payload(alarm: &Alarm) -> Bytes {
-    Bytes::from(serde_json::to_vec(alarm).expect("an alarm has only string keys and writes to memory"))
-}
+/// The payload of an alarm as it stands, for the messages that a new subscriber gets: the same form as the
+/// live changes have, made by whoever makes those.
+pub type Retained = fn(&Alarm) -> Vec<u8>;
 
 impl Subscribers {
     /// Changes ahead of the board that are remembered. The board is shown each change at about the same
@@ -42,12 +41,13 @@ impl Subscribers {
     const AHEAD: usize = 4_096;
 
     #[must_use]
-    pub fn new(board: Arc<Board>) -> Arc<Self> {
+    pub fn new(board: Arc<Board>, retained: Retained) -> Arc<Self> {
         Arc::new(Self {
             board,
             mailboxes: RwLock::default(),
             ahead: Mutex::default(),
             values_dropped: AtomicU64::new(0),
+            retained,
         })
     }
 

@@ -38,7 +38,7 @@ fn measure(qos: u8, connections: usize, messages: usize) -> f64 {
             counted.add(Fate::Accepted, samples.len() as u64);
             Box::pin(async { Ok(Box::pin(async { Ok(1_u64) }) as Durable) }) as super::super::Submission
         });
-        let subscribers = Subscribers::new(Arc::new(Board::new()));
+        let subscribers = Subscribers::new(Arc::new(Board::new()), written);
         let served = tokio::spawn(listener.serve(account.clone(), deliver, subscribers, decoders, stop.clone()));
         (address, served)
     });

@@ -143,7 +143,7 @@ impl Stage {
         let port = listener.address().port();
         let account = Ledger::default().account("front");
         let board = Arc::new(Board::new());
-        let subscribers = Subscribers::new(board.clone());
+        let subscribers = Subscribers::new(board.clone(), written);
         let journal = Arc::new(Held::default());
         let stop = CancellationToken::new();
         let decoders: DecoderFactory = Arc::new(|| Box::new(Bare));

@@ -1,0 +1,40 @@
+//! `davy bench`: what this machine carries; one JSON object a run, or the same in lines for people.
+
+mod engine;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use serde_json::Value;
+
+use super::Refusal;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Rules, windows and alarm steps, in memory.
+    Engine(engine::Arguments),
+}
+
+pub fn run(command: &Command) -> Result<ExitCode, Refusal> {
+    let (mut figures, as_json) = match command {
+        Command::Engine(arguments) => (engine::run(arguments), arguments.json),
+    };
+    if let Value::Object(figures) = &mut figures {
+        figures.insert("cores".into(), std::thread::available_parallelism().map_or(0, usize::from).into());
+        figures.insert("rss_mb".into(), resident_mb().into());
+    }
+    if as_json {
+        println!("{figures}");
+    } else if let Value::Object(figures) = figures {
+        figures.iter().for_each(|(name, value)| println!("{name:<28} {value}"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Memory in use, from the kernel's own account; 0 where there is none.
+fn resident_mb() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kib.unwrap_or(0) / 1024
+}

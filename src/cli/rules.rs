@@ -1,0 +1,117 @@
+//! `davy rules`: what is there, and whether it does what its samples say.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::Refusal;
+use crate::gateway::rulebook;
+use crate::journal::RuleFile;
+use crate::rule::{Language, read_file, trial};
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show every rule with its file, priority and limits.
+    List {
+        /// The folder of rule files.
+        #[arg(long, default_value = "rules")]
+        rules: PathBuf,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Play every `.samples` file against the rule file beside it.
+    Test {
+        /// Folder, rule file or samples file.
+        #[arg(default_value = "rules")]
+        path: PathBuf,
+    },
+}
+
+pub fn run(command: &Command) -> Result<ExitCode, Refusal> {
+    match command {
+        Command::List { rules, json } => list(rules, *json),
+        Command::Test { path } => test(path),
+    }
+}
+
+fn list(folder: &Path, as_json: bool) -> Result<ExitCode, Refusal> {
+    let language = Language::new();
+    let (files, unreadable) = rulebook::read_folder(folder);
+    let mut problems = unreadable;
+    let mut listed = Vec::new();
+    for file in &files {
+        match read_file(&language, file) {
+            Ok((rules, _)) => listed.extend(rules),
+            Err(mut wrong) => problems.append(&mut wrong),
+        }
+    }
+    for rule in &listed {
+        let limits: Vec<String> =
+            rule.limits.iter().map(|(name, limit)| format!("{name} {} {}", limit.value, limit.unit)).collect();
+        if as_json {
+            let object = json!({
+                "id": rule.id, "file": rule.file, "line": rule.line, "title": rule.title,
+                "priority": rule.priority, "level": rule.level, "limits": rule.limits, "runs": "interpreted",
+            });
+            println!("{object}");
+        } else {
+            let at = format!("{}:{}", rule.file, rule.line);
+            println!("{:<24} {} {:<6} {:<28} {:<32} {}", rule.id, rule.priority, rule.level, limits.join(", "), at, rule.title);
+        }
+    }
+    for problem in &problems {
+        eprintln!("{}", problem);
+    }
+    if !as_json {
+        println!("{} rules in {} files, all interpreted", listed.len(), files.len());
+    }
+    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn test(path: &Path) -> Result<ExitCode, Refusal> {
+    let mut samples = Vec::new();
+    find_samples(path, &mut samples)?;
+    if samples.is_empty() {
+        return Err(Refusal(format!("{}: there are no .samples files", path.display())));
+    }
+    samples.sort();
+    let mut failed = 0;
+    for file in &samples {
+        let read = |path: &Path| {
+            std::fs::read_to_string(path).map_err(|error| Refusal(format!("{}: cannot be read: {error}", path.display())))
+        };
+        let rule_path = file.with_extension("rhai");
+        let rules = RuleFile { path: rule_path.display().to_string(), text: read(&rule_path)? };
+        match trial::run(&rules, &file.display().to_string(), &read(file)?) {
+            Ok(passed) => println!("ok   {} ({} lines, {} changes)", file.display(), passed.lines, passed.changes),
+            Err(failures) => {
+                failed += 1;
+                println!("FAIL {}", file.display());
+                failures.iter().for_each(|failure| println!("     {failure}"));
+            }
+        }
+    }
+    println!("{} passed, {failed} failed", samples.len() - failed);
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn find_samples(path: &Path, into: &mut Vec<PathBuf>) -> Result<(), Refusal> {
+    if path.is_dir() {
+        let entries = std::fs::read_dir(path).map_err(|error| Refusal(format!("{}: {error}", path.display())))?;
+        for entry in entries.flatten() {
+            let path = entry.path();
+            if path.is_dir() || path.extension().is_some_and(|extension| extension == "samples") {
+                find_samples(&path, into)?;
+            }
+        }
+        return Ok(());
+    }
+    let samples = path.with_extension("samples");
+    if !samples.exists() {
+        return Err(Refusal(format!("{}: there is no such file", samples.display())));
+    }
+    into.push(samples);
+    Ok(())
+}
