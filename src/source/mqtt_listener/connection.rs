@@ -90,10 +90,15 @@ enum Event {
 
 impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> Connection<R, W> {
     /// `inbox` is what came after the CONNECT, `out` holds the CONNACK.
-    pub(super) fn new((reader, writer): (R, W), front: Arc<Front>, hello: Hello, inbox: BytesMut, out: BytesMut) -> Self {
+    pub(super) fn new(
+        (reader, writer): (R, W),
+        front: Arc<Front>,
+        hello: Hello,
+        inbox: BytesMut,
+        out: BytesMut,
+    ) -> Self {
         let limits = &front.limits;
-        let ingest =
-            Ingest::new(hello.version, hello.rights, limits, (front.decoders)(), front.account.clone());
+        let ingest = Ingest::new(hello.version, hello.rights, limits, (front.decoders)(), front.account.clone());
         let silence = match hello.keep_alive {
             0 => limits.silence,
             seconds => Duration::from_millis(1_500) * u32::from(seconds),

@@ -24,8 +24,17 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct Bare;
 
 impl Decoder for Bare {
-    fn decode(&mut self, topic: &[u8], payload: &[u8], received: Timestamp, into: &mut Vec<Sample>) -> Result<(), Fate> {
-        let point = topic.strip_prefix(b"s/").and_then(|rest| std::str::from_utf8(rest).ok()).and_then(|rest| rest.parse().ok());
+    fn decode(
+        &mut self,
+        topic: &[u8],
+        payload: &[u8],
+        received: Timestamp,
+        into: &mut Vec<Sample>,
+    ) -> Result<(), Fate> {
+        let point = topic
+            .strip_prefix(b"s/")
+            .and_then(|rest| std::str::from_utf8(rest).ok())
+            .and_then(|rest| rest.parse().ok());
         let point = PointIndex(point.ok_or(Fate::UnknownTopic)?);
         let text = std::str::from_utf8(payload).map_err(|_| Fate::NotUtf8)?;
         let value = text.parse().map_err(|_| Fate::NotJson)?;
