@@ -175,7 +175,12 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> Connection<R, W>
                     self.look_at_the_clock();
                     tick.set(sleep(self.next_tick()));
                 }
-                other => self.on(other),
+                other @ (Event::Durable(_)
+                | Event::Submitted(_)
+                | Event::Written(_)
+                | Event::Bell
+                | Event::Values(_)
+                | Event::Read(_)) => self.on(other),
             }
             if !ending && self.end.is_some() {
                 tick.set(sleep(GRACE));

@@ -71,7 +71,7 @@ impl Held {
             if own.holds.load(SeqCst) {
                 own.waiting.lock().unwrap().push(done);
             } else {
-                drop(done.send(1));
+                _ = done.send(1);
             }
             own.changed.notify_waiters();
             Ok(Box::pin(async move { commit.await.map_err(|_| journal::Error::Closed) }) as Durable)
@@ -90,7 +90,7 @@ impl Held {
     /// The disk has it: oldest first, so many groups.
     pub(super) fn commit(&self, groups: usize) {
         for done in self.waiting.lock().unwrap().drain(..groups) {
-            drop(done.send(1));
+            _ = done.send(1);
         }
     }
 
