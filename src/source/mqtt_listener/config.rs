@@ -238,9 +238,8 @@ impl Raw {
 /// The digest of a user's password.
 fn password(at: &Key, user: RawUser, problems: &mut Problems) -> Option<Secret> {
     let found = match (user.password_file, user.password_env) {
-        (Some(path), None) => std::fs::read_to_string(&path).map_err(|error| {
-            (at.field("password_file"), format!("{} cannot be read: {error}", path.display()))
-        }),
+        (Some(path), None) => std::fs::read_to_string(&path)
+            .map_err(|error| (at.field("password_file"), format!("{} cannot be read: {error}", path.display()))),
         (None, Some(name)) => std::env::var(&name)
             .map_err(|_| (at.field("password_env"), format!("the environment has no readable variable {name}"))),
         (None, None) => Err((at.clone(), "needs password_file or password_env".to_owned())),
@@ -325,7 +324,8 @@ mod tests {
         assert_eq!((config.name.as_str(), config.address.to_string().as_str()), ("front", "127.0.0.1:1883"));
         let publish_only = Some(Rights { publish: true, subscribe: false });
         assert_eq!(config.users.admit(Some(("face", b"correct horse"))), publish_only);
-        for wrong in [None, Some(("face", &b""[..])), Some(("face", b"correct horse\n")), Some(("", b"correct horse"))] {
+        for wrong in [None, Some(("face", &b""[..])), Some(("face", b"correct horse\n")), Some(("", b"correct horse"))]
+        {
             assert_eq!(config.users.admit(wrong), None, "{wrong:?}");
         }
         assert!(!format!("{config:?}").contains("horse"));

@@ -90,10 +90,15 @@ enum Event {
 
 impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> Connection<R, W> {
     /// `inbox` is what came after the CONNECT, `out` holds the CONNACK.
-    pub(super) fn new((reader, writer): (R, W), front: Arc<Front>, hello: Hello, inbox: BytesMut, out: BytesMut) -> Self {
+    pub(super) fn new(
+        (reader, writer): (R, W),
+        front: Arc<Front>,
+        hello: Hello,
+        inbox: BytesMut,
+        out: BytesMut,
+    ) -> Self {
         let limits = &front.limits;
-        let ingest =
-            Ingest::new(hello.version, hello.rights, limits, (front.decoders)(), front.account.clone());
+        let ingest = Ingest::new(hello.version, hello.rights, limits, (front.decoders)(), front.account.clone());
         let silence = match hello.keep_alive {
             0 => limits.silence,
             seconds => Duration::from_millis(1_500) * u32::from(seconds),
@@ -170,7 +175,12 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> Connection<R, W>
                     self.look_at_the_clock();
                     tick.set(sleep(self.next_tick()));
                 }
-                other => self.on(other),
+                other @ (Event::Durable(_)
+                | Event::Submitted(_)
+                | Event::Written(_)
+                | Event::Bell
+                | Event::Values(_)
+                | Event::Read(_)) => self.on(other),
             }
             if !ending && self.end.is_some() {
                 tick.set(sleep(GRACE));

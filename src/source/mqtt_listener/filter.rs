@@ -112,7 +112,9 @@ mod tests {
 
     #[test]
     fn other_topics_and_broken_filters_are_refused() {
-        for filter in ["#", "+/v1/#", "davy/v1", "davy/+/x", "site/point", "davy/v1/a#", "davy/v1/#/x", "davy/v1/a+/b", ""] {
+        for filter in
+            ["#", "+/v1/#", "davy/v1", "davy/+/x", "site/point", "davy/v1/a#", "davy/v1/#/x", "davy/v1/a+/b", ""]
+        {
             assert_eq!(Filter::parse(filter), Err(Unfit::Topic), "{filter}");
         }
         assert_eq!(Filter::parse("$share/g/davy/v1/#"), Err(Unfit::Shared));

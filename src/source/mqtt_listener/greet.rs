@@ -146,8 +146,7 @@ fn read_v311(frame: &Frame<'_>) -> Result<Offer, Refusal> {
         return Err(broken());
     };
     let will_qos_two = connect.last_will.as_ref().is_some_and(|will| will.qos as u8 == 2);
-    let will =
-        connect.last_will.map(|will| Will { topic: will.topic.into_bytes(), payload: will.message.to_vec() });
+    let will = connect.last_will.map(|will| Will { topic: will.topic.into_bytes(), payload: will.message.to_vec() });
     Ok(Offer {
         hello: Hello {
             version: Version::V311,
@@ -174,7 +173,11 @@ fn read_v5(frame: &Frame<'_>) -> Result<Offer, Refusal> {
     let (mut receive_maximum, mut packet_most) = (u16::MAX, usize::MAX);
     if let Some(asked) = connect.properties {
         if asked.authentication_method.is_some() {
-            return Err(Refusal::coded(Version::V5, &METHOD, "an authentication method; user and password are used here"));
+            return Err(Refusal::coded(
+                Version::V5,
+                &METHOD,
+                "an authentication method; user and password are used here",
+            ));
         }
         receive_maximum = asked.receive_maximum.unwrap_or(u16::MAX);
         packet_most = asked.max_packet_size.map_or(usize::MAX, |bytes| bytes as usize);

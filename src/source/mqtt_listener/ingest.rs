@@ -6,10 +6,10 @@
 
 use std::sync::Arc;
 
+use super::Decoder;
 use super::acks::AckQueue;
 use super::config::{Limits, Rights};
 use super::frame::{Breach, Frame, Publish, Scan, Version, kind, scan};
-use super::Decoder;
 use super::greet::Will;
 use crate::ledger::{Account, Fate};
 use crate::model::{Sample, Timestamp};

@@ -83,9 +83,9 @@ impl Listening {
         let points = filter.reaches(Branch::Point).then(|| filter.clone());
         self.mailbox.subscribe(&self.everybody, Subscription { text: wish.text, filter, qos: wish.qos }, resend);
         if let Some(filter) = points {
-            let feed = self.values.get_or_insert_with(|| {
-                ValueFeed::new(self.everybody.clone(), self.mailbox.clone(), self.most_values)
-            });
+            let feed = self
+                .values
+                .get_or_insert_with(|| ValueFeed::new(self.everybody.clone(), self.mailbox.clone(), self.most_values));
             feed.refresh();
             if resend {
                 feed.send_latest(|point| filter.matches(&point.site, Branch::Point, point.local()));

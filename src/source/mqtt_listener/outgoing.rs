@@ -176,7 +176,10 @@ mod tests {
             let mut out = BytesMut::new();
             outgoing.put(&mut out, Version::V311);
             let Ok(v4::Packet::Publish(read)) = v4::Packet::read(&mut out, 1 << 20) else { panic!("v3.1.1 {length}") };
-            assert_eq!((read.topic.as_str(), read.pkid, read.retain, read.payload.len()), ("davy/v1/mine/point/t1", 9, true, length));
+            assert_eq!(
+                (read.topic.as_str(), read.pkid, read.retain, read.payload.len()),
+                ("davy/v1/mine/point/t1", 9, true, length)
+            );
             assert!(out.is_empty());
             outgoing.put(&mut out, Version::V5);
             let Ok(v5::Packet::Publish(read)) = v5::Packet::read(&mut out, None) else { panic!("v5 {length}") };

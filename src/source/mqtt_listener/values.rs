@@ -42,7 +42,16 @@ impl ValueFeed {
         let table = everybody.board.points();
         let receiver = everybody.board.values();
         let wanted = mailbox.wanted_points(&table);
-        Self { receiver, everybody, mailbox, table, wanted, latest: VecDeque::new(), waiting: VecDeque::new(), most_waiting }
+        Self {
+            receiver,
+            everybody,
+            mailbox,
+            table,
+            wanted,
+            latest: VecDeque::new(),
+            waiting: VecDeque::new(),
+            most_waiting,
+        }
     }
 
     /// The subscriptions changed.
@@ -55,7 +64,8 @@ impl ValueFeed {
     pub(super) fn send_latest(&mut self, matches: impl Fn(&Point) -> bool) {
         let points = self.table.iter().filter(|(_, point)| matches(point)).map(|(index, _)| index);
         // A second subscription that matches the same points repeats them once, not for ever.
-        self.latest = self.latest.drain(..).chain(points).collect::<std::collections::BTreeSet<_>>().into_iter().collect();
+        self.latest =
+            self.latest.drain(..).chain(points).collect::<std::collections::BTreeSet<_>>().into_iter().collect();
     }
 
     /// The next batch of the board; to be given to `put`.

@@ -47,7 +47,16 @@ async fn what_cannot_be_decoded_is_acknowledged_in_its_turn_and_counted() {
     let stage = Stage::open("").await;
     stage.journal.hold();
     let mut device = stage.v5("face").await;
-    device.send(&[publish5(1, "s/1", 1, &[], b"0.5"), publish5(1, "s/1", 2, &[], b"much"), publish5(1, "elsewhere", 3, &[], b"1")].concat()).await;
+    device
+        .send(
+            &[
+                publish5(1, "s/1", 1, &[], b"0.5"),
+                publish5(1, "s/1", 2, &[], b"much"),
+                publish5(1, "elsewhere", 3, &[], b"1"),
+            ]
+            .concat(),
+        )
+        .await;
     stage.journal.groups(1).await;
     device.send(&publish5(1, "s/1", 4, &[], b"more")).await;
     device.heard_nothing().await;
@@ -77,7 +86,8 @@ async fn version_5_is_told_the_limits_and_may_use_aliases_within_them() {
     device.send(&publish5(0, "", 0, b"\x23\0\x02", b"4.5")).await;
     assert_eq!(device.packet().await, b"\x40\x02\x00\x09");
     stage.journal.has(4).await;
-    let seen: Vec<_> = stage.journal.samples.lock().unwrap().iter().map(|sample| (sample.point.0, sample.value)).collect();
+    let seen: Vec<_> =
+        stage.journal.samples.lock().unwrap().iter().map(|sample| (sample.point.0, sample.value)).collect();
     assert_eq!(seen, [(7, 1.5), (7, 2.5), (8, 3.5), (8, 4.5)]);
     device.send(&publish5(0, "s/1", 0, b"\x23\0\x03", b"1")).await;
     assert_eq!(device.packet().await, b"\xe0\x02\x94\x00");

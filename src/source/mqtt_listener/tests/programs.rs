@@ -26,7 +26,9 @@ async fn ends_well(mut command: Command) -> bool {
 
 /// The next line of a program, without holding up the test.
 async fn line(mut lines: Lines<BufReader<ChildStdout>>) -> (String, Lines<BufReader<ChildStdout>>) {
-    tokio::task::spawn_blocking(move || (lines.next().expect("the program says something").unwrap(), lines)).await.unwrap()
+    tokio::task::spawn_blocking(move || (lines.next().expect("the program says something").unwrap(), lines))
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
@@ -35,7 +37,9 @@ async fn mosquitto_pub_is_acknowledged_in_both_versions() {
         return;
     }
     let stage = Stage::open("").await;
-    for (version, qos, value) in [("mqttv311", "0", "1"), ("mqttv311", "1", "2"), ("mqttv5", "0", "3"), ("mqttv5", "1", "4")] {
+    for (version, qos, value) in
+        [("mqttv311", "0", "1"), ("mqttv311", "1", "2"), ("mqttv5", "0", "3"), ("mqttv5", "1", "4")]
+    {
         let mut publish = Command::new("mosquitto_pub");
         publish.args(["-h", "127.0.0.1", "-p", &stage.port.to_string(), "-V", version, "-q", qos, "-t", "s/1"]);
         publish.args(["-m", value, "-r"]);

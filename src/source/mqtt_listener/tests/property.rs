@@ -34,8 +34,15 @@ fn noise() -> impl Strategy<Value = Vec<u8>> {
 /// Valid streams of one client, with some bytes changed.
 fn mutated() -> impl Strategy<Value = Vec<u8>> {
     let one = prop_oneof![
-        ("[a-z/]{1,12}", 0..2_u8, 1..9_u16, any::<Vec<u8>>()).prop_map(|(topic, qos, pkid, payload)| publish(qos, &topic, pkid, &payload)),
-        ("[a-z/]{0,12}", 0..2_u8, 1..9_u16, 0..4_u8).prop_map(|(topic, qos, pkid, alias)| publish5(qos, &topic, pkid, &[0x23, 0, alias], b"1")),
+        ("[a-z/]{1,12}", 0..2_u8, 1..9_u16, any::<Vec<u8>>())
+            .prop_map(|(topic, qos, pkid, payload)| publish(qos, &topic, pkid, &payload)),
+        ("[a-z/]{0,12}", 0..2_u8, 1..9_u16, 0..4_u8).prop_map(|(topic, qos, pkid, alias)| publish5(
+            qos,
+            &topic,
+            pkid,
+            &[0x23, 0, alias],
+            b"1"
+        )),
         Just(packet(0x82, b"\0\x01\0\x09davy/v1/#\x01")),
         Just(packet(0x82, b"\0\x01\0\0\x09davy/v1/#\x01")),
         Just(packet(0xA2, b"\0\x01\0\x09davy/v1/#")),

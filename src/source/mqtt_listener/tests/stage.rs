@@ -24,8 +24,17 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct Bare;
 
 impl Decoder for Bare {
-    fn decode(&mut self, topic: &[u8], payload: &[u8], received: Timestamp, into: &mut Vec<Sample>) -> Result<(), Fate> {
-        let point = topic.strip_prefix(b"s/").and_then(|rest| std::str::from_utf8(rest).ok()).and_then(|rest| rest.parse().ok());
+    fn decode(
+        &mut self,
+        topic: &[u8],
+        payload: &[u8],
+        received: Timestamp,
+        into: &mut Vec<Sample>,
+    ) -> Result<(), Fate> {
+        let point = topic
+            .strip_prefix(b"s/")
+            .and_then(|rest| std::str::from_utf8(rest).ok())
+            .and_then(|rest| rest.parse().ok());
         let point = PointIndex(point.ok_or(Fate::UnknownTopic)?);
         let text = std::str::from_utf8(payload).map_err(|_| Fate::NotUtf8)?;
         let value = text.parse().map_err(|_| Fate::NotJson)?;
@@ -62,7 +71,7 @@ impl Held {
             if own.holds.load(SeqCst) {
                 own.waiting.lock().unwrap().push(done);
             } else {
-                drop(done.send(1));
+                _ = done.send(1);
             }
             own.changed.notify_waiters();
             Ok(Box::pin(async move { commit.await.map_err(|_| journal::Error::Closed) }) as Durable)
@@ -81,7 +90,7 @@ impl Held {
     /// The disk has it: oldest first, so many groups.
     pub(super) fn commit(&self, groups: usize) {
         for done in self.waiting.lock().unwrap().drain(..groups) {
-            drop(done.send(1));
+            _ = done.send(1);
         }
     }
 
