@@ -141,7 +141,8 @@ impl Reader<'_> {
         let topic = std::str::from_utf8(topic).map_err(|_| Fate::NotUtf8)?;
         let forms = self.forms;
         if let Some(list) = forms.bound.get(topic) {
-            let live: Arc<[Bound]> = list.iter().filter(|bound| self.check_live(bound.point).is_ok()).cloned().collect();
+            let live: Arc<[Bound]> =
+                list.iter().filter(|bound| self.check_live(bound.point).is_ok()).cloned().collect();
             let quick = match &*live {
                 [] => return Err(Fate::RetiredPoint),
                 [only] => {
@@ -188,7 +189,9 @@ impl Reader<'_> {
                 self.id.push('.');
                 self.id.push_str(name);
                 // "a.b/c" and "a/b.c" make the same id; only one of them is the point's.
-                self.points.find(self.id).filter(|index| self.points.get(*index).is_some_and(|point| *point.site == *site))
+                self.points
+                    .find(self.id)
+                    .filter(|index| self.points.get(*index).is_some_and(|point| *point.site == *site))
             }
         };
         let point = found.ok_or(Fate::UnknownPoint)?;
@@ -222,9 +225,8 @@ impl Reader<'_> {
             Ways::Bound(list) => self.bound(list, root),
             Ways::Patterns(list) => {
                 for (at, target) in list {
-                    match self.form(&self.forms.patterns[*at].form, target, root) {
-                        Ok(outcome) => return outcome,
-                        Err(Unfit) => {}
+                    if let Ok(outcome) = self.form(&self.forms.patterns[*at].form, target, root) {
+                        return outcome;
                     }
                 }
                 Err(Fate::NoValue)

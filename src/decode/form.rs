@@ -172,7 +172,11 @@ impl RawBinding {
     }
 }
 
-fn parsed<T: std::str::FromStr<Err = E>, E: std::fmt::Display>(problems: &mut Problems, key: Key, text: &str) -> Option<T> {
+fn parsed<T: std::str::FromStr<Err = E>, E: std::fmt::Display>(
+    problems: &mut Problems,
+    key: Key,
+    text: &str,
+) -> Option<T> {
     text.parse().map_err(|error: E| problems.add(key, error.to_string())).ok()
 }
 
@@ -229,7 +233,10 @@ mod tests {
 
     #[test]
     fn a_wrong_pattern_is_told_with_its_place() {
-        assert_eq!(told("[[payload]]\ntopic = \"{site}/{point}\"\nvalue = \"$.v\"\ntime = \"$.t\""), Vec::<String>::new());
+        assert_eq!(
+            told("[[payload]]\ntopic = \"{site}/{point}\"\nvalue = \"$.v\"\ntime = \"$.t\""),
+            Vec::<String>::new()
+        );
         assert_eq!(told("[[payload]]\ntopic = \"{site}\"\nvalues = \"$\"\nsamples = \"$.s[*]\""), Vec::<String>::new());
         let wrong = told(
             r#"

@@ -122,7 +122,10 @@ fn number(text: &str) -> f64 {
                 _ => short = false,
             }
         }
-        if short && whole < 1 << 53 && let Some(ten) = TENS.get(decimals) {
+        if short
+            && whole < 1 << 53
+            && let Some(ten) = TENS.get(decimals)
+        {
             let value = whole as f64 / ten;
             return if negative { -value } else { value };
         }
@@ -145,10 +148,7 @@ mod tests {
             assert_eq!(from_integer(number), Timestamp::from_number(number as f64), "{number}");
         }
         assert_eq!(Scalar::Number("1790000000.5").moment(), Some(Timestamp::from_micros(1_790_000_000_500_000)));
-        assert_eq!(
-            Scalar::Text("2026-11-23T08:00:00+08:00").moment(),
-            Some(Timestamp::from_secs(1_795_392_000))
-        );
+        assert_eq!(Scalar::Text("2026-11-23T08:00:00+08:00").moment(), Some(Timestamp::from_secs(1_795_392_000)));
     }
 
     #[test]

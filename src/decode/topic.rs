@@ -86,7 +86,9 @@ impl FromStr for TopicPattern {
                 "" if topic.is_empty() => return Err(wrong("the topic is empty")),
                 plain if !plain.contains(['{', '}', '+', '#', '\0']) => Level::Text(plain.into()),
                 braced if braced.starts_with('{') && braced.ends_with('}') => {
-                    return Err(wrong(&format!("{braced} is unknown; {{site}} and {{point}} are known, + is any level")));
+                    return Err(wrong(&format!(
+                        "{braced} is unknown; {{site}} and {{point}} are known, + is any level"
+                    )));
                 }
                 _ => return Err(wrong("{site}, {point}, + and # stand for a whole level each")),
             };

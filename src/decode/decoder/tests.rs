@@ -92,7 +92,10 @@ fn the_forms_that_need_no_configuration() {
     }
     assert_eq!(desk.read("hongli/t1", "0.42"), Ok(vec![Sample::received(PointIndex(0), 0.42, None, NOW)]));
     assert_eq!(desk.values("hongli/瓦斯", "true"), Ok(vec![(2, 1.0)]));
-    assert_eq!(desk.values("hongli", r#"{"values":{"t1":1,"瓦斯":2.5},"time":1790000000}"#), Ok(vec![(0, 1.0), (2, 2.5)]));
+    assert_eq!(
+        desk.values("hongli", r#"{"values":{"t1":1,"瓦斯":2.5},"time":1790000000}"#),
+        Ok(vec![(0, 1.0), (2, 2.5)])
+    );
     let named = r#"{"samples":[{"point":"co","value":3},{"point":"\u74e6斯","value":4}]}"#;
     assert_eq!(desk.values("hongli", named), Ok(vec![(1, 3.0), (2, 4.0)]));
     assert_eq!(desk.counted(), []);
@@ -172,7 +175,10 @@ fn one_bad_part_does_not_take_the_good_ones_with_it() {
     assert_eq!(desk.values("hongli", many), Ok(vec![(0, 1.0)]));
     assert_eq!(desk.counted(), [(Fate::NoValue, 2), (Fate::UnknownPoint, 1), (Fate::RetiredPoint, 1)]);
     let mut desk = Desk::of_defaults();
-    assert_eq!(desk.values("hongli/co", r#"[{"value":1},{"time":3},7,{"value":null},{"value":2}]"#), Ok(vec![(1, 1.0), (1, 2.0)]));
+    assert_eq!(
+        desk.values("hongli/co", r#"[{"value":1},{"time":3},7,{"value":null},{"value":2}]"#),
+        Ok(vec![(1, 1.0), (1, 2.0)])
+    );
     assert_eq!(desk.counted(), [(Fate::NoValue, 3)]);
     let mut desk = Desk::of_defaults();
     let unnamed = r#"{"samples":[{"value":1},{"point":"t1","value":2},{"point":{},"value":3}]}"#;
@@ -192,7 +198,8 @@ fn configured_forms() {
     assert_eq!(desk.read("gw/7/up", r#"{"devs":7}"#), Err(Fate::NoValue));
 
     let mut desk = Desk::of_toml("topic = \"{site}/batch/#\"\nsamples = \"$[*]\"\nvalues = \"$.v\"\ntime = \"$.t\"");
-    let samples = desk.read("hongli/batch/x", r#"[{"t":1790000000123,"v":{"t1":1,"co":2}},{"t":1790000000123,"v":{"t1":3}}]"#);
+    let samples =
+        desk.read("hongli/batch/x", r#"[{"t":1790000000123,"v":{"t1":1,"co":2}},{"t":1790000000123,"v":{"t1":3}}]"#);
     let stamped = |point, value| Sample::received(PointIndex(point), value, Some(THEN), NOW);
     assert_eq!(samples, Ok(vec![stamped(0, 1.0), stamped(1, 2.0), stamped(0, 3.0)]));
 
@@ -203,7 +210,8 @@ fn configured_forms() {
 #[test]
 fn points_that_share_a_topic_each_take_their_own_value() {
     let bind = |point: u32, topic: &str, value: &str| {
-        let raw = RawBinding { topic: topic.into(), value: Some(value.into()), time: Some("$.ts".into()), strings: false };
+        let raw =
+            RawBinding { topic: topic.into(), value: Some(value.into()), time: Some("$.ts".into()), strings: false };
         (PointIndex(point), raw.check(&Key::root(), &mut Problems::default()).unwrap())
     };
     let bindings = [
@@ -296,10 +304,42 @@ fn space() -> impl Strategy<Value = &'static str> {
 
 fn scalar() -> impl Strategy<Value = String> {
     let odd = [
-        "0", "-0", "-0.0", "1e400", "-1e400", "1e-400", "01", "1.", ".5", "+1", "1e", "1E+2", "-", "true", "false", "null",
-        "tru", "\"0.42\"", "\"\"", "\"a\\\"b\"", "\"\\u00e9\"", "\"\\ud800\"", "\"\\x\"", "\"瓦斯\"", "\"a\tb\"",
-        "1790000000123", "1790000000", "1790000000123456", "9007199254740993", "99999999999999999999",
-        "\"2026-09-21T14:13:20Z\"", "123456789012345678901234567890", "0.1", "0.30000000000000004", "4.35", "1.7976931348623157e308",
+        "0",
+        "-0",
+        "-0.0",
+        "1e400",
+        "-1e400",
+        "1e-400",
+        "01",
+        "1.",
+        ".5",
+        "+1",
+        "1e",
+        "1E+2",
+        "-",
+        "true",
+        "false",
+        "null",
+        "tru",
+        "\"0.42\"",
+        "\"\"",
+        "\"a\\\"b\"",
+        "\"\\u00e9\"",
+        "\"\\ud800\"",
+        "\"\\x\"",
+        "\"瓦斯\"",
+        "\"a\tb\"",
+        "1790000000123",
+        "1790000000",
+        "1790000000123456",
+        "9007199254740993",
+        "99999999999999999999",
+        "\"2026-09-21T14:13:20Z\"",
+        "123456789012345678901234567890",
+        "0.1",
+        "0.30000000000000004",
+        "4.35",
+        "1.7976931348623157e308",
     ];
     prop_oneof![
         3 => prop::sample::select(odd.to_vec()).prop_map(str::to_owned),
@@ -332,7 +372,8 @@ fn key() -> impl Strategy<Value = &'static str> {
 fn payload() -> impl Strategy<Value = Vec<u8>> {
     let member = (key(), prop_oneof![4 => scalar(), 1 => json_value()], space(), space());
     let object = (prop::collection::vec(member, 0..6), space(), space()).prop_map(|(members, before, after)| {
-        let members: Vec<_> = members.iter().map(|(key, value, a, b)| format!("{a}\"{key}\"{b}:{a}{value}{b}")).collect();
+        let members: Vec<_> =
+            members.iter().map(|(key, value, a, b)| format!("{a}\"{key}\"{b}:{a}{value}{b}")).collect();
         format!("{before}{{{}}}{after}", members.join(",")).into_bytes()
     });
     let whole = prop_oneof![8 => object, 1 => json_value().prop_map(String::into_bytes)];
@@ -355,7 +396,9 @@ fn payload() -> impl Strategy<Value = Vec<u8>> {
 
 fn same(left: &Result<Vec<Sample>, Fate>, right: &Result<Vec<Sample>, Fate>) -> bool {
     let bits = |outcome: &Result<Vec<Sample>, Fate>| {
-        outcome.clone().map(|list| list.iter().map(|s| (s.point, s.quality, s.source_time, s.value.to_bits())).collect::<Vec<_>>())
+        outcome
+            .clone()
+            .map(|list| list.iter().map(|s| (s.point, s.quality, s.source_time, s.value.to_bits())).collect::<Vec<_>>())
     };
     bits(left) == bits(right)
 }
@@ -409,7 +452,12 @@ fn cost_of_a_message() {
     let rounds = if cfg!(debug_assertions) { 1_000 } else { 2_000_000 };
     for (name, topic, payload, each) in [
         ("value and time", "hongli/t1", r#"{"value":0.42,"time":1790000000123}"#, 1),
-        ("five members", "hongli/co", r#"{ "id": "t1", "unit": "%VOL", "time": 1790000000123, "ok": true, "value": 12.75 }"#, 1),
+        (
+            "five members",
+            "hongli/co",
+            r#"{ "id": "t1", "unit": "%VOL", "time": 1790000000123, "ok": true, "value": 12.75 }"#,
+            1,
+        ),
         ("bare number", "hongli/t1", "0.42", 1),
         ("nested member", "hongli/t1", r#"{"value":0.42,"time":1790000000123,"tags":{"a":[1,2,3]}}"#, 1),
         ("values", "hongli", r#"{"time":1790000000123,"values":{"t1":0.42,"co":12,"瓦斯":0.5}}"#, 3),
@@ -418,7 +466,10 @@ fn cost_of_a_message() {
         let watch = crate::clock::Stopwatch::start();
         for _ in 0..rounds {
             samples.clear();
-            assert_eq!(desk.decoder.decode(topic.as_bytes(), payload.as_bytes(), NOW, &mut samples, &desk.account), Ok(()));
+            assert_eq!(
+                desk.decoder.decode(topic.as_bytes(), payload.as_bytes(), NOW, &mut samples, &desk.account),
+                Ok(())
+            );
             assert_eq!(samples.len(), each);
         }
         eprintln!("{name}: {:.0} ns a message", watch.elapsed().as_nanos() as f64 / f64::from(rounds));

@@ -148,8 +148,11 @@ impl Raw {
             }
         };
         // The library refuses less than 5 s.
-        let keep_alive =
-            problems.duration(at.field("keep_alive"), &self.keep_alive, Duration::from_secs(5)..=Duration::from_hours(1));
+        let keep_alive = problems.duration(
+            at.field("keep_alive"),
+            &self.keep_alive,
+            Duration::from_secs(5)..=Duration::from_hours(1),
+        );
         let window = problems.within(at.field("window"), self.window, 1..=60_000);
         let session_expiry = problems.duration(
             at.field("session_expiry"),
@@ -262,7 +265,9 @@ fn client_config(raw: &RawTls) -> Result<rustls::ClientConfig, BadFile> {
             builder.with_client_auth_cert(chain, private).map_err(|error| bad("key", key, &error))
         }
         (Some(_), None) => Err(BadFile { key: "key", told: "is missing; the certificate needs its key".into() }),
-        (None, Some(_)) => Err(BadFile { key: "certificate", told: "is missing; the key needs its certificate".into() }),
+        (None, Some(_)) => {
+            Err(BadFile { key: "certificate", told: "is missing; the key needs its certificate".into() })
+        }
     }
 }
 
@@ -335,7 +340,10 @@ mod tests {
             ("broker = \"mqtts://broker\"\ntls = { ca = \"/nowhere/ca.pem\" }", "mine.tls.ca: /nowhere/ca.pem: "),
             ("broker = \"mqtts://[::1]:8883\"\ntls = { ca = \"x\" }", "mine.tls: an IPv6 address"),
             ("broker = \"mqtt://broker\"\npassword = \"open\"", "mine.password: unknown key"),
-            ("broker = \"mqtt://broker\"\nuser = \"a\"\npassword_env = \"DAVY_NOT_SET\"", "the environment has no DAVY_NOT_SET"),
+            (
+                "broker = \"mqtt://broker\"\nuser = \"a\"\npassword_env = \"DAVY_NOT_SET\"",
+                "the environment has no DAVY_NOT_SET",
+            ),
         ] {
             let (config, told) = check(&format!("{base}{more}"));
             assert!(config.is_none() && told.contains(line), "{line}\nis not in\n{told}");

@@ -34,7 +34,9 @@ pub enum Reply {
 #[derive(Debug)]
 pub enum Event {
     /// The broker let us in.
-    Connected { resumed: bool },
+    Connected {
+        resumed: bool,
+    },
     /// What became of each subscription, in order: the granted QoS, or the refusal.
     Subscribed(Vec<Result<u8, String>>),
     Message(Message),
@@ -204,6 +206,7 @@ impl Line {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the library's enum: only what concerns us")]
 fn read_v3(event: rumqttc::Event) -> Event {
     use rumqttc::{Packet, QoS, SubscribeReasonCode};
     let rumqttc::Event::Incoming(packet) = event else { return Event::Other };
@@ -229,6 +232,7 @@ fn read_v3(event: rumqttc::Event) -> Event {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the library's enum: only what concerns us")]
 fn read_v5(event: v5::Event) -> Event {
     use packet5::{Packet, SubscribeReasonCode};
     use v5::mqttbytes::QoS;
@@ -257,16 +261,18 @@ fn read_v5(event: v5::Event) -> Event {
 }
 
 const LOGIN: &str = "the broker refused user or password; check user and password_file";
-const CLOSED: &str = "the broker closed the connection";
+// Mosquitto 2.0 gives no reason when it lets a client go for another of the same name.
+const CLOSED: &str = "the broker closed the connection; if this goes on, another client may use the same client_id";
 const SILENT: &str = "the broker did not answer a ping within the keep-alive time";
 const TIMEOUT: &str = "no answer within 10 s";
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the library's enum: only what concerns us")]
 fn why_v3(error: &rumqttc::ConnectionError) -> String {
     use rumqttc::{ConnectReturnCode, ConnectionError, StateError};
     match error {
-        ConnectionError::ConnectionRefused(ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized) => {
-            LOGIN.into()
-        }
+        ConnectionError::ConnectionRefused(
+            ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized,
+        ) => LOGIN.into(),
         ConnectionError::ConnectionRefused(code) => format!("the broker refused the connection ({code:?})"),
         ConnectionError::MqttState(StateError::ConnectionAborted) => CLOSED.into(),
         ConnectionError::MqttState(StateError::AwaitPingResp) => SILENT.into(),
@@ -276,13 +282,14 @@ fn why_v3(error: &rumqttc::ConnectionError) -> String {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the library's enum: only what concerns us")]
 fn why_v5(error: &v5::ConnectionError) -> String {
     use packet5::{ConnectReturnCode, DisconnectReasonCode};
     use v5::{ConnectionError, StateError};
     match error {
-        ConnectionError::ConnectionRefused(ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized) => {
-            LOGIN.into()
-        }
+        ConnectionError::ConnectionRefused(
+            ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized,
+        ) => LOGIN.into(),
         ConnectionError::ConnectionRefused(code) => format!("the broker refused the connection ({code:?})"),
         ConnectionError::MqttState(StateError::ServerDisconnect {
             reason_code: DisconnectReasonCode::SessionTakenOver,

@@ -197,7 +197,10 @@ impl<'a> Reader<'a> {
         for (topic, grant) in self.config.topics.iter().zip(grants) {
             match grant {
                 Err(why) => {
-                    return Err(format!("subscription to {topic:?}: {why}; allow it to client {:?} at the broker", self.config.client_id));
+                    return Err(format!(
+                        "subscription to {topic:?}: {why}; allow it to client {:?} at the broker",
+                        self.config.client_id
+                    ));
                 }
                 Ok(0) if self.config.at_least_once => {
                     warn!(broker = %self.config.broker, topic, "granted with QoS 0 only: messages can be lost");
@@ -269,9 +272,10 @@ fn decode(decoder: &mut Decoder, message: &Message, samples: &mut Vec<Sample>, o
         // Nobody knows how old a retained value is unless it says so; it must not pass for a live one.
         let read = samples.split_off(before);
         let count = read.len();
-        samples.extend(read.into_iter().filter(|sample| {
-            !sample.quality.has(Reason::NoSourceTime) && !sample.quality.has(Reason::ClockWrong)
-        }));
+        samples.extend(
+            read.into_iter()
+                .filter(|sample| !sample.quality.has(Reason::NoSourceTime) && !sample.quality.has(Reason::ClockWrong)),
+        );
         out.account.add(Fate::Late, (before + count - samples.len()) as u64);
     }
 }

@@ -59,7 +59,8 @@ impl Davy {
 
     fn with_queue(port: u16, more: &str, queue: usize) -> Self {
         let scheme = if more.contains("tls") { "mqtts" } else { "mqtt" };
-        let toml = format!("broker = \"{scheme}://127.0.0.1:{port}\"\nclient_id = \"davy\"\ntopics = [\"+/+\"]\n{more}");
+        let toml =
+            format!("broker = \"{scheme}://127.0.0.1:{port}\"\nclient_id = \"davy\"\ntopics = [\"+/+\"]\n{more}");
         let mut problems = Problems::default();
         let raw: Raw = problems.read(&Key::root(), toml::from_str(&toml).unwrap()).unwrap();
         let config = raw.check(&Key::root(), &mut problems).unwrap_or_else(|| panic!("{problems:?}"));
@@ -119,8 +120,15 @@ impl Davy {
     /// All that was taken is on the disk now.
     fn commit(&mut self) {
         for done in self.withheld.drain(..) {
-            drop(done.send(1));
+            settle(done);
         }
+    }
+}
+
+/// It is on the disk. Nobody waits for a batch of QoS 0 messages, nor on a connection that is over.
+fn settle(done: oneshot::Sender<Seq>) {
+    if done.send(1).is_err() {
+        eprintln!("nobody waited for this commit");
     }
 }
 
@@ -240,7 +248,7 @@ async fn a_broker_killed_in_the_middle_of_traffic_loses_nothing_that_it_accepted
         while seen.len() < 3_000 {
             let (values, done) = davy.entry().await;
             seen.extend(values.iter().map(|value| *value as u32));
-            drop(done.send(1));
+            settle(done);
         }
         seen
     });
@@ -326,7 +334,11 @@ async fn a_wrong_password_and_a_taken_name_are_told_as_such() {
     std::fs::write(folder.path().join("secret"), "firedamp\n").unwrap();
     std::fs::write(folder.path().join("wrong"), "canary\n").unwrap();
     let users = folder.path().join("users");
-    let made = std::process::Command::new("mosquitto_passwd").args(["-b", "-c"]).arg(&users).args(["davy", "firedamp"]).status();
+    let made = std::process::Command::new("mosquitto_passwd")
+        .args(["-b", "-c"])
+        .arg(&users)
+        .args(["davy", "firedamp"])
+        .status();
     if !made.is_ok_and(|status| status.success()) {
         assert!(std::env::var_os("CI").is_none(), "mosquitto_passwd is not installed");
         eprintln!("skipped: mosquitto_passwd is not installed");
@@ -337,13 +349,16 @@ async fn a_wrong_password_and_a_taken_name_are_told_as_such() {
     let login = |file: &str| format!("user = \"davy\"\npassword_file = \"{}\"", path.join(file).display());
     for version in ["version = 5", "version = 3"] {
         let told = Davy::at(broker.port, &format!("{}\n{version}", login("wrong"))).begin().failure().await;
-        assert!(told.contains("refused user or password; check user and password_file") && !told.contains("canary"), "{told}");
+        assert!(
+            told.contains("refused user or password; check user and password_file") && !told.contains("canary"),
+            "{told}"
+        );
     }
     let davy = Davy::at(broker.port, &login("secret"));
     let first = davy.connect().await;
     let _second = davy.connect().await;
     let told = first.failure().await;
-    assert!(told.contains("another client came with the same client_id"), "{told}");
+    assert!(told.contains("same client_id"), "{told}");
 }
 
 #[tokio::test]
@@ -399,9 +414,11 @@ async fn slow_journal(version: &str, keep_alive: Duration) -> (Davy, Run, Broker
     let mut seen = BTreeSet::new();
     // The disk is back.
     while !(0..200).all(|value| seen.contains(&value)) && !run.task.is_finished() {
-        if let Ok(Some((Entry::Samples(samples), done))) = timeout(Duration::from_millis(100), davy.journal.next()).await {
+        if let Ok(Some((Entry::Samples(samples), done))) =
+            timeout(Duration::from_millis(100), davy.journal.next()).await
+        {
             seen.extend(samples.iter().map(|sample| sample.value as u32));
-            drop(done.unwrap().send(1));
+            settle(done.unwrap());
         }
     }
     (davy, run, broker, seen)
@@ -429,15 +446,17 @@ async fn a_slow_journal_does_not_cost_the_connection_v3() {
     assert!(seen.range(..200).count() < 200, "MQTT 3.1.1 has no Receive Maximum: some were left with the broker");
     let told = run.failure().await;
     assert!(told.contains("reconnecting to be sent the rest"), "{told}");
-    let _run = davy.connect().await;
-    davy.commit();
-    let missing: Vec<u32> = (0..200).filter(|value| !seen.contains(value)).collect();
-    let mut left: BTreeSet<u32> = missing.into_iter().collect();
-    while !left.is_empty() {
+    // As the supervisor does, until nothing is missing.
+    let mut run = davy.begin();
+    let mut missing: BTreeSet<u32> = (0..200).filter(|value| !seen.contains(value)).collect();
+    while !missing.is_empty() {
+        if run.task.is_finished() {
+            run = davy.begin();
+        }
         let (values, done) = davy.entry().await;
-        drop(done.send(1));
+        settle(done);
         for value in values {
-            left.remove(&(value as u32));
+            missing.remove(&(value as u32));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A real Mosquitto for one test: its own port, its own folder, killed when the test ends.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -42,10 +42,6 @@ impl Broker {
         let mut broker = Self { folder, program, port, extra: extra.to_owned(), running: None };
         broker.up().await;
         Some(broker)
-    }
-
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
     }
 
     /// Starts it with what its last life left on the disk.
@@ -121,7 +117,7 @@ pub struct Device {
 impl Device {
     pub fn at(port: u16) -> Self {
         let mut options = MqttOptions::new(format!("device-{port}-{:p}", &raw const port), "127.0.0.1", port);
-        options.set_inflight(100);
+        options.set_inflight(100).set_max_packet_size(1 << 20, 1 << 20);
         let (client, events) = AsyncClient::new(options, 64);
         Self { client, events }
     }
