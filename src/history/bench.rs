@@ -187,7 +187,7 @@ fn day(folder: &std::path::Path, points: usize, figures: &mut BenchFigures) -> R
             usize::MAX,
         )?;
         times.push(watch.elapsed().as_secs_f64() * 1e3);
-        debug_assert_eq!(found.list.len(), 86_400);
+        assert_eq!(found.list.len(), 86_400);
     }
     figures.point_day_p95_ms = p95(times);
     Ok(())
@@ -213,7 +213,7 @@ fn year(folder: &std::path::Path, figures: &mut BenchFigures) -> Result<(), Erro
         let (from, to) = (Timestamp::from_micros(BEGIN), Timestamp::from_micros(BEGIN + DAY_MICROS * 365));
         let found = history.rollups(id, Step::FiveMinutes, from, to)?;
         times.push(watch.elapsed().as_secs_f64() * 1e3);
-        debug_assert_eq!(found.list.len(), 365 * 288);
+        assert_eq!(found.list.len(), 365 * 288);
     }
     figures.point_year_p95_ms = p95(times);
     Ok(())

@@ -156,8 +156,7 @@ impl History {
         done.bytes_before += files.iter().map(|file| file.bytes).sum::<u64>();
         done.bytes_after += written.bytes;
         done.duplicates += duplicates;
-        let change =
-            Change { add: vec![Arc::new(merged)], remove: files.to_vec(), duplicates, ..Change::default() };
+        let change = Change { add: vec![Arc::new(merged)], remove: files.to_vec(), duplicates, ..Change::default() };
         Ok(self.change(&change)?)
     }
 
@@ -334,10 +333,7 @@ fn smallest(mut files: Vec<Arc<Stored>>) -> Vec<Arc<Stored>> {
 
 /// Calls `each` for every point with all its rows, in order, without repeats, until it says stop. Returns
 /// how many repeats were dropped.
-fn each_point(
-    streams: &mut [Stream],
-    mut each: impl FnMut(&str, &[Row]) -> Result<bool, Error>,
-) -> Result<u64, Error> {
+fn each_point(streams: &mut [Stream], mut each: impl FnMut(&str, &[Row]) -> Result<bool, Error>) -> Result<u64, Error> {
     let mut rows = Vec::new();
     let mut duplicates = 0;
     while let Some(id) = streams.iter().filter_map(Stream::point).min().map(<[u8]>::to_vec) {

@@ -66,7 +66,10 @@ impl Raw {
         {
             problems.add(
                 at.field("keep_rollups"),
-                format!("{} is shorter than keep_raw, {}; rollups outlive raw samples", self.keep_rollups, self.keep_raw),
+                format!(
+                    "{} is shorter than keep_raw, {}; rollups outlive raw samples",
+                    self.keep_rollups, self.keep_raw
+                ),
             );
             return None;
         }

@@ -14,8 +14,8 @@ use parquet::basic::Type as Physical;
 use parquet::column::reader::{ColumnReaderImpl, get_column_reader, get_typed_column_reader};
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, DoubleType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
-use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::serialized_reader::SerializedPageReader;
 
 use super::Error;
@@ -43,7 +43,8 @@ pub(super) struct Run {
 impl Opened {
     /// `columns`: what a file of this kind must look like.
     pub fn open(path: &Path, columns: &[(&str, Physical)], footers: &Footers) -> Result<Self, Error> {
-        let file = File::open(path).map_err(|error| Error::Damaged { path: path.to_owned(), what: error.to_string() })?;
+        let file =
+            File::open(path).map_err(|error| Error::Damaged { path: path.to_owned(), what: error.to_string() })?;
         let footer = match footers.get(path) {
             Some(footer) => footer,
             None => {
@@ -59,7 +60,10 @@ impl Opened {
                 found.name() == *name && found.physical_type() == *physical && found.max_rep_level() == 0
             });
         if !fits {
-            return Err(Error::Damaged { path: path.to_owned(), what: "its columns are not those of davy's history".into() });
+            return Err(Error::Damaged {
+                path: path.to_owned(),
+                what: "its columns are not those of davy's history".into(),
+            });
         }
         Ok(Self { path: path.to_owned(), file: Arc::new(file), footer })
     }
@@ -187,7 +191,8 @@ impl Opened {
     /// The part of a run whose pages may hold times in `[from, to)`; cheap, by statistics only.
     fn narrow(&self, run: &Run, from_ms: i64, to_ms: i64) -> Range<usize> {
         let index = self.footer.page_index_for_row_group(run.group);
-        let (Some(pages), Some(ColumnIndexMetaData::INT64(bounds))) = (index.page_locations(TIME), index.column_index(TIME))
+        let (Some(pages), Some(ColumnIndexMetaData::INT64(bounds))) =
+            (index.page_locations(TIME), index.column_index(TIME))
         else {
             return run.rows.clone();
         };

@@ -35,7 +35,8 @@ pub fn follow(
         let upkeep = std::thread::Builder::new().name("history-upkeep".into());
         let (kept, ended) = (history.clone(), done.clone());
         let stop_upkeep = stop.clone();
-        let spawned = upkeep.spawn_scoped(scope, move || keep_up(&kept, &|| stop_upkeep.is_cancelled() || ended.is_cancelled()));
+        let spawned =
+            upkeep.spawn_scoped(scope, move || keep_up(&kept, &|| stop_upkeep.is_cancelled() || ended.is_cancelled()));
         if let Err(cause) = spawned {
             error!(%cause, "no thread for the upkeep of the history: files are not merged and nothing is retired");
         }
@@ -147,7 +148,13 @@ impl<'a> Follower<'a> {
 fn flush(history: &History) -> bool {
     match history.flush() {
         Ok(flushed) => {
-            info!(seq = flushed.seq, samples = flushed.samples, files = flushed.files, bytes = flushed.bytes, "history flushed");
+            info!(
+                seq = flushed.seq,
+                samples = flushed.samples,
+                files = flushed.files,
+                bytes = flushed.bytes,
+                "history flushed"
+            );
             false
         }
         Err(cause) => {

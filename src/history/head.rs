@@ -121,8 +121,13 @@ impl Head {
 
     /// The piles that hold something, in the order of their ids.
     pub fn by_id(&self) -> Vec<(&PointId, &[Row])> {
-        let mut piles: Vec<_> =
-            self.ids.iter().zip(&self.piles).filter(|(_, rows)| !rows.is_empty()).map(|(id, rows)| (id, &rows[..])).collect();
+        let mut piles: Vec<_> = self
+            .ids
+            .iter()
+            .zip(&self.piles)
+            .filter(|(_, rows)| !rows.is_empty())
+            .map(|(id, rows)| (id, &rows[..]))
+            .collect();
         piles.sort_unstable_by(|a, b| a.0.cmp(b.0));
         piles
     }

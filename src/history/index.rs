@@ -58,7 +58,9 @@ impl FileKind {
     }
 
     fn from_word(word: &str) -> Option<Self> {
-        [Self::Raw, Self::Rolled(Step::FiveMinutes), Self::Rolled(Step::Hour)].into_iter().find(|kind| kind.word() == word)
+        [Self::Raw, Self::Rolled(Step::FiveMinutes), Self::Rolled(Step::Hour)]
+            .into_iter()
+            .find(|kind| kind.word() == word)
     }
 }
 
@@ -173,7 +175,8 @@ impl Catalog {
     pub fn fresh_rollup(&self, step: Step, day: i64) -> Option<&Arc<Stored>> {
         let file = self.rolled[step as usize].get(&day)?;
         let (own, before) = (self.day(day), self.day(day - 1));
-        let fresh = own.retired || (file.of_version == own.version && (before.retired || file.of_before == before.version));
+        let fresh =
+            own.retired || (file.of_version == own.version && (before.retired || file.of_before == before.version));
         fresh.then_some(file)
     }
 
@@ -290,8 +293,7 @@ impl Index {
 
     /// Is this file recorded?
     pub fn holds(&self, name: &str) -> Result<bool, Error> {
-        let mut query =
-            self.database.prepare_cached("SELECT 1 FROM file WHERE path = ?").map_err(self.fault())?;
+        let mut query = self.database.prepare_cached("SELECT 1 FROM file WHERE path = ?").map_err(self.fault())?;
         query.exists([name]).map_err(self.fault())
     }
 
@@ -402,7 +404,8 @@ fn write(database: &mut Connection, change: &Change) -> rusqlite::Result<()> {
         transaction.execute("DELETE FROM day WHERE day = ?", [day])?;
     }
     const SET: &str = "INSERT INTO state VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-    const MOST: &str = "INSERT INTO state VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)";
+    const MOST: &str =
+        "INSERT INTO state VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)";
     const ADD: &str = "INSERT INTO state VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value";
     if let Some((seq, received)) = change.flushed {
         transaction.execute(SET, params!["flushed_seq", seq as i64])?;

@@ -238,7 +238,11 @@ impl History {
             }
             // A sample received after everything that is here cannot have been delivered before: the
             // journal was begun anew, and its numbers mean something else now.
-            tracing::warn!(seq, last = now.head.last_seq, "the journal's numbers begin anew; history goes on with the new ones");
+            tracing::warn!(
+                seq,
+                last = now.head.last_seq,
+                "the journal's numbers begin anew; history goes on with the new ones"
+            );
             Arc::make_mut(&mut now.catalog).flushed = seq.saturating_sub(1);
         }
         now.unknown_points += now.head.append(seq, samples, table, &mut now.names);

@@ -60,8 +60,8 @@ impl History {
                 continue;
             }
             let before = rows.len();
-            let read = Opened::open_raw(&file.path, &self.footers)
-                .and_then(|opened| opened.rows(id, from, to, &mut rows));
+            let read =
+                Opened::open_raw(&file.path, &self.footers).and_then(|opened| opened.rows(id, from, to, &mut rows));
             match read {
                 Ok(()) => file.mark_sound(),
                 Err(error) => {

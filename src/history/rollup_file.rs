@@ -92,9 +92,15 @@ impl RollupWriter {
             let all = &self.rollups;
             write_column::<Int64Type>(&mut out, &list(all, |rollup| rollup.start.micros()))?;
             write_optional::<DoubleType>(&mut out, &list(all, |rollup| rollup.values.map(|values| values.min)))?;
-            write_optional::<Int64Type>(&mut out, &list(all, |rollup| rollup.values.map(|values| values.min_time.micros())))?;
+            write_optional::<Int64Type>(
+                &mut out,
+                &list(all, |rollup| rollup.values.map(|values| values.min_time.micros())),
+            )?;
             write_optional::<DoubleType>(&mut out, &list(all, |rollup| rollup.values.map(|values| values.max)))?;
-            write_optional::<Int64Type>(&mut out, &list(all, |rollup| rollup.values.map(|values| values.max_time.micros())))?;
+            write_optional::<Int64Type>(
+                &mut out,
+                &list(all, |rollup| rollup.values.map(|values| values.max_time.micros())),
+            )?;
             write_optional::<DoubleType>(&mut out, &list(all, |rollup| rollup.values.map(|values| values.mean)))?;
             write_column::<Int64Type>(&mut out, &list(all, |rollup| rollup.count as i64))?;
             write_column::<DoubleType>(&mut out, &list(all, |rollup| rollup.not_good.as_secs_f64()))?;

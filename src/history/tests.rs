@@ -28,7 +28,13 @@ fn secs(secs: i64) -> i64 {
 
 /// Arrives when it was measured.
 pub(super) fn sample(point: u32, micros: i64, value: f64) -> Sample {
-    Sample { point: PointIndex(point), quality: Quality::GOOD, source_time: at(micros), receive_time: at(micros), value }
+    Sample {
+        point: PointIndex(point),
+        quality: Quality::GOOD,
+        source_time: at(micros),
+        receive_time: at(micros),
+        value,
+    }
 }
 
 fn open(folder: &Path) -> History {
@@ -105,8 +111,7 @@ fn compare(history: &History, model: &Model) {
             .iter()
             .map(|reading| (reading.time.micros(), reading.value.to_bits(), reading.quality.bits()))
             .collect();
-        let expected: Vec<_> =
-            model.get(&(point as u32)).into_iter().flat_map(|rows| rows.keys().copied()).collect();
+        let expected: Vec<_> = model.get(&(point as u32)).into_iter().flat_map(|rows| rows.keys().copied()).collect();
         assert_eq!(found, expected, "{id}");
     }
 }
@@ -198,7 +203,11 @@ fn a_reading_that_is_sent_again_is_stored_once_and_counted() {
     assert_eq!(history.flush().unwrap().samples, 1);
     assert_eq!(all(&history, &ids[1]).len(), 1);
     // A different quality or value at the same moment is not a repeat.
-    history.append(3, &[Sample { quality: Quality::because(Reason::Late), ..reading }, sample(1, secs(5), 0.43)], &table);
+    history.append(
+        3,
+        &[Sample { quality: Quality::because(Reason::Late), ..reading }, sample(1, secs(5), 0.43)],
+        &table,
+    );
     history.flush().unwrap();
     assert_eq!(history.compact(at(5 * DAY_MICROS)).unwrap().duplicates, 1);
     let expected = [
@@ -259,8 +268,7 @@ fn every_point_finds_its_own_rows_in_a_merged_file() {
         let id = &table.list()[*point as usize].id;
         let (from, to) = (begin + secs(4_000), begin + secs(4_100));
         let found = history.samples(id, Timestamp::from_micros(from), Timestamp::from_micros(to), usize::MAX).unwrap();
-        let found: Vec<_> =
-            found.list.iter().map(|reading| (reading.time.micros(), reading.value.to_bits())).collect();
+        let found: Vec<_> = found.list.iter().map(|reading| (reading.time.micros(), reading.value.to_bits())).collect();
         let wanted: Vec<_> = rows.iter().filter(|row| (from..to).contains(&row.0)).copied().collect();
         assert_eq!(found, wanted, "{id}");
     }
@@ -294,7 +302,10 @@ fn raw_samples_go_when_their_time_is_up_and_rollups_stay() {
     let done = history.retire(at(1_097 * DAY_MICROS)).unwrap();
     assert!(done.files >= 2, "{done:?}");
     assert!(history.rollups(&ids[0], Step::Hour, at(0), at(DAY_MICROS)).unwrap().list.is_empty());
-    let left: Vec<_> = parquet_files(folder.path()).iter().map(|path| path.parent().unwrap().file_name().unwrap().to_owned()).collect();
+    let left: Vec<_> = parquet_files(folder.path())
+        .iter()
+        .map(|path| path.parent().unwrap().file_name().unwrap().to_owned())
+        .collect();
     assert!(left.iter().all(|date| date != "date=2026-11-20"), "{left:?}");
 }
 

@@ -214,7 +214,8 @@ fn raw_schema() -> TypePtr {
 }
 
 pub(super) fn column(name: &str, physical: Physical, logical: Option<LogicalType>, repetition: Repetition) -> TypePtr {
-    let built = Type::primitive_type_builder(name, physical).with_logical_type(logical).with_repetition(repetition).build();
+    let built =
+        Type::primitive_type_builder(name, physical).with_logical_type(logical).with_repetition(repetition).build();
     Arc::new(built.expect("the types of the columns are fixed and fit each other"))
 }
 

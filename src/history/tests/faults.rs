@@ -17,8 +17,8 @@ fn a_damaged_file_is_named_and_the_others_still_answer() {
     std::fs::write(hurt, &bytes[..bytes.len() / 2]).unwrap();
     let found = history.samples(&ids[0], FOREVER.0, FOREVER.1, 10).unwrap();
     assert_eq!(found.list.iter().map(|reading| reading.value).collect::<Vec<_>>(), [0.0, 2.0]);
-    assert_eq!(found.unreadable, [hurt.clone()]);
-    assert_eq!(history.stored().damaged, [hurt.clone()]);
+    assert_eq!(found.unreadable, std::slice::from_ref(hurt));
+    assert_eq!(history.stored().damaged, std::slice::from_ref(hurt));
     // Neither merged nor thrown away: it may be restored from a backup.
     let done = history.compact(at(5 * DAY_MICROS)).unwrap();
     assert_eq!((done.merges, done.files_before), (1, 2));

@@ -48,7 +48,11 @@ fn a_bucket_tells_extremes_and_the_time_that_was_not_good() {
 fn silence_is_not_good_after_an_hour() {
     let folder = tempfile::tempdir().unwrap();
     let (history, table, ids) = (open(folder.path()), table(3), ids());
-    history.append(1, &[sample(0, -secs(600), 1.0), sample(0, secs(240), 2.0), sample(0, secs(2 * 3_600 + 240), 3.0)], &table);
+    history.append(
+        1,
+        &[sample(0, -secs(600), 1.0), sample(0, secs(240), 2.0), sample(0, secs(2 * 3_600 + 240), 3.0)],
+        &table,
+    );
     history.flush().unwrap();
     let not_good = |history: &History| -> Vec<u64> {
         let found = history.rollups(&ids[0], Step::FiveMinutes, at(0), at(DAY_MICROS)).unwrap().list;
