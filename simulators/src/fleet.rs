@@ -14,9 +14,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::clock::{Stopwatch, now_ms};
-use crate::stop::until_stopped;
 use crate::mqtt::{Counts, Login, Publisher, Qos};
 use crate::noise::{decimals, on_grid, seed_of, spread};
+use crate::stop::until_stopped;
 
 /// How readings are packed into messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -139,7 +139,9 @@ impl Fleet {
             Self { form: Form::Array(samples), .. } if !(1..=1_000).contains(samples) => {
                 Err(FleetError::Array(*samples))
             }
-            Self { value, noise, resolution, .. } if !value.is_finite() || !positive(*noise) || !positive(*resolution) => {
+            Self { value, noise, resolution, .. }
+                if !value.is_finite() || !positive(*noise) || !positive(*resolution) =>
+            {
                 Err(FleetError::Numbers)
             }
             Self { .. } => Ok(()),
@@ -189,7 +191,12 @@ impl Sensor {
     }
 }
 
-async fn publish(fleet: Fleet, sensors: Vec<Sensor>, publisher: Publisher, mut stopped: watch::Receiver<bool>) -> FleetReport {
+async fn publish(
+    fleet: Fleet,
+    sensors: Vec<Sensor>,
+    publisher: Publisher,
+    mut stopped: watch::Receiver<bool>,
+) -> FleetReport {
     let watch = Stopwatch::start();
     let digits = decimals(fleet.resolution);
     let mut samples = 0;
@@ -219,7 +226,13 @@ async fn publish(fleet: Fleet, sensors: Vec<Sensor>, publisher: Publisher, mut s
     FleetReport { samples, messages: publisher.finish(Duration::from_secs(2)).await }
 }
 
-fn message<'a>(fleet: &'a Fleet, all: &[Sensor], sensor: &'a Sensor, step: u64, digits: usize) -> (&'a str, String, u64) {
+fn message<'a>(
+    fleet: &'a Fleet,
+    all: &[Sensor],
+    sensor: &'a Sensor,
+    step: u64,
+    digits: usize,
+) -> (&'a str, String, u64) {
     let now = now_ms();
     let mut text = String::with_capacity(48);
     match fleet.form {

@@ -33,11 +33,12 @@ pub fn on_grid(value: f64, resolution: f64) -> f64 {
 /// Digits after the point that show a step of `resolution` exactly.
 #[must_use]
 pub fn decimals(resolution: f64) -> usize {
-    (0..9).find(|digits| {
-        let scaled = resolution * 10_f64.powi(*digits);
-        resolution <= 0.0 || (scaled - scaled.round()).abs() < 1e-9 * scaled.max(1.0)
-    })
-    .map_or(9, |digits| digits as usize)
+    (0..9)
+        .find(|digits| {
+            let scaled = resolution * 10_f64.powi(*digits);
+            resolution <= 0.0 || (scaled - scaled.round()).abs() < 1e-9 * scaled.max(1.0)
+        })
+        .map_or(9, |digits| digits as usize)
 }
 
 #[cfg(test)]

@@ -150,7 +150,8 @@ impl Line {
         look.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             let now = self.watch.elapsed();
-            let ending = *stopped.borrow() || self.over(now);
+            // Nobody left to stop it means that nobody waits for it either.
+            let ending = *stopped.borrow() || stopped.has_changed().is_err() || self.over(now);
             if self.out.is_empty() && !ending {
                 self.make(now);
             }
@@ -161,7 +162,8 @@ impl Line {
             if now.saturating_sub(self.last_progress) > self.plan.patience && self.waiting() {
                 return Err(format!("no progress for {:?} with {} in flight", self.plan.patience, self.in_flight()));
             }
-            let interest = if self.out.is_empty() { Interest::READABLE } else { Interest::READABLE | Interest::WRITABLE };
+            let interest =
+                if self.out.is_empty() { Interest::READABLE } else { Interest::READABLE | Interest::WRITABLE };
             let ready = tokio::select! {
                 ready = self.stream.ready(interest) => Some(ready.map_err(|error| lost(&error))?),
                 _ = look.tick() => None,

@@ -180,6 +180,16 @@ impl Progress {
     }
 }
 
+/// Stops a load from elsewhere.
+#[derive(Clone, Debug)]
+pub struct Stopper(watch::Sender<bool>);
+
+impl Stopper {
+    pub fn stop(&self) {
+        self.0.send_replace(true);
+    }
+}
+
 /// A load under way.
 pub struct RunningLoad {
     progress: Arc<Progress>,
@@ -196,6 +206,12 @@ impl RunningLoad {
     /// Ends it early: nothing more is sent, what is in flight may still be confirmed.
     pub fn stop(&self) {
         self.stop.send_replace(true);
+    }
+
+    /// Lets somebody else stop it while this one waits in [`finish`](Self::finish).
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.stop.clone())
     }
 
     /// # Errors
@@ -267,8 +283,7 @@ impl Load {
     /// # Errors
     /// As [`run`](Self::run). Must not be called from async code.
     pub fn run_blocking(self, address: SocketAddr) -> Result<Report, LoadError> {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(LoadError::Runtime)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(LoadError::Runtime)?;
         runtime.block_on(self.run(address))
     }
 
@@ -285,7 +300,8 @@ impl Load {
         let mut lines = JoinSet::new();
         for (number, stream) in (0_u64..).zip(streams) {
             let share = |total: u64| total / connections + u64::from(number < total % connections);
-            let points: Vec<u32> = (0_u32..).take(self.topics.len()).skip(number as usize).step_by(connections as usize).collect();
+            let points: Vec<u32> =
+                (0_u32..).take(self.topics.len()).skip(number as usize).step_by(connections as usize).collect();
             let plan = Plan {
                 templates: Templates::new(points.iter().map(|point| self.topics[*point as usize].as_str()), self.qos),
                 points,

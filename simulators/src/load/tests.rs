@@ -91,7 +91,14 @@ async fn attend(stream: TcpStream, how: Server) -> Vec<Message> {
 }
 
 fn few(qos: Qos, messages: u64) -> Load {
-    Load { qos, messages: Some(messages), topics: Load::topics("mine", 7), connections: 3, window: 16, ..Load::default() }
+    Load {
+        qos,
+        messages: Some(messages),
+        topics: Load::topics("mine", 7),
+        connections: 3,
+        window: 16,
+        ..Load::default()
+    }
 }
 
 async fn run(load: Load, address: SocketAddr) -> Report {
@@ -182,10 +189,19 @@ async fn a_server_that_dies_leaves_a_report_of_what_it_had_acknowledged() {
     let report = run(Load { keep_acknowledged: 10_000, ..few(Qos::AtLeastOnce, 1_000_000) }, address).await;
     let got: HashSet<(String, u64, u16)> = server.await.unwrap().iter().map(read).collect();
     assert_eq!((report.ended, report.broken_connections), (Ended::Broken, 3));
-    assert!(!report.reasons.is_empty() && report.reasons.iter().all(|reason| reason.contains("clos") || reason.contains("lost")), "{:?}", report.reasons);
+    assert!(
+        !report.reasons.is_empty()
+            && report.reasons.iter().all(|reason| reason.contains("clos") || reason.contains("lost")),
+        "{:?}",
+        report.reasons
+    );
     // A reset may swallow answers on their way: what is listed is acknowledged, never more.
     assert!(report.acknowledged <= 1_500 && report.acknowledged as usize == report.acknowledged_list.len());
-    assert!(report.acknowledged_list.iter().all(|one| got.contains(&(format!("mine/p{:06}", one.point), one.time_ms, one.hundredths))));
+    assert!(report.acknowledged_list.iter().all(|one| got.contains(&(
+        format!("mine/p{:06}", one.point),
+        one.time_ms,
+        one.hundredths
+    ))));
     assert!(report.unacknowledged <= 48, "the window bounds what is uncertain: {}", report.unacknowledged);
 }
 

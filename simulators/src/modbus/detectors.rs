@@ -106,7 +106,12 @@ pub fn detcon_1000() -> Map {
             (Table::Holding, 3, tenths(alarms.second)),
         ],
         kept: vec![(Table::Holding, 4, 1)],
-        status: vec![status(1, "fault"), status(1 << 3, "alarm"), status(1 << 7, "alarm"), status(1 << 11, "calibrating")],
+        status: vec![
+            status(1, "fault"),
+            status(1 << 3, "alarm"),
+            status(1 << 7, "alarm"),
+            status(1 << 11, "calibrating"),
+        ],
     }
 }
 

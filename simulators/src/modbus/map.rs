@@ -173,11 +173,22 @@ impl SetPoints {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Model {
-    Pt495 { gas: u8, alarms: SetPoints },
-    Detcon1000 { alarms: SetPoints },
-    Midas { decimals: u8, alarms: SetPoints },
+    Pt495 {
+        gas: u8,
+        alarms: SetPoints,
+    },
+    Detcon1000 {
+        alarms: SetPoints,
+    },
+    Midas {
+        decimals: u8,
+        alarms: SetPoints,
+    },
     /// Status register with bit 0 fault, 1 calibrating, 2 over range, 3 under range, 4 warm-up.
-    Gauge { table: Table, status: u16 },
+    Gauge {
+        table: Table,
+        status: u16,
+    },
     /// Registers and nothing else.
     Plain,
 }

@@ -129,7 +129,10 @@ impl ModbusDevices {
     /// # Errors
     /// When there is no such unit or quantity.
     pub fn set_raw(&self, unit: u8, name: &str, bits: u32) -> Result<(), ModbusError> {
-        self.with(unit, |state| if state.set_raw(name, bits) { Ok(()) } else { Err(no_quantity(unit, state.map(), name)) })
+        self.with(
+            unit,
+            |state| if state.set_raw(name, bits) { Ok(()) } else { Err(no_quantity(unit, state.map(), name)) },
+        )
     }
 
     /// What the device says of itself in its status word.
@@ -258,7 +261,12 @@ async fn converse(stream: TcpStream, shared: &Shared) -> io::Result<()> {
 }
 
 /// Answers every whole request that has arrived; true when the connection is to be closed.
-fn answer_all(arrived: &mut BytesMut, shared: &Shared, replies: &mut Vec<u8>, late: &mut Vec<(Instant, Vec<u8>)>) -> bool {
+fn answer_all(
+    arrived: &mut BytesMut,
+    shared: &Shared,
+    replies: &mut Vec<u8>,
+    late: &mut Vec<(Instant, Vec<u8>)>,
+) -> bool {
     loop {
         match take_request(arrived) {
             Err(NotModbus) => return true,

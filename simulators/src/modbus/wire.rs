@@ -39,9 +39,11 @@ pub(super) fn take_request(arrived: &mut BytesMut) -> Result<Option<(Header, Ask
     let mut body = &frame[7..];
     let function = body.get_u8();
     let ask = match (function, body) {
-        (1..=4, [a1, a0, c1, c0]) => {
-            Ask::Read(Span { function, register: u16::from_be_bytes([*a1, *a0]), count: u16::from_be_bytes([*c1, *c0]) })
-        }
+        (1..=4, [a1, a0, c1, c0]) => Ask::Read(Span {
+            function,
+            register: u16::from_be_bytes([*a1, *a0]),
+            count: u16::from_be_bytes([*c1, *c0]),
+        }),
         (1..=4, _) => return Err(NotModbus),
         (other, _) => Ask::Other(other),
     };
@@ -55,7 +57,8 @@ pub(super) fn answer(header: Header, function: u8, contents: &[u16], how: Misbeh
     if let Misbehaviour::Short(by) = how {
         kept = kept.saturating_sub(usize::from(by.max(1)));
     }
-    let mut data = if bits { packed(&contents[..kept]) } else { contents[..kept].iter().flat_map(|w| w.to_be_bytes()).collect() };
+    let mut data =
+        if bits { packed(&contents[..kept]) } else { contents[..kept].iter().flat_map(|w| w.to_be_bytes()).collect() };
     let promised = u8::try_from(data.len()).unwrap_or(u8::MAX);
     if how == Misbehaviour::Truncated {
         data.truncate(data.len().saturating_sub(if bits { 1 } else { 2 }));
@@ -95,6 +98,7 @@ fn framed(header: Header, pdu: &[u8]) -> Vec<u8> {
 
 /// Bits, lowest first, eight a byte.
 fn packed(bits: &[u16]) -> Vec<u8> {
-    let byte = |eight: &[u16]| eight.iter().enumerate().fold(0_u8, |byte, (place, bit)| byte | u8::from(*bit != 0) << place);
+    let byte =
+        |eight: &[u16]| eight.iter().enumerate().fold(0_u8, |byte, (place, bit)| byte | u8::from(*bit != 0) << place);
     bits.chunks(8).map(byte).collect()
 }

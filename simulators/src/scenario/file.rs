@@ -100,7 +100,8 @@ impl Scenario {
 fn track(mut place: Place<'_>, length: Option<Duration>) -> Option<Track> {
     let point = place.text("point");
     if let Some(point) = &point {
-        let plain = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+        let plain =
+            |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
         if !point.split_once('.').is_some_and(|(site, local)| plain(site) && plain(local)) {
             place.wrong("point", format!("{point:?} is not site.point, such as \"demo-mine.face-3201-t1\""));
         }
@@ -124,7 +125,10 @@ fn track(mut place: Place<'_>, length: Option<Duration>) -> Option<Track> {
             None | Some(_) => {}
         }
         if length.is_some_and(|length| keyframe.at > length) {
-            place.wrong("at", format!("{:?} is after the scenario's length of {:?}", keyframe.at, length.unwrap_or_default()));
+            place.wrong(
+                "at",
+                format!("{:?} is after the scenario's length of {:?}", keyframe.at, length.unwrap_or_default()),
+            );
         }
         keyframes.push(keyframe);
     }

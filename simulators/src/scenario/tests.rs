@@ -23,9 +23,7 @@ fn value(scenario: &Scenario, at: f64) -> f64 {
 
 #[test]
 fn a_ramp_is_straight_a_step_stays_and_the_end_holds() {
-    let scenario = read(&format!(
-        "{HEAD}[[point]]\npoint = \"s.p\"\nkeyframes = [{{ at = \"10s\", value = 1 }}]"
-    ));
+    let scenario = read(&format!("{HEAD}[[point]]\npoint = \"s.p\"\nkeyframes = [{{ at = \"10s\", value = 1 }}]"));
     assert!(scenario.is_err(), "nothing is said of the first ten seconds");
     let scenario = read(&format!(
         "{HEAD}[[point]]\npoint = \"s.p\"\nkeyframes = [{{ at = \"0s\", value = 1.0 }}, {{ at = \"10s\", value = 2.0, shape = \"step\" }}, {{ at = \"20s\", value = 4.0 }}, {{ at = \"30s\", value = 0.0 }}]"
@@ -97,7 +95,9 @@ fn every_mistake_is_told_with_file_key_and_expectation() {
         ["try.toml: point[0].keyframes[0].shape: \"curve\" is not a shape, expected linear, step or flat"]
     );
     assert_eq!(
-        frames("{ at = \"0s\", value = 1 }, { at = \"0s\", silent = true }, { at = \"61s\", code = -1 }, { at = \"62s\", code = 1 }"),
+        frames(
+            "{ at = \"0s\", value = 1 }, { at = \"0s\", silent = true }, { at = \"61s\", code = -1 }, { at = \"62s\", code = 1 }"
+        ),
         [
             "try.toml: point[0].keyframes[1].at: 0ns is not after the keyframe before it, at 0ns",
             "try.toml: point[0].keyframes[2].code: -1 is not the contents of registers, expected 0..=4294967295",

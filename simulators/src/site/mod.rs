@@ -28,11 +28,11 @@ pub use points::{DemoPoint, Transport, demo_devices, demo_points};
 pub use script::{DEMO_SCENARIOS, DEMO_SPEED, Script};
 
 use crate::clock::{Stopwatch, now_ms};
-use crate::stop::until_stopped;
 use crate::modbus::{Misbehaviour, ModbusDevices, ModbusError};
 use crate::mqtt::{Counts, Login, Publisher, Qos};
 use crate::noise::decimals;
 use crate::scenario::{Reading, ScenarioError, Signal};
+use crate::stop::until_stopped;
 
 /// How often the simulated detectors take their new values.
 const DEVICE_STEP: Duration = Duration::from_millis(100);
@@ -214,8 +214,12 @@ impl SensorBox {
     async fn run(self, mut stopped: watch::Receiver<bool>) -> Counts {
         // Every sensor has its own moment in its period.
         let count = self.points.len() as f64;
-        let mut due: Vec<Duration> =
-            self.points.iter().zip(0_u32..).map(|(point, place)| point.period.mul_f64(f64::from(place) / count)).collect();
+        let mut due: Vec<Duration> = self
+            .points
+            .iter()
+            .zip(0_u32..)
+            .map(|(point, place)| point.period.mul_f64(f64::from(place) / count))
+            .collect();
         while let Some(next) = due.iter().min().copied() {
             tokio::select! {
                 () = until_stopped(&mut stopped) => break,
@@ -237,8 +241,13 @@ impl SensorBox {
     fn publish(&self, point: &DemoPoint, now: Duration) {
         let Transport::Mqtt { topic } = &point.transport else { return };
         match payload(point, self.script.reading(point, now), now_ms()) {
-            Some(payload) => drop(self.publisher.publish(topic, payload)),
-            None => drop(self.silent.fetch_add(1, Ordering::AcqRel)),
+            Some(payload) => {
+                // What is dropped is counted by the publisher.
+                self.publisher.publish(topic, payload);
+            }
+            None => {
+                self.silent.fetch_add(1, Ordering::AcqRel);
+            }
         }
     }
 }

@@ -107,7 +107,11 @@ pub fn demo_devices() -> Vec<Device> {
             31,
             gauge(
                 Order::Dcba,
-                &[("level", "%", 0.0, 100.0), ("main_pressure", "MPa", 0.0, 1.6), ("sprinkler_pressure", "MPa", 0.0, 1.6)],
+                &[
+                    ("level", "%", 0.0, 100.0),
+                    ("main_pressure", "MPa", 0.0, 1.6),
+                    ("sprinkler_pressure", "MPa", 0.0, 1.6),
+                ],
             ),
         ),
     ]
@@ -122,7 +126,8 @@ pub fn demo_points() -> Vec<DemoPoint> {
 
 fn point(line: &'static str, devices: &[Device]) -> Option<DemoPoint> {
     let cells: Vec<&str> = line.split(',').collect();
-    let [site, point, kind, place, unit, low, high, resolution, period, normal, noise, source, limits, name] = cells[..]
+    let [site, point, kind, place, unit, low, high, resolution, period, normal, noise, source, limits, name] =
+        cells[..]
     else {
         return None;
     };

@@ -40,7 +40,10 @@ impl Script {
         let driven = self.scenarios.iter().find_map(|scenario| scenario.reading(&id, played(wall, self.speed)));
         let mut reading = driven.unwrap_or_else(|| {
             let step = u64::try_from(wall.as_millis() / point.period.as_millis().max(1)).unwrap_or(u64::MAX);
-            Reading { signal: Signal::Value(point.normal + point.noise * spread(seed_of(&id), step)), clock_offset_ms: 0 }
+            Reading {
+                signal: Signal::Value(point.normal + point.noise * spread(seed_of(&id), step)),
+                clock_offset_ms: 0,
+            }
         });
         if let Signal::Value(value) = &mut reading.signal {
             *value = on_grid(*value, point.resolution).clamp(point.low, point.high);
