@@ -273,5 +273,5 @@ fn named<R: serde::de::DeserializeOwned, C>(
     list
 }
 
-#[cfg(test)]
-mod tests;
+
+

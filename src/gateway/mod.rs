@@ -1,3 +1,358 @@
-//! The whole gateway, wired.
+//! The whole gateway, wired: one straight line from configuration to a running process.
+//!
+//! In comes a proven [`Config`]; out comes a [`Gateway`] with its real addresses, that runs until it is
+//! stopped or until a part of its middle fails. Stopping goes with the flow: sources first, then the
+//! journal's last commit, the engine's last verdict and snapshot, then the history's last file.
+
 pub mod core;
 pub mod rulebook;
+mod vitals;
+mod watch;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::board::Board;
+use crate::clock;
+use crate::config::{Binding, Config};
+use crate::decode::{Decoder, Forms};
+use crate::history::{self, History};
+use crate::influxdb::{self, Sink};
+use crate::journal::{Cursor, Entry, Intake, Note, RuleFile};
+use crate::ledger::Ledger;
+use crate::model::PointTable;
+use crate::notify::{self, Message};
+use crate::source::mqtt_client::MqttClient;
+use crate::source::mqtt_listener::{Decoding, DecoderFactory, MqttListener, Subscribers};
+use crate::source::{self, Outlet, modbus};
+use crate::web::{self, FrontDesk, Web};
+
+use self::core::Core;
+
+/// Names of the journal's consumers.
+const HISTORY: &str = "history";
+const INFLUXDB: &str = "influxdb";
+/// Time goes into the journal this often; delays and silence are noticed with this grain.
+const TICK: Duration = Duration::from_millis(500);
+const SNAPSHOT_EVERY: Duration = Duration::from_secs(30);
+/// Larger payloads are refused by the decoder of an outside broker's messages.
+const PAYLOAD_BYTES: usize = 256 * 1024;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Core(#[from] core::Error),
+    #[error(transparent)]
+    History(#[from] history::Error),
+    #[error(transparent)]
+    Remote(#[from] crate::remote::Error),
+    #[error(transparent)]
+    Source(#[from] source::Failure),
+    #[error(transparent)]
+    Web(#[from] web::Failure),
+    #[error(transparent)]
+    Journal(#[from] crate::journal::Error),
+    #[error(transparent)]
+    Facts(#[from] crate::facts::Error),
+    #[error("a part of the gateway failed; the log says which")]
+    Broken,
+}
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    pub core: Core,
+    pub history: Arc<History>,
+    /// Of the MQTT listeners, in the configuration's order.
+    pub mqtt: Vec<SocketAddr>,
+    pub web: SocketAddr,
+    /// Cancelled from outside to stop, or from inside when a part failed.
+    pub stop: CancellationToken,
+    intake: Intake,
+    tasks: JoinSet<()>,
+    followers: Vec<JoinHandle<Result<(), crate::journal::Error>>>,
+    history_stop: CancellationToken,
+    history_thread: JoinHandle<Result<(), crate::journal::Error>>,
+}
+
+impl Gateway {
+    /// Starts everything. When this returns, the gateway answers on all its addresses.
+    pub async fn start(config: Config) -> Result<Self, Error> {
+        let ledger = Arc::new(Ledger::default());
+        let (core, intake, verdict) = start_core(&config, ledger.clone()).await?;
+        let stop = CancellationToken::new();
+        let table = core.table.clone();
+        let mut tasks = JoinSet::new();
+        let mut followers = Vec::new();
+
+        let history = Arc::new(History::open(config.history.options(config.data.join("history")))?);
+        let history_stop = CancellationToken::new();
+        let history_thread = follow_history(&history, core.tail.cursor(HISTORY)?, &core.board, &history_stop);
+        followers.push(show_values(core.tail.from_now(), core.board.clone(), stop.clone()));
+        if let Some(influxdb) = config.influxdb.clone() {
+            let sink = Sink::new(influxdb, ledger.account(INFLUXDB))?;
+            let (cursor, points, intake, stop) = (core.tail.cursor(INFLUXDB)?, table.clone(), intake.clone(), stop.clone());
+            followers.push(thread("influxdb", move || influxdb::follow(cursor, points, sink, intake, &stop)));
+        }
+
+        let forms = Arc::new(Forms::new(config.patterns.clone(), mqtt_bindings(&config, &table)));
+        let subscribers = Subscribers::new(core.board.clone(), Message::standing);
+        let mut mqtt = Vec::new();
+        for listener in config.mqtt_listeners.clone() {
+            let account = ledger.account(&format!("mqtt_listener.{}", listener.name));
+            let outlet = Outlet { intake: intake.clone(), account: account.clone() };
+            let decoders = decoders(forms.clone(), table.clone(), listener.limits.packet_bytes, account);
+            let listener = MqttListener::bind(listener).await?;
+            mqtt.push(listener.address());
+            tasks.spawn(listener.run(outlet, subscribers.clone(), decoders, stop.clone()));
+        }
+        for (name, client) in config.mqtt_clients.clone() {
+            let name = format!("mqtt_client.{name}");
+            let outlet = Outlet { intake: intake.clone(), account: ledger.account(&name) };
+            let decoder = Decoder::new(forms.clone(), table.clone(), PAYLOAD_BYTES);
+            tasks.spawn(source::supervise(name, MqttClient::new(client, decoder), outlet, stop.clone()));
+        }
+        if !config.modbus.is_empty() {
+            let outlet = Outlet { intake: intake.clone(), account: ledger.account("modbus") };
+            let devices = modbus::Config::new(config.modbus.clone());
+            tasks.spawn(modbus::run(devices, modbus_bindings(&config, &table), outlet, stop.clone()));
+        }
+
+        tasks.spawn(tell_people(&config, &core, &intake, &subscribers, &stop).await?);
+        let web_listener = web::bind(&config.web).await?;
+        let web_address = web_listener.local_addr().map_err(|_| Error::Broken)?;
+        let vitals = Arc::new(vitals::Vitals::new(&core, &history, &subscribers));
+        let edge = Web {
+            board: core.board.clone(),
+            alarms: Arc::new(core.facts.clone()),
+            desk: Arc::new(FrontDesk { intake: intake.clone(), answers: core.answers.clone() }),
+            ledger: ledger.clone(),
+            samples: history.clone(),
+            health: vitals.clone(),
+            numbers: vitals,
+        };
+        let (web_config, web_stop) = (config.web.clone(), stop.clone());
+        tasks.spawn(async move { web::serve(web_listener, &web_config, edge, web_stop).await });
+
+        report_rules(&intake, &verdict).await?;
+        let rules = watch::Rules::new(config.rules.clone(), verdict, table.list().to_vec(), intake.clone());
+        tasks.spawn(rules.run(stop.clone()));
+        tasks.spawn(tick(intake.clone(), stop.clone()));
+        info!(name = %config.name, points = table.len(), web = %web_address, ?mqtt, "davy runs");
+        Ok(Self {
+            core,
+            history,
+            mqtt,
+            web: web_address,
+            stop,
+            intake,
+            tasks,
+            followers,
+            history_stop,
+            history_thread,
+        })
+    }
+
+    /// The journal's front door, for whoever runs the gateway in its own process.
+    #[must_use]
+    pub fn intake(&self) -> &Intake {
+        &self.intake
+    }
+
+    /// Runs until `stop` is cancelled, or until a part fails: then `Broken`, after what can still be saved
+    /// is saved.
+    pub async fn run(mut self) -> Result<(), Error> {
+        let mut glance = tokio::time::interval(Duration::from_millis(250));
+        let mut broken = false;
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => break,
+                _ = glance.tick() => {
+                    if self.core.broken() || self.history_thread.is_finished() {
+                        error!("the middle of the gateway has ended: stopping, so that nothing is acknowledged that is not kept");
+                        broken = true;
+                        break;
+                    }
+                }
+                Some(ended) = self.tasks.join_next() => {
+                    if self.stop.is_cancelled() {
+                        break;
+                    }
+                    error!(?ended, "a part of the gateway has ended: stopping");
+                    broken = true;
+                    break;
+                }
+            }
+        }
+        self.finish().await?;
+        if broken { Err(Error::Broken) } else { Ok(()) }
+    }
+
+    /// Stops with the flow.
+    async fn finish(mut self) -> Result<(), Error> {
+        self.stop.cancel();
+        while self.tasks.join_next().await.is_some() {}
+        let Self { core, intake, followers, history_stop, history_thread, .. } = self;
+        drop(intake);
+        let finished = tokio::task::spawn_blocking(move || -> Result<(), Error> {
+            for follower in followers {
+                if !matches!(follower.join(), Ok(Ok(()))) {
+                    warn!("a follower of the journal ended early");
+                }
+            }
+            let ended = core.join();
+            history_stop.cancel();
+            let stored = history_thread.join();
+            ended?;
+            match stored {
+                Ok(stored) => Ok(stored?),
+                Err(_) => Err(Error::Broken),
+            }
+        });
+        finished.await.unwrap_or(Err(Error::Broken))
+    }
+}
+
+/// Opens files and replays; blocking work, so off the event loop.
+async fn start_core(config: &Config, ledger: Arc<Ledger>) -> Result<(Core, Intake, rulebook::Verdict), Error> {
+    let mut consumers = vec![HISTORY];
+    if config.influxdb.is_some() {
+        consumers.push(INFLUXDB);
+    }
+    let options = core::Options {
+        journal: config.journal.clone(),
+        points: config.points.iter().map(|point| point.point.clone()).collect(),
+        recipients: notify::recipients(&config.notify),
+        consumers,
+        snapshot_every: SNAPSHOT_EVERY,
+    };
+    let (data, folder) = (config.data.clone(), config.rules.clone());
+    let started = tokio::task::spawn_blocking(move || {
+        let mut verdict = rulebook::Verdict::default();
+        let (core, intake) = Core::start(&data, options, ledger, |points, last| {
+            let in_force: &[RuleFile] = last.map_or(&[], |setup| &setup.rules);
+            let (found, unreadable) = rulebook::read_folder(&folder);
+            verdict = rulebook::weigh(found, unreadable, in_force, points);
+            verdict.rules.clone()
+        })?;
+        Ok((core, intake, verdict))
+    });
+    started.await.unwrap_or(Err(Error::Broken))
+}
+
+/// What is wrong with the rule files at the start becomes alarms; what is right ends them.
+async fn report_rules(intake: &Intake, verdict: &rulebook::Verdict) -> Result<(), Error> {
+    let now = clock::now();
+    for file in &verdict.rules {
+        if !verdict.broken.contains_key(&file.path) {
+            let mended = rulebook::condition(&file.path, &[], now);
+            drop(intake.submit(Entry::Note(Note::Condition(mended))).await?);
+        }
+    }
+    for (path, problems) in &verdict.broken {
+        problems.iter().for_each(|problem| warn!(%problem, "rule file is broken"));
+        let broken = rulebook::condition(path, problems, now);
+        drop(intake.submit(Entry::Note(Note::Condition(broken))).await?);
+    }
+    for refused in &verdict.refused {
+        warn!(problem = %refused, "a limit or unit does not fit");
+    }
+    Ok(())
+}
+
+fn mqtt_bindings(config: &Config, table: &PointTable) -> Vec<(crate::model::PointIndex, crate::decode::Binding)> {
+    let bound = config.points.iter().filter_map(|configured| match &configured.binding {
+        Binding::Mqtt(binding) => Some((table.find(&configured.point.id)?, binding.clone())),
+        Binding::Pattern | Binding::Modbus(_) => None,
+    });
+    bound.collect()
+}
+
+type ModbusPoint = (crate::model::PointIndex, Option<crate::model::Range>, modbus::Binding);
+
+fn modbus_bindings(config: &Config, table: &PointTable) -> Vec<ModbusPoint> {
+    let bound = config.points.iter().filter_map(|configured| match &configured.binding {
+        Binding::Modbus(binding) => Some((table.find(&configured.point.id)?, configured.point.range, binding.clone())),
+        Binding::Pattern | Binding::Mqtt(_) => None,
+    });
+    bound.collect()
+}
+
+fn decoders(forms: Arc<Forms>, table: Arc<PointTable>, limit: usize, account: Arc<crate::ledger::Account>) -> DecoderFactory {
+    Arc::new(move || {
+        let decoder = Decoder::new(forms.clone(), table.clone(), limit);
+        Box::new(Decoding { decoder, account: account.clone() })
+    })
+}
+
+/// The notifiers, ready to run. Messages to recipients that are gone from the configuration are given up.
+async fn tell_people(
+    config: &Config,
+    core: &Core,
+    intake: &Intake,
+    subscribers: &Arc<Subscribers>,
+    stop: &CancellationToken,
+) -> Result<impl Future<Output = ()> + Send + 'static, Error> {
+    let office = notify::Outbox { facts: core.facts.clone(), intake: intake.clone() };
+    let known = notify::recipients(&config.notify);
+    for (channel, recipient) in core.facts.awaited()? {
+        if !known.iter().any(|known| known.channel == channel && known.name == recipient) {
+            let rows = core.facts.pending(&channel, &recipient, usize::MAX >> 1)?;
+            notify::give_up_strangers(&office, &known, rows).await?;
+        }
+    }
+    let everybody = subscribers.clone();
+    let publish: notify::Publish = Arc::new(move |change, payload| Ok(everybody.publish_alarm(change, payload)));
+    let channels = notify::channels(&config.notify, publish)?;
+    Ok(notify::run(channels, office, core.board.clone(), config.notify.patience(), stop.clone()))
+}
+
+/// Durable samples on the board.
+fn show_values(mut cursor: Cursor, board: Arc<Board>, stop: CancellationToken) -> JoinHandle<Result<(), crate::journal::Error>> {
+    thread("board", move || {
+        while !stop.is_cancelled() {
+            for (_, entry) in cursor.next(Duration::from_millis(200))? {
+                if let Entry::Samples(samples) = entry {
+                    board.show(&samples);
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+fn follow_history(
+    history: &Arc<History>,
+    cursor: Cursor,
+    board: &Arc<Board>,
+    stop: &CancellationToken,
+) -> JoinHandle<Result<(), crate::journal::Error>> {
+    let (history, board, stop) = (history.clone(), board.clone(), stop.clone());
+    thread("history", move || history::follow(&history, cursor, &board, &stop))
+}
+
+fn thread<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    std::thread::Builder::new().name(name.into()).spawn(body).expect("the operating system gives a thread at the start")
+}
+
+/// Time, as an entry like any other.
+async fn tick(intake: Intake, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        if intake.submit(Entry::Tick(clock::now())).await.is_err() {
+            return;
+        }
+    }
+}
+

@@ -39,6 +39,7 @@ use crate::remote;
 
 pub use log::Log;
 pub use message::Message;
+pub use crate::facts::Recipient;
 pub use mqtt::{Mqtt, Publish};
 pub use queue::Patience;
 pub use webhook::Webhook;

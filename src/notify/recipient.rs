@@ -104,8 +104,8 @@ impl<O: Office> Desk<O> {
     }
 
     async fn look(&mut self) -> Result<(), journal::Error> {
-        let (office, channel, name) = (self.office.clone(), self.recipient.channel, self.recipient.name.clone());
-        let asked = tokio::task::spawn_blocking(move || office.pending(channel, &name, Queue::MOST)).await;
+        let (office, channel, name) = (self.office.clone(), self.recipient.channel.clone(), self.recipient.name.clone());
+        let asked = tokio::task::spawn_blocking(move || office.pending(&channel, &name, Queue::MOST)).await;
         match asked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
             Ok(rows) => {
                 self.more = rows.len() >= Queue::MOST;
@@ -124,7 +124,7 @@ impl<O: Office> Desk<O> {
     async fn ended(&mut self, id: i64, result: Result<String, Failure>) -> Result<(), journal::Error> {
         let now = self.now();
         let Some(verdict) = self.queue.finished(id, result, now) else { return Ok(()) };
-        let (channel, recipient, detail) = (self.recipient.channel, &self.recipient.name, &verdict.detail);
+        let (channel, recipient, detail) = (&self.recipient.channel, &self.recipient.name, &verdict.detail);
         match verdict.outcome {
             Outcome::Delivered => info!(channel, %recipient, message = id, %detail, "notification delivered"),
             Outcome::Failed => {

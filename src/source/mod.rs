@@ -88,19 +88,24 @@ impl Backoff {
     }
 }
 
+const UNREPORTED: i8 = -1;
+const UP: i8 = 0;
+const DOWN: i8 = 1;
+
 /// Runs a source for ever. A source that stays away is an alarm of its own (`davy-source-down`).
 pub async fn supervise(name: String, mut source: impl Source, out: Outlet, stop: CancellationToken) {
     let mut backoff = Backoff::between(Duration::from_secs(1), Duration::from_secs(60));
-    let down = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    // What was last reported; at first nothing, since an alarm may still be open from before a restart.
+    let reported = Arc::new(std::sync::atomic::AtomicI8::new(UNREPORTED));
     loop {
         let came_up = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let connected = {
-            let (out, name, down, came_up) = (out.clone(), name.clone(), down.clone(), came_up.clone());
+            let (out, name, reported, came_up) = (out.clone(), name.clone(), reported.clone(), came_up.clone());
             move || {
                 use std::sync::atomic::Ordering::Relaxed;
                 came_up.store(true, Relaxed);
                 info!(source = %name, "source connected");
-                if down.swap(false, Relaxed) {
+                if reported.swap(UP, Relaxed) != UP {
                     report(&out, &name, false, "");
                 }
             }
@@ -113,7 +118,7 @@ pub async fn supervise(name: String, mut source: impl Source, out: Outlet, stop:
             backoff.reset();
         }
         out.account.one(Fate::Disconnected);
-        if !down.swap(true, std::sync::atomic::Ordering::Relaxed) {
+        if reported.swap(DOWN, std::sync::atomic::Ordering::Relaxed) != DOWN {
             report(&out, &name, true, &cause.what);
         }
         let pause = backoff.pause();

@@ -47,7 +47,7 @@ const FILL: usize = 64 * 1024;
 
 impl Listening {
     pub(super) fn new(hello: &Hello, limits: &Limits, everybody: &Arc<Subscribers>) -> Self {
-        let mailbox = Mailbox::new(limits.subscriber_alarm_bytes, hello.packet_most);
+        let mailbox = Mailbox::new(limits.subscriber_alarm_bytes, hello.packet_most, everybody.retained());
         everybody.enter(mailbox.clone());
         Self {
             version: hello.version,

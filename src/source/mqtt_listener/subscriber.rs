@@ -61,6 +61,10 @@ impl Subscribers {
         mailboxes.iter().filter(|mailbox| mailbox.put(alarm, &message)).count()
     }
 
+    pub(super) fn retained(&self) -> Retained {
+        self.retained
+    }
+
     /// Live values that slow subscribers did not get.
     #[must_use]
     pub fn values_dropped(&self) -> u64 {
@@ -157,6 +161,7 @@ pub(super) struct Mailbox {
     pub bell: Notify,
     most_bytes: usize,
     packet_most: usize,
+    retained: Retained,
     queue: Mutex<Queue>,
 }
 
@@ -174,8 +179,8 @@ struct Queue {
 }
 
 impl Mailbox {
-    pub(super) fn new(most_bytes: usize, packet_most: usize) -> Arc<Self> {
-        Arc::new(Self { bell: Notify::new(), most_bytes, packet_most, queue: Mutex::default() })
+    pub(super) fn new(most_bytes: usize, packet_most: usize, retained: Retained) -> Arc<Self> {
+        Arc::new(Self { bell: Notify::new(), most_bytes, packet_most, retained, queue: Mutex::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -222,7 +227,7 @@ impl Mailbox {
         }
         let (_, (alarm, qos)) = queue.retained.pop_first()?;
         let topic = format!("{ROOT}{}/{}/{}", alarm.site, Branch::Alarm.word(), alarm.id);
-        let message = Message { topic, payload: alarm_payload(&alarm) };
+        let message = Message { topic, payload: (self.retained)(&alarm).into() };
         if message.packet_bytes() > self.packet_most {
             queue.overflowed = true;
             return None;
