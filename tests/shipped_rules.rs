@@ -42,10 +42,7 @@ fn files(ending: &str) -> Vec<String> {
 fn shipped() -> Vec<RuleFile> {
     let paths = files("rhai");
     assert!(paths.len() >= 5, "only {paths:?} below {}", folder().display());
-    paths
-        .into_iter()
-        .map(|path| RuleFile { text: fs::read_to_string(folder().join(&path)).unwrap(), path })
-        .collect()
+    paths.into_iter().map(|path| RuleFile { text: fs::read_to_string(folder().join(&path)).unwrap(), path }).collect()
 }
 
 fn samples_of(file: &RuleFile) -> String {
@@ -249,12 +246,28 @@ const WATCHED: &[(Kind, &str, &[&str])] = &[
     (
         Kind::Methane,
         "T1",
-        &["methane-face", "methane-face-cut", "methane-jump", "methane-negative", "methane-pre", "methane-rise", "methane-severe"],
+        &[
+            "methane-face",
+            "methane-face-cut",
+            "methane-jump",
+            "methane-negative",
+            "methane-pre",
+            "methane-rise",
+            "methane-severe",
+        ],
     ),
     (
         Kind::Methane,
         "T0",
-        &["methane-face", "methane-face-cut", "methane-jump", "methane-negative", "methane-pre", "methane-rise", "methane-severe"],
+        &[
+            "methane-face",
+            "methane-face-cut",
+            "methane-jump",
+            "methane-negative",
+            "methane-pre",
+            "methane-rise",
+            "methane-severe",
+        ],
     ),
     (
         Kind::Methane,
@@ -264,7 +277,14 @@ const WATCHED: &[(Kind, &str, &[&str])] = &[
     (
         Kind::Methane,
         "T3",
-        &["methane-intake", "methane-jump", "methane-negative", "methane-pre-intake", "methane-rise-intake", "methane-severe"],
+        &[
+            "methane-intake",
+            "methane-jump",
+            "methane-negative",
+            "methane-pre-intake",
+            "methane-rise-intake",
+            "methane-severe",
+        ],
     ),
     (
         Kind::Methane,
@@ -309,7 +329,8 @@ const WATCHED: &[(Kind, &str, &[&str])] = &[
 /// A place's points are watched by the rules of their own field and by no others; all rules together fit.
 #[test]
 fn each_kind_of_place_is_watched_by_the_rules_meant_for_it() {
-    let points = WATCHED.iter().zip(0..).map(|((kind, place, _), number)| point(format!("demo.p{number}"), *kind, place, &[]));
+    let points =
+        WATCHED.iter().zip(0..).map(|((kind, place, _), number)| point(format!("demo.p{number}"), *kind, place, &[]));
     let setup = Setup { at: Timestamp::from_secs(1_800_000_000), points: points.collect(), rules: shipped() };
     let plan = Plan::new(&Language::new(), &setup);
     none(plan.problems.iter().map(ToString::to_string).collect());

@@ -58,7 +58,15 @@ fn list(folder: &Path, as_json: bool) -> Result<ExitCode, Refusal> {
             println!("{object}");
         } else {
             let at = format!("{}:{}", rule.file, rule.line);
-            println!("{:<24} {} {:<6} {:<28} {:<32} {}", rule.id, rule.priority, rule.level, limits.join(", "), at, rule.title);
+            println!(
+                "{:<24} {} {:<6} {:<28} {:<32} {}",
+                rule.id,
+                rule.priority,
+                rule.level,
+                limits.join(", "),
+                at,
+                rule.title
+            );
         }
     }
     for problem in &problems {
@@ -80,7 +88,8 @@ fn test(path: &Path) -> Result<ExitCode, Refusal> {
     let mut failed = 0;
     for file in &samples {
         let read = |path: &Path| {
-            std::fs::read_to_string(path).map_err(|error| Refusal(format!("{}: cannot be read: {error}", path.display())))
+            std::fs::read_to_string(path)
+                .map_err(|error| Refusal(format!("{}: cannot be read: {error}", path.display())))
         };
         let rule_path = file.with_extension("rhai");
         let rules = RuleFile { path: rule_path.display().to_string(), text: read(&rule_path)? };

@@ -126,14 +126,14 @@ pub fn parse(text: &str, path: &Path, mut problems: Problems) -> Result<Config, 
 
 fn read(file: &mut toml::Table, path: &Path, base: &Path, problems: &mut Problems) -> Option<Config> {
     for name in file.keys() {
-        drop(problems.known(Key::of(name), name, "section", SECTIONS.map(|section| (section, ()))));
+        problems.known(Key::of(name), name, "section", SECTIONS.map(|section| (section, ())));
     }
     let gateway: Option<RawGateway> = section(file, "gateway", problems);
     let journal: Option<RawJournal> = section(file, "journal", problems);
     let patterns = read_patterns(file, problems);
     let mut sources = table(file, "source", problems);
     for name in sources.keys() {
-        drop(problems.known(Key::of("source").field(name), name, "kind of source", SOURCES.map(|kind| (kind, ()))));
+        problems.known(Key::of("source").field(name), name, "kind of source", SOURCES.map(|kind| (kind, ())));
     }
     let mqtt_listeners = named(&mut sources, "mqtt_listener", problems, |raw: mqtt_listener::Raw, _, at, problems| {
         raw.check(at, problems)
@@ -141,7 +141,9 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, problems: &mut Problem
     let mqtt_clients = named(&mut sources, "mqtt_client", problems, |raw: mqtt_client::Raw, name, at, problems| {
         raw.check(at, problems).map(|config| (name.to_owned(), config))
     });
-    let modbus = named(&mut sources, "modbus", problems, |raw: modbus::RawDevice, name, at, problems| raw.check(name, at, problems));
+    let modbus = named(&mut sources, "modbus", problems, |raw: modbus::RawDevice, name, at, problems| {
+        raw.check(name, at, problems)
+    });
     let history: Option<history::Raw> = section(file, "history", problems);
     let influxdb: Option<influxdb::Raw> = optional(file, "influxdb", problems);
     let notify: Option<notify::Raw> = section(file, "notify", problems);
@@ -214,7 +216,9 @@ fn read_patterns(file: &mut toml::Table, problems: &mut Problems) -> Option<Vec<
 fn anchor(table: &mut toml::Table, base: &Path) {
     for (key, value) in table.iter_mut().filter(|(key, _)| *key != "point" && *key != "payload") {
         match value {
-            toml::Value::String(text) if key.ends_with("_file") || ["certificate", "key", "ca"].contains(&key.as_str()) => {
+            toml::Value::String(text)
+                if key.ends_with("_file") || ["certificate", "key", "ca"].contains(&key.as_str()) =>
+            {
                 *text = base.join(&*text).to_string_lossy().into_owned();
             }
             toml::Value::Table(inner) => anchor(inner, base),
@@ -272,6 +276,3 @@ fn named<R: serde::de::DeserializeOwned, C>(
     }
     list
 }
-
-
-

@@ -74,7 +74,16 @@ fn five_seconds() -> String {
 
 /// Columns that hold text even when it looks like a number.
 const TEXT_COLUMNS: [&str; 11] = [
-    "id", "name", "kind", "place", "unit", "period", "mqtt.topic", "mqtt.value", "mqtt.time", "modbus.device",
+    "id",
+    "name",
+    "kind",
+    "place",
+    "unit",
+    "period",
+    "mqtt.topic",
+    "mqtt.value",
+    "mqtt.time",
+    "modbus.device",
     "modbus.order",
 ];
 
@@ -164,7 +173,11 @@ fn put(table: &mut toml::Table, column: &str, value: toml::Value) {
     let number = |value: &toml::Value| match value {
         toml::Value::Integer(integer) => Some(*integer as f64),
         toml::Value::Float(float) => Some(*float),
-        toml::Value::String(_) | toml::Value::Boolean(_) | toml::Value::Datetime(_) | toml::Value::Array(_) | toml::Value::Table(_) => None,
+        toml::Value::String(_)
+        | toml::Value::Boolean(_)
+        | toml::Value::Datetime(_)
+        | toml::Value::Array(_)
+        | toml::Value::Table(_) => None,
     };
     let pair = match column {
         "range.low" => Some(("range", 0)),
@@ -206,15 +219,21 @@ fn read_point(
     let kinds = Kind::ALL.iter().map(|kind| (kind.word(), *kind));
     let kind = problems.known(at.field("kind"), &raw.kind, "kind", kinds);
     let range = raw.range.map(|RawRange([low, high])| Range { low, high });
-    if let Some(range) = range.filter(|range| !(range.low < range.high && range.low.is_finite() && range.high.is_finite())) {
-        problems.add(at.field("range"), format!("[{}, {}] is not a range: give the lowest and the highest value", range.low, range.high));
+    if let Some(range) =
+        range.filter(|range| !(range.low < range.high && range.low.is_finite() && range.high.is_finite()))
+    {
+        problems.add(
+            at.field("range"),
+            format!("[{}, {}] is not a range: give the lowest and the highest value", range.low, range.high),
+        );
     }
     let coordinates = raw.coordinates.map(|RawRange([longitude, latitude])| Coordinates { longitude, latitude });
     let on_earth = |place: &Coordinates| place.longitude.abs() <= 180.0 && place.latitude.abs() <= 90.0;
     if coordinates.is_some_and(|place| !on_earth(&place)) {
         problems.add(at.field("coordinates"), "is not [longitude, latitude] in degrees");
     }
-    let period = problems.duration(at.field("period"), &raw.period, Duration::from_millis(10)..=Duration::from_secs(7 * 86_400));
+    let period =
+        problems.duration(at.field("period"), &raw.period, Duration::from_millis(10)..=Duration::from_secs(7 * 86_400));
     let resolution = raw.resolution.or(kind.map(Kind::resolution)).unwrap_or(1.0);
     if !(resolution > 0.0 && resolution.is_finite()) {
         problems.add(at.field("resolution"), format!("{resolution} is not a step above zero"));
@@ -262,12 +281,19 @@ fn check_id<'a>(id: &'a str, at: &Key, problems: &mut Problems) -> Option<&'a st
     let safe = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
     match id.split_once('.') {
         Some((site, point))
-            if !site.is_empty() && !point.is_empty() && site.chars().all(safe) && point.chars().all(safe) && id.len() <= 128 =>
+            if !site.is_empty()
+                && !point.is_empty()
+                && site.chars().all(safe)
+                && point.chars().all(safe)
+                && id.len() <= 128 =>
         {
             Some(site)
         }
         Some(_) | None => {
-            problems.add(at.clone(), format!("{id:?} is not an id: site.point, with letters, digits, '-' and '_', up to 128 bytes"));
+            problems.add(
+                at.clone(),
+                format!("{id:?} is not an id: site.point, with letters, digits, '-' and '_', up to 128 bytes"),
+            );
             None
         }
     }

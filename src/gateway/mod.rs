@@ -29,7 +29,7 @@ use crate::ledger::Ledger;
 use crate::model::PointTable;
 use crate::notify::{self, Message};
 use crate::source::mqtt_client::MqttClient;
-use crate::source::mqtt_listener::{Decoding, DecoderFactory, MqttListener, Subscribers};
+use crate::source::mqtt_listener::{DecoderFactory, Decoding, MqttListener, Subscribers};
 use crate::source::{self, Outlet, modbus};
 use crate::web::{self, FrontDesk, Web};
 
@@ -97,7 +97,8 @@ impl Gateway {
         followers.push(show_values(core.tail.from_now(), core.board.clone(), stop.clone()));
         if let Some(influxdb) = config.influxdb.clone() {
             let sink = Sink::new(influxdb, ledger.account(INFLUXDB))?;
-            let (cursor, points, intake, stop) = (core.tail.cursor(INFLUXDB)?, table.clone(), intake.clone(), stop.clone());
+            let (cursor, points, intake, stop) =
+                (core.tail.cursor(INFLUXDB)?, table.clone(), intake.clone(), stop.clone());
             followers.push(thread("influxdb", move || influxdb::follow(cursor, points, sink, intake, &stop)));
         }
 
@@ -145,18 +146,7 @@ impl Gateway {
         tasks.spawn(rules.run(stop.clone()));
         tasks.spawn(tick(intake.clone(), stop.clone()));
         info!(name = %config.name, points = table.len(), web = %web_address, ?mqtt, "davy runs");
-        Ok(Self {
-            core,
-            history,
-            mqtt,
-            web: web_address,
-            stop,
-            intake,
-            tasks,
-            followers,
-            history_stop,
-            history_thread,
-        })
+        Ok(Self { core, history, mqtt, web: web_address, stop, intake, tasks, followers, history_stop, history_thread })
     }
 
     /// The journal's front door, for whoever runs the gateway in its own process.
@@ -284,7 +274,12 @@ fn modbus_bindings(config: &Config, table: &PointTable) -> Vec<ModbusPoint> {
     bound.collect()
 }
 
-fn decoders(forms: Arc<Forms>, table: Arc<PointTable>, limit: usize, account: Arc<crate::ledger::Account>) -> DecoderFactory {
+fn decoders(
+    forms: Arc<Forms>,
+    table: Arc<PointTable>,
+    limit: usize,
+    account: Arc<crate::ledger::Account>,
+) -> DecoderFactory {
     Arc::new(move || {
         let decoder = Decoder::new(forms.clone(), table.clone(), limit);
         Box::new(Decoding { decoder, account: account.clone() })
@@ -314,7 +309,11 @@ async fn tell_people(
 }
 
 /// Durable samples on the board.
-fn show_values(mut cursor: Cursor, board: Arc<Board>, stop: CancellationToken) -> JoinHandle<Result<(), crate::journal::Error>> {
+fn show_values(
+    mut cursor: Cursor,
+    board: Arc<Board>,
+    stop: CancellationToken,
+) -> JoinHandle<Result<(), crate::journal::Error>> {
     thread("board", move || {
         while !stop.is_cancelled() {
             for (_, entry) in cursor.next(Duration::from_millis(200))? {
@@ -355,4 +354,3 @@ async fn tick(intake: Intake, stop: CancellationToken) {
         }
     }
 }
-

@@ -65,7 +65,13 @@ impl Numbers for Vitals {
         add("journal_commits", "group commits of the journal", &[], of(&self.journal.commits), true);
         add("journal_samples", "samples made durable", &[], of(&self.journal.samples), true);
         add("journal_bytes", "bytes written to the journal", &[], of(&self.journal.bytes), true);
-        add("journal_slowest_commit_seconds", "longest commit so far", &[], of(&self.journal.slowest_commit_us) / 1e6, false);
+        add(
+            "journal_slowest_commit_seconds",
+            "longest commit so far",
+            &[],
+            of(&self.journal.slowest_commit_us) / 1e6,
+            false,
+        );
         add("engine_samples_judged", "samples that went through the rules", &[], of(&self.engine.judged), true);
         add("engine_evaluations", "rule evaluations", &[], of(&self.engine.evaluations), true);
         add("engine_entry", "newest journal entry judged", &[], of(&self.engine.seq), false);
@@ -80,13 +86,25 @@ impl Numbers for Vitals {
         add("notifications_delivered", "messages that reached their recipient", &[], of(&self.facts.delivered), true);
         add("notification_failures", "attempts that did not", &[], of(&self.facts.failed_attempts), true);
         for (consumer, lag) in self.tail.lags() {
-            add("journal_lag_entries", "entries that a consumer has not passed", &[("consumer", &consumer)], lag as f64, false);
+            add(
+                "journal_lag_entries",
+                "entries that a consumer has not passed",
+                &[("consumer", &consumer)],
+                lag as f64,
+                false,
+            );
         }
         let stored = self.history.stored();
         add("history_samples", "samples in the history", &[], stored.samples as f64, false);
         add("history_bytes", "bytes of raw history files", &[], stored.bytes as f64, false);
         add("history_duplicates", "exact repeats not stored again", &[], stored.duplicates as f64, true);
-        add("mqtt_values_dropped", "live values that slow subscribers missed", &[], self.subscribers.values_dropped() as f64, true);
+        add(
+            "mqtt_values_dropped",
+            "live values that slow subscribers missed",
+            &[],
+            self.subscribers.values_dropped() as f64,
+            true,
+        );
         list
     }
 }
@@ -99,6 +117,8 @@ impl web::Samples for History {
             return Err(format!("history file {} cannot be read", path.display()));
         }
         let readings = found.list.into_iter();
-        Ok(readings.map(|reading| web::Reading { time: reading.time, value: reading.value, quality: reading.quality }).collect())
+        Ok(readings
+            .map(|reading| web::Reading { time: reading.time, value: reading.value, quality: reading.quality })
+            .collect())
     }
 }

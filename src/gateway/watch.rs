@@ -88,7 +88,9 @@ impl Rules {
         let now = clock::now();
         let mut notes = Vec::new();
         for (path, problems) in &verdict.broken {
-            problems.iter().for_each(|problem| warn!(%problem, "rule file is broken, the version before stays in force"));
+            problems
+                .iter()
+                .for_each(|problem| warn!(%problem, "rule file is broken, the version before stays in force"));
             notes.push(Note::Condition(rulebook::condition(path, problems, now)));
         }
         for path in self.broken.iter().filter(|path| !verdict.broken.contains_key(*path)) {

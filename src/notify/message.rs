@@ -113,7 +113,9 @@ impl Message {
         let (happening, at) = match (&alarm.acknowledged, alarm.standing) {
             (Some(by), Standing::Acknowledged) => (Happening::Acknowledged, by.at),
             (_, Standing::ReturnedUnacknowledged) => (Happening::Cleared, alarm.cleared.unwrap_or(alarm.raised)),
-            (_, Standing::Normal | Standing::Unacknowledged | Standing::Acknowledged) => (Happening::Raised, alarm.raised),
+            (_, Standing::Normal | Standing::Unacknowledged | Standing::Acknowledged) => {
+                (Happening::Raised, alarm.raised)
+            }
         };
         let published = Published { id: 0, early: false, change: AlarmChange { happening, at, alarm: alarm.clone() } };
         Self { change: None, ..Self::from_change(&Arc::new(published), 0) }.json()
@@ -155,7 +157,6 @@ impl Fields {
             detail: alarm.detail.clone(),
         }
     }
-
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -37,9 +37,9 @@ use crate::facts::{self, Outgoing};
 use crate::journal::{self, Entry, Intake, Note, Outcome, Receipt};
 use crate::remote;
 
+pub use crate::facts::Recipient;
 pub use log::Log;
 pub use message::Message;
-pub use crate::facts::Recipient;
 pub use mqtt::{Mqtt, Publish};
 pub use queue::Patience;
 pub use webhook::Webhook;

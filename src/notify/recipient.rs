@@ -104,7 +104,8 @@ impl<O: Office> Desk<O> {
     }
 
     async fn look(&mut self) -> Result<(), journal::Error> {
-        let (office, channel, name) = (self.office.clone(), self.recipient.channel.clone(), self.recipient.name.clone());
+        let (office, channel, name) =
+            (self.office.clone(), self.recipient.channel.clone(), self.recipient.name.clone());
         let asked = tokio::task::spawn_blocking(move || office.pending(&channel, &name, Queue::MOST)).await;
         match asked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
             Ok(rows) => {

@@ -368,7 +368,10 @@ async fn an_alarm_reaches_log_and_subscribers_as_soon_as_it_is_on_the_board() {
     let detail = |id| receipts.iter().find(|receipt| receipt.message == id).unwrap().detail.as_str();
     assert_eq!((detail(1), detail(2)), ("3 subscribers", "logged"));
     let published = published.lock().unwrap().clone();
-    assert_eq!(published.iter().map(|(standing, _)| *standing).collect::<Vec<_>>(), [Standing::Unacknowledged, Standing::Normal]);
+    assert_eq!(
+        published.iter().map(|(standing, _)| *standing).collect::<Vec<_>>(),
+        [Standing::Unacknowledged, Standing::Normal]
+    );
     let json: serde_json::Value = serde_json::from_slice(&published[0].1).unwrap();
     assert_eq!(json["alarm"]["title"], "采煤工作面瓦斯超限");
     running.ends().await;

@@ -32,7 +32,7 @@ pub fn run(command: &Command) -> Result<ExitCode, Refusal> {
 }
 
 /// Memory in use, from the kernel's own account; 0 where there is none.
-fn resident_mb() -> u64 {
+pub fn resident_mb() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
