@@ -243,10 +243,7 @@ async fn everybody_heard_everything(site: &Site, davy: &Davy, pager: &Pager, id:
             .collect();
         assert_eq!(resumed, later, "a stream resumed after {last} tells every later change once, in order");
     }
-    until("the outbox is empty", async || {
-        site.fact("SELECT count(*) FROM outbox WHERE settled IS NULL") == 0
-    })
-    .await;
+    until("the outbox is empty", async || site.fact("SELECT count(*) FROM outbox WHERE settled IS NULL") == 0).await;
     let mut heard: Vec<i64> = pager.heard().iter().map(|heard| heard.message["change"].as_i64().unwrap()).collect();
     heard.sort_unstable();
     heard.dedup();

@@ -84,7 +84,9 @@ async fn payloads(davy: &Davy) {
         assert_eq!(davy.fate(LISTENER, fate).await, before + 1, "{topic} {shown:?} is counted as {fate}");
         let wild = davy.point("pit.wild").await;
         match fate {
-            "bad_value" => assert_eq!((&wild["quality"], &wild["value"]), (&"bad:non_finite".into(), &().into()), "{shown}"),
+            "bad_value" => {
+                assert_eq!((&wild["quality"], &wild["value"]), (&"bad:non_finite".into(), &().into()), "{shown}")
+            }
             "bad_time" => assert_eq!(wild["quality"], "uncertain:clock_wrong", "{shown}"),
             _ => {}
         }

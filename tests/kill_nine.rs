@@ -71,7 +71,11 @@ fn gas(device: usize, mut dice: Dice) -> impl FnMut() -> Option<Message> {
 }
 
 /// Acknowledges what is open, under a name of its own each time; keeps the confirmed ones.
-async fn operator(mut address: watch::Receiver<Option<SocketAddr>>, http: reqwest::Client, stop: CancellationToken) -> Vec<(String, String)> {
+async fn operator(
+    mut address: watch::Receiver<Option<SocketAddr>>,
+    http: reqwest::Client,
+    stop: CancellationToken,
+) -> Vec<(String, String)> {
     let (mut confirmed, mut number) = (Vec::new(), 0);
     while !stop.is_cancelled() {
         let Some(web) = *address.borrow_and_update() else {

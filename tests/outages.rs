@@ -163,10 +163,7 @@ async fn nothing_is_missing_after_broker_and_database_were_down() {
     let turn = |round: u16| (0..4_u16).for_each(|r| plc.set(1, &format!("r{r}"), f64::from(round * 10 + r)).unwrap());
 
     let began = now_ms();
-    let site = Site::new(
-        &config(broker_port, database_port, plc.address()),
-        &[("coal.rhai", &methane_rule(1.0, ""))],
-    );
+    let site = Site::new(&config(broker_port, database_port, plc.address()), &[("coal.rhai", &methane_rule(1.0, ""))]);
     let davy = site.start().await;
     until("the broker knows us", async || davy.log().contains("source connected")).await;
     let mut publisher = Publisher::at(broker_port);
@@ -178,7 +175,9 @@ async fn nothing_is_missing_after_broker_and_database_were_down() {
     assert!(davy.holding("davy-source-down").await.is_none() && davy.holding("davy-influxdb").await.is_none());
 
     // The database goes: what it has accepted it must have written down, that is its own affair.
-    assert!(reqwest::get(format!("http://127.0.0.1:{database_port}/snapshot/create")).await.unwrap().status().is_success());
+    assert!(
+        reqwest::get(format!("http://127.0.0.1:{database_port}/snapshot/create")).await.unwrap().status().is_success()
+    );
     database.down();
     turn(2);
     publisher.publish_many(200).await;
@@ -259,6 +258,7 @@ async fn compare(davy: &Davy, began: i64, database_port: u16) {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert!(missing.is_empty(), "in the history and not in the database: {missing:?}");
-    let rounds: BTreeSet<i64> = history["pit.m0"].iter().filter_map(|told| told.value).map(|v| v.round() as i64).collect();
+    let rounds: BTreeSet<i64> =
+        history["pit.m0"].iter().filter_map(|told| told.value).map(|v| v.round() as i64).collect();
     assert!(rounds.is_superset(&BTreeSet::from([1, 2, 3, 4])), "the PLC was read all along: {rounds:?}");
 }

@@ -97,7 +97,7 @@ async fn rules_change_while_the_gateway_runs_and_never_disarm_a_face() {
     face.raised("d").await;
     assert_eq!(face.alarm("c").await, None, "0.5 was never in force");
 
-    // It is deleted by mistake, which is no reason to stop watching before somebody mends it.
+    // Mended, and stricter again.
     let before = face.changes();
     site.write(RULE, &methane_rule(0.75, ""));
     until("the typo is mended", async || face.davy.holding("davy-rule-file").await.is_none()).await;
@@ -106,10 +106,24 @@ async fn rules_change_while_the_gateway_runs_and_never_disarm_a_face() {
     face.reads("c", 0.76).await;
     face.raised("c").await;
 
+    // The folder goes away (a drive that is not mounted, a wrong mv). Nothing is disarmed by that.
+    let before = face.changes();
+    std::fs::rename(site.path("rules"), site.path("elsewhere")).unwrap();
+    let gone = wait_for("the lost folder is an alarm", async || face.davy.holding("davy-rule-file").await).await;
+    assert!(gone["detail"].as_str().unwrap().contains("the folder cannot be read"), "{}", gone["detail"]);
+    face.reads("c", 0.2).await;
+    face.reads("c", 0.9).await;
+    until("c is watched still", async || face.raised("c").await["raises"] == 2).await;
+    assert_eq!((face.changes(), told_of("a")), (before, 1), "the rules are those of before, and so is the open alarm");
+    std::fs::rename(site.path("elsewhere"), site.path("rules")).unwrap();
+    until("the folder is back", async || face.davy.holding("davy-rule-file").await.is_none()).await;
+
     // A rule that never comes to an end. It passes every check that does not run it.
     let before = face.changes();
-    let endless = methane_rule(0.75, "")
-        .replace("|p| p.value >= p.limit.alarm", "|p| { let x = 0; while x >= 0 { x += 1; } p.value >= p.limit.alarm }");
+    let endless = methane_rule(0.75, "").replace(
+        "|p| p.value >= p.limit.alarm",
+        "|p| { let x = 0; while x >= 0 { x += 1; } p.value >= p.limit.alarm }",
+    );
     assert!(endless.contains("while"));
     site.write(RULE, &endless);
     face.reloaded(before).await;
