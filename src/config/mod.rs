@@ -276,3 +276,6 @@ fn named<R: serde::de::DeserializeOwned, C>(
     }
     list
 }
+
+#[cfg(test)]
+mod tests;

@@ -99,7 +99,19 @@ impl Plan {
             }
         }
         plan.refused = lines;
+        plan.note_unwatched(setup);
         plan
+    }
+
+    /// A point that only the rules for every kind watch has no limit of its own: a place spelt wrongly.
+    fn note_unwatched(&mut self, setup: &Setup) {
+        for (point, plan) in setup.points.iter().zip(&self.points) {
+            let judged = plan.watches.iter().any(|watch| !self.rules[watch.rule].rule.watches.kinds.is_empty());
+            if !point.retired && !judged {
+                let message = format!("no rule for {} at {:?} watches it: check its kind and place", point.kind, point.place);
+                self.remarks.push(RuleProblem { file: format!("point {}", point.id), line: 0, message });
+            }
+        }
     }
 
     fn compile(&mut self, rules: Vec<Rule>, ast: &rhai::AST) {

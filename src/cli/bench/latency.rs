@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use davy_simulators::load::Load;
 use davy_simulators::mqtt::Qos;
-use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS};
+use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, NetworkOptions, Packet, QoS};
 use serde_json::{Value, json};
 
 use super::super::{Refusal, runtime};
@@ -88,7 +88,12 @@ async fn probe(address: SocketAddr, (alarms, rate): (u32, u32)) -> Result<Vec<f6
     let connect = |name: &str| {
         let mut options = MqttOptions::new(name, address.ip().to_string(), address.port());
         options.set_keep_alive(Duration::from_secs(30));
-        AsyncClient::new(options, 1_000)
+        let (client, mut events) = AsyncClient::new(options, 1_000);
+        // Without it the kernel holds back a small message until the one before is confirmed.
+        let mut network = NetworkOptions::new();
+        network.set_tcp_nodelay(true);
+        events.set_network_options(network);
+        (client, events)
     };
     let (subscriber, mut heard) = connect("davy-bench-subscriber");
     subscriber.subscribe("davy/v1/probe/alarm/+", QoS::AtLeastOnce).await.map_err(|error| Refusal::of(&error))?;

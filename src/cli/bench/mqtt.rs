@@ -54,7 +54,7 @@ pub fn run(arguments: &Arguments) -> Result<Value, Refusal> {
 
 struct Run {
     messages: u64,
-    /// From the first message until the last one was durable and judged.
+    /// From the first message until the last one was durable, judged and in the history.
     per_s: f64,
     journal_bytes_per_sample: f64,
     lost: u64,
@@ -95,14 +95,16 @@ fn one(arguments: &Arguments, qos: Qos, connections: u32) -> Result<Run, Refusal
     })
 }
 
-/// Waits until everything sent is durable and judged.
+/// Waits until everything sent is durable, judged and taken over by the history.
 fn settle(gateway: &Gateway, sent: u64) {
     let patience = Stopwatch::start();
     let samples = &gateway.core.journal.numbers.samples;
     while patience.elapsed() < Duration::from_secs(60) {
-        if samples.load(Relaxed) >= sent && gateway.core.judged() >= gateway.core.tail.last() {
+        let stored = gateway.history.stored();
+        let kept = stored.samples + stored.duplicates;
+        if samples.load(Relaxed) >= sent && gateway.core.judged() >= gateway.core.tail.last() && kept >= sent {
             return;
         }
-        std::thread::sleep(Duration::from_millis(1));
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
