@@ -280,3 +280,6 @@ fn named<R: serde::de::DeserializeOwned, C>(
     }
     list
 }
+
+#[cfg(test)]
+mod tests;

@@ -189,6 +189,13 @@ impl<'a> Shard<'a> {
                     }
                     Input::Judged(Verdict::Unknown)
                 }
+                // Silence is not health: a clear that healthy samples began does not run out without them.
+                (Asked::Tick { silent: true }, Judges::Samples) if matches!(slot.state, State::Active { .. }) => {
+                    if !slot.state.waits() {
+                        continue;
+                    }
+                    Input::Judged(Verdict::Unknown)
+                }
                 (Asked::Tick { .. }, Judges::Samples) => {
                     if !slot.state.waits() {
                         continue;

@@ -223,6 +223,19 @@ fn delays_pass_while_samples_stop() {
 }
 
 #[test]
+fn one_healthy_sample_and_then_silence_does_not_clear() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    let slow = rule("slow", "raise: |p| p.value >= 1.0, clear_after: \"60s\"");
+    let ticks = (6..200).map(|second| Entry::Tick(at(f64::from(second))));
+    let entries = [setup(0.0, &["t1"], vec![slow]), value(1.0, 1.5), value(5.0, 0.5)].into_iter().chain(ticks);
+    assert_eq!(told(&play(&mut shard, entries)), [("raised", "slow")]);
+    let healthy = (0..=13).map(|step| value(200.0 + f64::from(step) * 5.0, 0.5));
+    let changes = play(&mut shard, healthy);
+    assert_eq!((told(&changes), changes[0].at), (vec![("cleared", "slow")], at(260.0)));
+}
+
+#[test]
 fn a_deadband_holds_until_the_value_is_well_below() {
     let language = Language::new();
     let mut shard = Shard::new(&language);

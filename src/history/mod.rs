@@ -12,7 +12,7 @@
 //! open. Exact repeats of (point, time, value, quality) are stored once and counted.
 //! Never: a query that waits for a flush, a damaged file that hides the others or goes unmentioned.
 
-mod bench;
+pub mod bench;
 mod compact;
 mod config;
 mod file;

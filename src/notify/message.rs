@@ -341,7 +341,7 @@ mod tests {
         assert!(message.text.zh.contains("最严重 1.52 %VOL"), "{}", message.text.zh);
         assert!(message.text.en.starts_with("back to normal. mine-3 T1"), "{}", message.text.en);
         assert!(!message.text.zh.contains("撤出"));
-        assert!(!message.alarm.is_open());
+        assert_eq!(message.alarm.standing, "normal");
     }
 
     #[test]

@@ -147,7 +147,7 @@ impl Running {
 }
 
 fn nobody() -> Publish {
-    Arc::new(|_| Err(Failure::temporary("no listener")))
+    Arc::new(|_: &Arc<Published>, _| Err(Failure::temporary("no listener")))
 }
 
 fn checked(text: &str) -> Result<Config, Vec<String>> {
@@ -181,7 +181,7 @@ fn everybody_who_is_configured_is_a_recipient_with_their_own_measure() {
     let config =
         checked("[webhook.county-duty]\nurl = \"http://10.0.0.9/hook\"\nfrom_priority = \"P2\"\n[log]\n").unwrap();
     let everybody = recipients(&config);
-    let names: Vec<_> = everybody.iter().map(|someone| (someone.channel, someone.name.as_str())).collect();
+    let names: Vec<_> = everybody.iter().map(|someone| (someone.channel.as_str(), someone.name.as_str())).collect();
     assert_eq!(names, [("webhook", "county-duty"), ("log", "log"), ("mqtt", "subscribers")]);
     let wanted: Vec<_> = Priority::ALL.into_iter().filter(|priority| everybody[0].wants(*priority)).collect();
     assert_eq!(wanted, [Priority::P1, Priority::P2]);

@@ -104,6 +104,7 @@ impl Plan {
             plan.strange_limits(&setup.points, &mut lines);
         }
         plan.refused = lines;
+        plan.note_unwatched(setup);
         plan
     }
 
@@ -125,6 +126,20 @@ impl Plan {
                     point.id
                 );
                 problems.push(RuleProblem { file: String::new(), line: 0, message });
+            }
+        }
+    }
+
+    /// A point that only the rules for every kind watch has no limit of its own: a place spelt wrongly.
+    fn note_unwatched(&mut self, setup: &Setup) {
+        for (point, plan) in setup.points.iter().zip(&self.points) {
+            let judged = plan.watches.iter().any(|watch| !self.rules[watch.rule].rule.watches.kinds.is_empty());
+            if !point.retired && !judged {
+                let message = format!(
+                    "point {}: no rule for {} at {:?} watches it: check its kind and place",
+                    point.id, point.kind, point.place
+                );
+                self.remarks.push(RuleProblem { file: String::new(), line: 0, message });
             }
         }
     }

@@ -8,7 +8,7 @@
 //! 40s    -                   raised comm-loss              time passes (ticks every second)
 //! ```
 //! The very engine that runs in the gateway judges the lines; a change that is not expected is a failure,
-//! and so is an expected one that does not come. `""` stands for an empty place or unit.
+//! and so is an expected one that does not come. `""` is an empty place or unit, `"fire tank"` one word.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -114,7 +114,7 @@ type Wrong = Vec<(usize, String)>;
 fn read(text: &str) -> Result<(Vec<Point>, Vec<Line<'_>>), Wrong> {
     let (mut points, mut lines, mut wrong) = (Vec::new(), Vec::new(), Wrong::new());
     for (number, line) in (1..).zip(text.lines()) {
-        let words: Vec<&str> = line.split('#').next().unwrap_or_default().split_whitespace().collect();
+        let words = words(line.split('#').next().unwrap_or_default());
         let read = match words.as_slice() {
             [] => continue,
             ["point", rest @ ..] => read_point(rest).map(|point| points.push(point)),
@@ -128,19 +128,31 @@ fn read(text: &str) -> Result<(Vec<Point>, Vec<Line<'_>>), Wrong> {
     if wrong.is_empty() { Ok((points, lines)) } else { Err(wrong) }
 }
 
+/// Words between blanks; what stands in double quotes is one word, so that a place may hold a blank.
+fn words(line: &str) -> Vec<&str> {
+    let mut words = Vec::new();
+    for (part, text) in line.split('"').enumerate() {
+        if part % 2 == 1 {
+            words.push(text);
+        } else {
+            words.extend(text.split_whitespace());
+        }
+    }
+    words
+}
+
 fn read_point(words: &[&str]) -> Result<Point, String> {
     let [name, kind, place, unit, settings @ ..] = words else {
         return Err("a point is: point NAME KIND PLACE UNIT [period=5s] [LIMIT=NUMBER ..]".into());
     };
     let kind = Kind::from_word(kind).ok_or_else(|| format!("{kind:?} is not a kind"))?;
-    let empty = |word: &str| if word == "\"\"" { String::new() } else { word.to_owned() };
     let mut point = Point {
         id: format!("{SITE}.{name}").into(),
         site: SITE.into(),
         name: (*name).to_owned(),
         kind,
-        place: empty(place),
-        unit: empty(unit),
+        place: (*place).to_owned(),
+        unit: (*unit).to_owned(),
         range: None,
         resolution: kind.resolution(),
         period: Duration::from_secs(5),

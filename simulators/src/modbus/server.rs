@@ -245,7 +245,7 @@ async fn converse(stream: TcpStream, shared: &Shared) -> io::Result<()> {
             () = async { sleep_until(due.expect("guarded by the branch's condition")).await }, if due.is_some() => {}
         }
         let hang_up = answer_all(&mut arrived, shared, &mut replies, &mut late);
-        let now = Instant::from(shared.since.at(shared.since.elapsed()));
+        let now = shared.since.at(shared.since.elapsed());
         let mut place = 0;
         while place < late.len() {
             if late[place].0 <= now { replies.append(&mut late.remove(place).1) } else { place += 1 }

@@ -208,13 +208,12 @@ impl Place<'_> {
     }
 
     fn optional_text(&mut self, name: &str) -> Option<String> {
-        match self.table.remove(name)? {
-            Value::String(text) => Some(text),
-            other => {
-                self.unexpected(name, &other, "a text in quotes");
-                None
-            }
+        let found = self.table.remove(name)?;
+        let text = found.as_str().map(str::to_owned);
+        if text.is_none() {
+            self.unexpected(name, &found, "a text in quotes");
         }
+        text
     }
 
     fn span(&mut self, name: &str) -> Option<Duration> {
@@ -252,24 +251,21 @@ impl Place<'_> {
     }
 
     fn number(&mut self, name: &str) -> Option<f64> {
-        match self.table.remove(name)? {
-            Value::Float(number) => Some(number),
-            Value::Integer(number) => Some(number as f64),
-            other => {
-                self.unexpected(name, &other, "a number");
-                None
-            }
+        let found = self.table.remove(name)?;
+        let number = found.as_float().or_else(|| found.as_integer().map(|number| number as f64));
+        if number.is_none() {
+            self.unexpected(name, &found, "a number");
         }
+        number
     }
 
     fn integer(&mut self, name: &str) -> Option<i64> {
-        match self.table.remove(name)? {
-            Value::Integer(number) => Some(number),
-            other => {
-                self.unexpected(name, &other, "a whole number");
-                None
-            }
+        let found = self.table.remove(name)?;
+        let number = found.as_integer();
+        if number.is_none() {
+            self.unexpected(name, &found, "a whole number");
         }
+        number
     }
 
     fn flag(&mut self, name: &str) -> bool {
@@ -299,9 +295,9 @@ impl Place<'_> {
         };
         let mut tables = Vec::new();
         for (place, value) in list.into_iter().enumerate() {
-            match value {
-                Value::Table(table) => tables.push(table),
-                other => self.unexpected(&format!("{name}[{place}]"), &other, "a table"),
+            match value.as_table() {
+                Some(table) => tables.push(table.clone()),
+                None => self.unexpected(&format!("{name}[{place}]"), &value, "a table"),
             }
         }
         tables

@@ -99,11 +99,9 @@ impl Listener {
 
     /// The next message: topic and JSON.
     pub async fn hear(&mut self) -> (String, serde_json::Value) {
-        self.until(|packet| match packet {
-            Packet::Publish(message) => {
-                Some((message.topic, serde_json::from_slice(&message.payload).expect("every message is JSON")))
-            }
-            _ => None,
+        self.until(|packet| {
+            let Packet::Publish(message) = packet else { return None };
+            Some((message.topic, serde_json::from_slice(&message.payload).expect("every message is JSON")))
         })
         .await
     }

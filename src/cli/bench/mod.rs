@@ -1,6 +1,10 @@
 //! `davy bench`: what this machine carries; one JSON object a run, or the same in lines for people.
 
 mod engine;
+mod history;
+mod latency;
+mod mqtt;
+mod stand;
 
 use std::process::ExitCode;
 
@@ -13,11 +17,20 @@ use super::Refusal;
 pub enum Command {
     /// Rules, windows and alarm steps, in memory.
     Engine(engine::Arguments),
+    /// Messages a second through the MQTT listener, journalled, judged and stored.
+    Mqtt(mqtt::Arguments),
+    /// From a sample at the socket to its alarm at a subscriber, under background load.
+    Latency(latency::Arguments),
+    /// Writing and reading Parquet history.
+    History(history::Arguments),
 }
 
 pub fn run(command: &Command) -> Result<ExitCode, Refusal> {
     let (mut figures, as_json) = match command {
         Command::Engine(arguments) => (engine::run(arguments), arguments.json),
+        Command::Mqtt(arguments) => (mqtt::run(arguments)?, arguments.json),
+        Command::Latency(arguments) => (latency::run(arguments)?, arguments.json),
+        Command::History(arguments) => (history::run(arguments)?, arguments.json),
     };
     if let Value::Object(figures) = &mut figures {
         figures.insert("cores".into(), std::thread::available_parallelism().map_or(0, usize::from).into());

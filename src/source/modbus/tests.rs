@@ -232,7 +232,7 @@ async fn an_exception_of_one_unit_leaves_the_others_and_the_connection_alone() {
     .await;
     let unit = |n| format!("[u{n}]\naddress = \"{}\"\nunit = {n}\nperiod = \"30ms\"\n", device.address);
     let point = |n| format!("[[point]]\ndevice = \"u{n}\"\nregister = 40010\n");
-    let mut stage = Stage::start(&(unit(1) + &unit(2) + &unit(3)), &(point(1) + &point(2) + &point(3)));
+    let mut stage = Stage::start(&[unit(1), unit(2), unit(3)].concat(), &[point(1), point(2), point(3)].concat());
     stage.devices_when(|states| states[0].polls >= 15 && states[2].polls >= 15).await;
     let states = stage.devices.list();
     assert_eq!([states[0].failed, states[2].failed], [0, 0]);
@@ -255,11 +255,14 @@ async fn the_dead_do_not_delay_the_living() {
     let entry = |name: &str, address, unit| {
         format!("[{name}]\naddress = \"{address}\"\nunit = {unit}\nperiod = \"50ms\"\ntimeout = \"300ms\"\n")
     };
-    let devices = entry("living", living.address, 1)
-        + &entry("silent", silent.address, 1)
-        + &entry("refused", refused, 1)
-        + &entry("neighbour", shared.address, 1)
-        + &entry("mute", shared.address, 9);
+    let devices = [
+        entry("living", living.address, 1),
+        entry("silent", silent.address, 1),
+        entry("refused", refused, 1),
+        entry("neighbour", shared.address, 1),
+        entry("mute", shared.address, 9),
+    ]
+    .concat();
     let points: String = ["living", "silent", "refused", "neighbour", "mute"]
         .map(|name| format!("[[point]]\ndevice = \"{name}\"\nregister = 40002\n"))
         .concat();

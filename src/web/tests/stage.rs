@@ -42,7 +42,7 @@ impl Backstage {
     pub fn write(&self, happening: Happening, alarm: Alarm) -> Published {
         let mut changes = self.changes.lock().unwrap();
         let id = changes.len() as i64 + 1;
-        let published = Published { id, change: AlarmChange { happening, at: alarm.raised, alarm } };
+        let published = Published { id, early: false, change: AlarmChange { happening, at: alarm.raised, alarm } };
         changes.push(published.clone());
         published
     }

@@ -8,7 +8,6 @@ mod devices;
 mod loads;
 mod scenarios;
 
-use std::future::Future;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -47,11 +46,9 @@ async fn until_over(span: Duration) {
 }
 
 /// A machine without signals runs until its time is up.
-fn until_interrupted() -> impl Future<Output = ()> {
-    async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
+async fn until_interrupted() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -141,6 +141,11 @@ pub(super) fn config(text: &str) -> Config {
     config.unwrap()
 }
 
+/// The payload of a retained alarm in these tests; the gateway gives notify's form.
+pub(super) fn written(alarm: &crate::alarm::Alarm) -> Vec<u8> {
+    serde_json::to_vec(alarm).unwrap()
+}
+
 impl Stage {
     /// Anonymous clients, with these limits.
     pub(super) async fn open(limits: &str) -> Self {

@@ -3,7 +3,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::super::alarm_payload;
 use super::stage::*;
 use crate::alarm::{Alarm, AlarmChange, Happening, Level, OccurrenceId, Priority, Standing};
 use crate::board::Published;
@@ -41,7 +40,7 @@ fn alarm(id: &str, site: &str, standing: Standing) -> Alarm {
 
 fn change(number: i64, alarm: Alarm) -> Arc<Published> {
     let happening = if alarm.standing == Standing::Normal { Happening::Cleared } else { Happening::Raised };
-    Arc::new(Published { id: number, change: AlarmChange { happening, at: T0, alarm } })
+    Arc::new(Published { id: number, early: false, change: AlarmChange { happening, at: T0, alarm } })
 }
 
 impl Stage {
@@ -302,11 +301,4 @@ async fn retain_handling_of_version_5_is_kept_to() {
     screen.send(&packet(0xA2, &[&b"\0\x05\0"[..], &text(b"davy/v1/a/#"), &text(b"davy/v1/nothing")].concat())).await;
     assert_eq!(screen.packet().await, b"\xb0\x05\x00\x05\x00\x00\x11");
     stage.close().await;
-}
-
-#[test]
-fn an_alarm_is_written_as_the_api_writes_it() {
-    let payload = alarm_payload(&alarm("a1", "mine", Standing::Unacknowledged));
-    let read: Alarm = serde_json::from_slice(&payload).unwrap();
-    assert_eq!(read, alarm("a1", "mine", Standing::Unacknowledged));
 }

@@ -1,0 +1,119 @@
+use super::*;
+
+fn told(text: &str) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("davy.toml");
+    match parse(text, &path, Problems::in_file("davy.toml")) {
+        Ok(_) => Vec::new(),
+        Err(problems) => problems.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn the_shipped_configuration_is_sound_and_complete() {
+    let config = load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config/davy.toml")).unwrap();
+    let ids: Vec<_> = config.points.iter().map(|point| &*point.point.id).collect();
+    assert_eq!(
+        ids,
+        ["demo-mine.3201-t0", "demo-mine.3201-t1", "demo-mine.3201-t2", "demo-mine.3201-co", "demo-mine.belt-smoke"]
+    );
+    let smoke = &config.points[4];
+    assert!(matches!(&smoke.binding, Binding::Mqtt(_)));
+    assert_eq!(smoke.point.unit, "", "a switch has no unit");
+    assert_eq!(config.points[0].point.limits.get("alarm"), Some(&0.8));
+    assert_eq!(config.points[1].point.coordinates.map(|place| place.latitude), Some(35.62));
+}
+
+#[test]
+fn an_empty_file_is_a_gateway_with_defaults() {
+    assert_eq!(told(""), Vec::<String>::new());
+}
+
+#[test]
+fn every_mistake_is_told_in_one_go() {
+    let text = r#"
+        [gatway]
+        [web]
+        address = "nowhere"
+        [journal]
+        group_wait = "soon"
+        [source.mqtt_listner.x]
+        [source.modbus.d1]
+        address = "10.0.4.7:502"
+        unit = 999
+        [point."mine"]
+        kind = "methane"
+        [point."mine.t1"]
+        kind = "methan"
+        range = [4.0, 0.0]
+        period = "0s"
+        [point."mine.t2"]
+        kind = "methane"
+        modbus = { device = "d2", register = 40001, type = "int16" }
+        colour = "red"
+    "#;
+    let told = told(text);
+    for expected in [
+        "davy.toml: gatway: \"gatway\" is not a section; did you mean \"gateway\"?",
+        "davy.toml: web.address: \"nowhere\" is not ip:port, such as 127.0.0.1:8080",
+        "davy.toml: journal.group_wait: \"soon\" is not a duration",
+        "davy.toml: source.mqtt_listner: \"mqtt_listner\" is not a kind of source; did you mean \"mqtt_listener\"?",
+        "davy.toml: source.modbus.d1.unit: invalid value",
+        "davy.toml: point.\"mine\": \"mine\" is not an id: site.point",
+        "davy.toml: point.\"mine.t1\".kind: \"methan\" is not a kind; did you mean \"methane\"?",
+        "davy.toml: point.\"mine.t1\".range: [4, 0] is not a range",
+        "davy.toml: point.\"mine.t1\".period: 0ms is outside 10ms..=7d",
+        "davy.toml: point.\"mine.t2\".colour: unknown key",
+    ] {
+        assert!(
+            told.iter().any(|problem| problem.starts_with(expected)),
+            "{expected}\nis not among\n{}",
+            told.join("\n")
+        );
+    }
+}
+
+#[test]
+fn a_syntax_error_names_its_line() {
+    let told = told("[web]\naddress = \n");
+    assert_eq!(told.len(), 1);
+    assert!(told[0].starts_with("davy.toml: line 2: "), "{told:?}");
+}
+
+#[test]
+fn a_point_table_names_line_and_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = "id,kind,place,range.low,range.high,limits.alarm,modbus.register\n\
+        mine.t1,methane,T1,0,4,x,\n\
+        mine.t2,methan,T1,0,4,,\n\
+        mine.t3,methane,T1,0,4\n\
+        mine.t4,methane,T1,0,4,0.8,\n\
+        mine.t4,methane,T1,,,,\n";
+    std::fs::write(folder.path().join("points.csv"), csv).unwrap();
+    let path = folder.path().join("davy.toml");
+    let text = "[gateway]\npoints = [\"points.csv\", \"missing.csv\"]";
+    let problems = parse(text, &path, Problems::in_file("davy.toml")).unwrap_err();
+    let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    let all = told.join("\n");
+    for expected in [
+        "points.csv: line 2.limits.alarm: invalid type: string \"x\", expected f64",
+        "points.csv: line 3.kind: \"methan\" is not a kind",
+        "points.csv: line 4: ",
+        "missing.csv: cannot be read",
+        "point.\"mine.t4\": is there twice",
+    ] {
+        assert!(all.contains(expected), "{expected}\nis not in\n{all}");
+    }
+}
+
+/// 10,000 points are read in well under a second in a release build; here only that they all arrive.
+#[test]
+fn ten_thousand_points_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut csv = String::from("id,kind,place,period\n");
+    (0..10_000).for_each(|number| csv.push_str(&format!("mine.p{number},methane,T1,5s\n")));
+    std::fs::write(folder.path().join("points.csv"), csv).unwrap();
+    let path = folder.path().join("davy.toml");
+    let config = parse("[gateway]\npoints = [\"points.csv\"]", &path, Problems::default()).unwrap();
+    assert_eq!(config.points.len(), 10_000);
+}
