@@ -202,6 +202,8 @@ fn limits_and_rules_that_do_not_fit_are_problems() {
         [
             "davy.toml: point pit.lone: limit alarm is not a limit of any rule that watches it; known are: none of them has limits",
             "davy.toml: point pit.typo: limit alram is not a limit of any rule that watches it; known are: alarm",
+            "remark: davy.toml: point pit.lone: no rule for smoke at \"\" watches it: check its kind and place",
+            "remark: davy.toml: point pit.ppm: no rule for methane at \"T1\" watches it: check its kind and place",
             "rules/coal.rhai:1: point pit.loose: limit alarm = 1.5 is looser than 1 %VOL of rule methane-face (AQ 1029-2019); the rule's limit stands",
             "rules/coal.rhai:1: rule \"methane-face\": limit alarm is in \"%VOL\" but point pit.ppm measures \"ppm\"; give the point that unit or exclude it",
         ]
