@@ -66,7 +66,9 @@ fn only_the_clock_reads_the_time() {
     let mut wrong = Vec::new();
     for path in files(&root().join("src"), "rs") {
         let text = std::fs::read_to_string(&path).expect("source files are text");
-        let reads = text.contains("SystemTime::now(") || text.contains("Instant::now(") || text.contains("jiff::Timestamp::now(");
+        let reads = text.contains("SystemTime::now(")
+            || text.contains("Instant::now(")
+            || text.contains("jiff::Timestamp::now(");
         if reads && !path.ends_with("src/clock.rs") {
             wrong.push(path.display().to_string());
         }

@@ -42,7 +42,10 @@ fn rules(config: &Config) -> (Vec<String>, Vec<String>) {
     let (files, unreadable) = rulebook::read_folder(&config.rules);
     let points: Vec<_> = config.points.iter().map(|point| point.point.clone()).collect();
     let verdict = rulebook::weigh(files, unreadable, &[], &points);
-    let under = |problem: &crate::rule::RuleProblem| format!("{}/{problem}", config.rules.display());
+    let under = |problem: &crate::rule::RuleProblem| match &*problem.file {
+        "" => format!("{}: {problem}", config.file.display()),
+        _ => format!("{}/{problem}", config.rules.display()),
+    };
     let wrong = verdict.broken.values().flatten().chain(&verdict.refused).map(under).collect();
     (wrong, verdict.remarks.iter().map(under).collect())
 }

@@ -128,6 +128,12 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, problems: &mut Problem
     for name in file.keys() {
         problems.known(Key::of(name), name, "section", SECTIONS.map(|section| (section, ())));
     }
+    // Told apart from the section, so that a mistake in it does not hide those in the points.
+    let lists: Vec<PathBuf> = file
+        .get("gateway")
+        .and_then(|gateway| gateway.get("points")?.as_array())
+        .map(|lists| lists.iter().filter_map(|list| list.as_str().map(PathBuf::from)).collect())
+        .unwrap_or_default();
     let gateway: Option<RawGateway> = section(file, "gateway", problems);
     let journal: Option<RawJournal> = section(file, "journal", problems);
     let patterns = read_patterns(file, problems);
@@ -156,12 +162,10 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, problems: &mut Problem
     let web = web.and_then(|raw| raw.check(&Key::of("web"), problems));
     let tables = table(file, "point", problems);
     let mut configured = points::read_tables(tables, &modbus, problems);
-    if let Some(gateway) = &gateway {
-        for csv in &gateway.points {
-            configured.extend(points::read_csv(&base.join(csv), &modbus, problems));
-        }
-        problems.enter(path.display().to_string());
+    for csv in gateway.as_ref().map_or(&lists, |gateway| &gateway.points) {
+        configured.extend(points::read_csv(&base.join(csv), &modbus, problems));
     }
+    problems.enter(path.display().to_string());
     points::check_unique(&configured, problems);
     let gateway = gateway?;
     Some(Config {

@@ -65,7 +65,11 @@ fn every_mistake_is_told_in_one_go() {
         "davy.toml: point.\"mine.t1\".period: 0ms is outside 10ms..=7d",
         "davy.toml: point.\"mine.t2\".colour: unknown key",
     ] {
-        assert!(told.iter().any(|problem| problem.starts_with(expected)), "{expected}\nis not among\n{}", told.join("\n"));
+        assert!(
+            told.iter().any(|problem| problem.starts_with(expected)),
+            "{expected}\nis not among\n{}",
+            told.join("\n")
+        );
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! In come the files of the rules folder; out goes the list that the engine gets. A file that is broken
 //! keeps its last sound version in force and raises `davy-rule-file`; mending or restoring it ends the alarm.
+//! A folder that cannot be read is no order to stop watching: what was in force below it stays.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,6 +15,9 @@ use crate::rule::{Language, Plan, RuleProblem};
 /// A rule file larger than this is a mistake.
 const MOST_BYTES: u64 = 1 << 20;
 
+/// How the rules folder itself is named among its files.
+const WHOLE_FOLDER: &str = ".";
+
 /// Reads every `.rhai` file below `folder`, in path order. Files that cannot be read are problems.
 pub fn read_folder(folder: &Path) -> (Vec<RuleFile>, Vec<RuleProblem>) {
     let (mut files, mut problems) = (Vec::new(), Vec::new());
@@ -23,7 +27,9 @@ pub fn read_folder(folder: &Path) -> (Vec<RuleFile>, Vec<RuleProblem>) {
         let entries = match std::fs::read_dir(&next) {
             Ok(entries) => entries,
             Err(error) => {
-                problems.push(problem(&next, format!("the folder cannot be read: {error}")));
+                let below = next.strip_prefix(folder).unwrap_or(&next);
+                let below = if below.as_os_str().is_empty() { Path::new(WHOLE_FOLDER) } else { below };
+                problems.push(problem(below, format!("the folder cannot be read: {error}")));
                 continue;
             }
         };
@@ -93,14 +99,20 @@ pub fn weigh(found: Vec<RuleFile>, unreadable: Vec<RuleProblem>, in_force: &[Rul
             .filter_map(|file| if wrong.contains(&file.path) { earlier(&file, in_force) } else { Some(file) })
             .collect();
     }
-    for path in verdict.broken.keys() {
-        if !rules.iter().any(|file| file.path == *path) {
-            rules.extend(in_force.iter().find(|file| file.path == *path).cloned());
+    let unread = |file: &RuleFile| verdict.broken.keys().any(|path| stands_at(path, &file.path));
+    for file in in_force.iter().filter(|file| unread(file)) {
+        if !rules.iter().any(|known| known.path == file.path) {
+            rules.push(file.clone());
         }
     }
     rules.sort_by(|a, b| a.path.cmp(&b.path));
     verdict.rules = rules;
     verdict
+}
+
+/// Is the file at that path, or in that folder?
+fn stands_at(path: &str, file: &str) -> bool {
+    path == WHOLE_FOLDER || file.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The version in force of a broken file, unless that is the very text that is broken.
@@ -151,6 +163,22 @@ mod tests {
         let verdict = weigh(found.clone(), vec![], &[], &[]);
         assert_eq!(verdict.rules, [found[1].clone()]);
         assert_eq!(verdict.broken.len(), 1);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_read_disarms_nothing() {
+        let in_force = vec![file("a.rhai", "a", "|p| p.value > 1.0"), file("coal/b.rhai", "b", "|p| p.value > 1.0")];
+        let folder = tempfile::tempdir().unwrap();
+        let (found, unreadable) = read_folder(&folder.path().join("gone"));
+        let verdict = weigh(found, unreadable, &in_force, &[]);
+        assert_eq!(verdict.rules, in_force);
+        let told: Vec<String> = verdict.broken.values().flatten().map(ToString::to_string).collect();
+        assert!(told.len() == 1 && told[0].starts_with(".: the folder cannot be read"), "{told:?}");
+
+        let unreadable =
+            vec![RuleProblem { file: "coal".into(), line: 0, message: "the folder cannot be read".into() }];
+        let verdict = weigh(vec![], unreadable, &in_force, &[]);
+        assert_eq!(verdict.rules, in_force[1..], "a.rhai was taken away on purpose");
     }
 
     #[test]

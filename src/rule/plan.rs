@@ -13,6 +13,7 @@ use crate::model::{Point, PointIndex, Stricter, parse_duration};
 /// Something wrong in a rule file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleProblem {
+    /// Empty when the problem stands in no rule file but with the points.
     pub file: String,
     /// 0 when the problem is of the whole file.
     pub line: usize,
@@ -21,9 +22,10 @@ pub struct RuleProblem {
 
 impl fmt::Display for RuleProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            0 => write!(f, "{}: {}", self.file, self.message),
-            line => write!(f, "{}:{line}: {}", self.file, self.message),
+        match (&*self.file, self.line) {
+            ("", _) => write!(f, "{}", self.message),
+            (file, 0) => write!(f, "{file}: {}", self.message),
+            (file, line) => write!(f, "{file}:{line}: {}", self.message),
         }
     }
 }
@@ -98,9 +100,34 @@ impl Plan {
                 plan.remarks.push(RuleProblem { file: rule.file.clone(), line: rule.line, message });
             }
         }
+        if plan.problems.is_empty() {
+            plan.strange_limits(&setup.points, &mut lines);
+        }
         plan.refused = lines;
         plan.note_unwatched(setup);
         plan
+    }
+
+    /// A limit of a point that no rule at it has would never count: most likely it is misspelt.
+    fn strange_limits(&self, points: &[Point], problems: &mut Vec<RuleProblem>) {
+        for (point, plan) in points.iter().zip(&self.points).filter(|(point, _)| !point.retired) {
+            let mut known: Vec<&str> = plan
+                .watches
+                .iter()
+                .flat_map(|watch| self.rules[watch.rule].rule.limits.keys())
+                .map(|name| &**name)
+                .collect();
+            known.sort_unstable();
+            known.dedup();
+            for name in point.limits.keys().filter(|name| !known.contains(&&***name)) {
+                let there = if known.is_empty() { "none of them has limits".to_owned() } else { known.join(", ") };
+                let message = format!(
+                    "point {}: limit {name} is not a limit of any rule that watches it; known are: {there}",
+                    point.id
+                );
+                problems.push(RuleProblem { file: String::new(), line: 0, message });
+            }
+        }
     }
 
     /// A point that only the rules for every kind watch has no limit of its own: a place spelt wrongly.
@@ -108,8 +135,11 @@ impl Plan {
         for (point, plan) in setup.points.iter().zip(&self.points) {
             let judged = plan.watches.iter().any(|watch| !self.rules[watch.rule].rule.watches.kinds.is_empty());
             if !point.retired && !judged {
-                let message = format!("no rule for {} at {:?} watches it: check its kind and place", point.kind, point.place);
-                self.remarks.push(RuleProblem { file: format!("point {}", point.id), line: 0, message });
+                let message = format!(
+                    "point {}: no rule for {} at {:?} watches it: check its kind and place",
+                    point.id, point.kind, point.place
+                );
+                self.remarks.push(RuleProblem { file: String::new(), line: 0, message });
             }
         }
     }

@@ -21,7 +21,8 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result<Value, Refusal> {
     let stand = Stand::new()?;
-    let figures = bench::bench(stand.folder(), arguments.seconds, arguments.points).map_err(|error| Refusal::of(&error))?;
+    let figures =
+        bench::bench(stand.folder(), arguments.seconds, arguments.points).map_err(|error| Refusal::of(&error))?;
     Ok(json!({
         "points": figures.points,
         "samples": figures.samples,

@@ -75,7 +75,8 @@ fn one(arguments: &Arguments, qos: Qos, connections: u32) -> Result<Run, Refusal
     };
     let watch = Stopwatch::start();
     let report = std::thread::spawn(move || load.run_blocking(address)).join();
-    let report = report.map_err(|_| Refusal("the load generator ended badly".into()))?.map_err(|error| Refusal::of(&error))?;
+    let report =
+        report.map_err(|_| Refusal("the load generator ended badly".into()))?.map_err(|error| Refusal::of(&error))?;
     let ledger = gateway.core.ledger.clone();
     settle(&gateway, report.sent);
     let seconds = watch.elapsed().as_secs_f64();

@@ -17,7 +17,8 @@ impl Stand {
     pub fn new() -> Result<Self, Refusal> {
         let name = format!("davy-bench-{}-{}", std::process::id(), clock::now().micros());
         let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(folder.join("rules")).map_err(|error| Refusal(format!("{}: {error}", folder.display())))?;
+        std::fs::create_dir_all(folder.join("rules"))
+            .map_err(|error| Refusal(format!("{}: {error}", folder.display())))?;
         Ok(Self { folder })
     }
 
@@ -28,7 +29,8 @@ impl Stand {
     /// Points `load.p000000`, `load.p000001`, .. and `probe.p000000`, .., the benchmark's rules, an open
     /// MQTT listener. Messages go to MQTT subscribers and not into the log.
     pub async fn gateway(&self, points: u32, probes: u32, rules: usize) -> Result<Gateway, Refusal> {
-        let broken = |path: &std::path::Path, error: &dyn std::fmt::Display| Refusal(format!("{}: {error}", path.display()));
+        let broken =
+            |path: &std::path::Path, error: &dyn std::fmt::Display| Refusal(format!("{}: {error}", path.display()));
         if rules > 0 {
             let path = self.folder.join("rules/bench.rhai");
             std::fs::write(&path, engine::rules(rules).text).map_err(|error| broken(&path, &error))?;
@@ -53,9 +55,8 @@ impl Stand {
             enabled = false
         "#;
         let path = self.folder.join("bench.toml");
-        let config = config::parse(text, &path, Problems::in_file("bench.toml")).map_err(|problems| {
-            Refusal(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
-        })?;
+        let config = config::parse(text, &path, Problems::in_file("bench.toml"))
+            .map_err(|problems| Refusal(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))?;
         Gateway::start(config).await.map_err(|error| Refusal::of(&error))
     }
 }

@@ -1,0 +1,151 @@
+//! An engineer edits rules while the gateway runs.
+//!
+//! A stricter limit takes effect and open alarms stay as they are; a broken file leaves the old rule in
+//! force and is an alarm until it is mended; a rule that burns its budget is an alarm, and the plain limit
+//! watches in its place.
+
+mod stage;
+
+use serde_json::{Value, json};
+
+use stage::device::{Device, Message};
+use stage::{Davy, Site, methane_rule, now_ms, until, wait_for};
+
+const RULE: &str = "rules/coal.rhai";
+
+fn config() -> String {
+    let mut text = "[web]\naddress = \"127.0.0.1:0\"\n\
+                    [source.mqtt_listener.front]\naddress = \"127.0.0.1:0\"\nanonymous = true\n"
+        .to_owned();
+    for point in ["a", "b", "c", "d", "e"] {
+        text.push_str(&format!("[point.\"pit.{point}\"]\nkind = \"methane\"\nplace = \"T1\"\nperiod = \"60s\"\n"));
+    }
+    text
+}
+
+struct Face {
+    davy: Davy,
+    device: Device,
+    last: i64,
+}
+
+impl Face {
+    async fn reads(&mut self, point: &str, value: f64) {
+        self.last = now_ms().max(self.last + 1);
+        let message = Message::value(format!("pit/{point}"), value, self.last);
+        self.device.send(self.davy.mqtt(), [message]).await;
+        // Judged, and what follows from it is on the board.
+        let wanted = self.last * 1_000;
+        until("the sample is shown", async || {
+            let shown = self.davy.point(&format!("pit.{point}")).await;
+            shown["time"].is_string() && stage::micros(&shown["time"]) == wanted
+        })
+        .await;
+    }
+
+    async fn alarm(&self, point: &str) -> Option<Value> {
+        let id = format!("pit.{point}");
+        self.davy.open_alarms().await.into_iter().find(|alarm| alarm["point"] == id.as_str())
+    }
+
+    async fn raised(&self, point: &str) -> Value {
+        wait_for(&format!("an alarm at {point}"), async || self.alarm(point).await).await
+    }
+
+    /// How often the gateway has put new rules in force.
+    fn changes(&self) -> usize {
+        self.davy.log().matches("rules changed").count()
+    }
+
+    async fn reloaded(&self, before: usize) {
+        until("the rules change", async || self.changes() > before).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rules_change_while_the_gateway_runs_and_never_disarm_a_face() {
+    let site = Site::new(&config(), &[("coal.rhai", &methane_rule(1.0, ""))]);
+    let davy = site.start().await;
+    let mut face = Face { davy, device: Device::new("face"), last: 0 };
+    let told_of = |point: &str| {
+        site.fact(&format!("SELECT count(*) FROM changes WHERE body ->> '$.alarm.subject' = 'pit.{point}'"))
+    };
+
+    face.reads("a", 1.2).await;
+    let open = face.raised("a").await;
+    face.reads("b", 0.9).await;
+    assert_eq!((face.alarm("b").await, told_of("b")), (None, 0));
+
+    // Stricter. The alarm that is open is the same alarm.
+    let before = face.changes();
+    site.write(RULE, &methane_rule(0.8, ""));
+    face.reloaded(before).await;
+    face.reads("a", 1.1).await;
+    face.reads("b", 0.9).await;
+    let stricter = face.raised("b").await;
+    assert_eq!((&stricter["value"], &stricter["limit"]), (&json!(0.9), &json!(0.8)));
+    let still = face.alarm("a").await.unwrap();
+    assert_eq!((&still["id"], &still["raises"], told_of("a")), (&open["id"], &json!(1), 1), "not raised again");
+
+    // A typo. The rule before stays in force, and somebody is told with file and line.
+    site.write(RULE, &methane_rule(0.5, "note: ,"));
+    let broken = wait_for("the typo is an alarm", async || face.davy.holding("davy-rule-file").await).await;
+    assert_eq!((&broken["subject"], &broken["site"]), (&json!("rule file coal.rhai"), &json!("gateway")));
+    assert!(broken["detail"].as_str().unwrap().starts_with("coal.rhai:8"), "{}", broken["detail"]);
+    face.reads("c", 0.7).await;
+    face.reads("d", 0.85).await;
+    face.raised("d").await;
+    assert_eq!(face.alarm("c").await, None, "0.5 was never in force");
+
+    // Mended, and stricter again.
+    let before = face.changes();
+    site.write(RULE, &methane_rule(0.75, ""));
+    until("the typo is mended", async || face.davy.holding("davy-rule-file").await.is_none()).await;
+    face.reloaded(before).await;
+    assert_eq!(site.fact("SELECT count(*) FROM alarms WHERE rule = 'davy-rule-file'"), 1);
+    face.reads("c", 0.76).await;
+    face.raised("c").await;
+
+    // The folder goes away (a drive that is not mounted, a wrong mv). Nothing is disarmed by that.
+    let before = face.changes();
+    std::fs::rename(site.path("rules"), site.path("elsewhere")).unwrap();
+    let gone = wait_for("the lost folder is an alarm", async || face.davy.holding("davy-rule-file").await).await;
+    assert!(gone["detail"].as_str().unwrap().contains("the folder cannot be read"), "{}", gone["detail"]);
+    face.reads("c", 0.2).await;
+    face.reads("c", 0.9).await;
+    until("c is watched still", async || face.raised("c").await["raises"] == 2).await;
+    assert_eq!((face.changes(), told_of("a")), (before, 1), "the rules are those of before, and so is the open alarm");
+    std::fs::rename(site.path("elsewhere"), site.path("rules")).unwrap();
+    until("the folder is back", async || face.davy.holding("davy-rule-file").await.is_none()).await;
+
+    // A rule that never comes to an end. It passes every check that does not run it.
+    let before = face.changes();
+    let endless = methane_rule(0.75, "").replace(
+        "|p| p.value >= p.limit.alarm",
+        "|p| { let x = 0; while x >= 0 { x += 1; } p.value >= p.limit.alarm }",
+    );
+    assert!(endless.contains("while"));
+    site.write(RULE, &endless);
+    face.reloaded(before).await;
+    face.reads("e", 0.6).await;
+    let fault = wait_for("the fault is an alarm", async || face.davy.holding("davy-rule-fault").await).await;
+    assert_eq!(fault["subject"], "rule methane-face");
+    assert!(fault["detail"].as_str().unwrap().to_lowercase().contains("operations"), "{}", fault["detail"]);
+    assert_eq!(face.alarm("e").await, None);
+    face.reads("e", 0.76).await;
+    let plain = face.raised("e").await;
+    assert_eq!((&plain["rule"], &plain["limit"]), (&json!("methane-face"), &json!(0.75)));
+    face.reads("e", 0.2).await;
+    until("the plain limit ends it too", async || {
+        face.alarm("e").await.is_some_and(|alarm| alarm["standing"] == "returned_unacknowledged")
+    })
+    .await;
+    assert_eq!(told_of("a"), 1, "the face that was over the limit all along was told once");
+
+    let before = face.changes();
+    site.write(RULE, &methane_rule(0.75, ""));
+    face.reloaded(before).await;
+    face.reads("e", 0.3).await;
+    until("the fault is over", async || face.davy.holding("davy-rule-fault").await.is_none()).await;
+    assert!(face.davy.stop().await.success());
+}
