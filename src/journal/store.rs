@@ -12,8 +12,9 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::{Entry, Error, Seq, codec};
 
-/// The write-ahead log is folded into the database after this many pages (of 4 KiB).
-const CHECKPOINT_PAGES: u32 = 4_000;
+/// The write-ahead log is folded into the database by a thread of its own; only when that does not keep up
+/// for so many pages (of 4 KiB: 64 MB) does a commit do it.
+const CHECKPOINT_PAGES: u32 = 16_000;
 
 /// The writer's side; one per journal.
 #[derive(Debug)]
@@ -162,6 +163,24 @@ impl Reader {
             entries.extend((first..).zip(group).filter(|(seq, _)| *seq >= from));
         }
         Ok(entries)
+    }
+}
+
+/// Folds the write-ahead log into the database, beside the writer, so that no alarm waits behind it.
+#[derive(Debug)]
+pub struct Folder(Connection);
+
+impl Folder {
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let broken = |source| Error::Database { path: path.to_owned(), source };
+        let connection = Connection::open(path).map_err(broken)?;
+        connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;").map_err(broken)?;
+        Ok(Self(connection))
+    }
+
+    /// As much as is possible without making anybody wait.
+    pub fn fold(&self) -> Result<(), rusqlite::Error> {
+        self.0.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
     }
 }
 

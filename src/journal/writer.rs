@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 use tokio::sync::{mpsc, oneshot, watch};
-use tracing::error;
+use tracing::{error, warn};
 
-use super::store::Store;
+use super::store::{Folder, Store};
 use super::{Entry, Error, Intake, Options, Reader, Seq, Submission, Tail, codec};
 use crate::clock::Stopwatch;
 use crate::ledger::{Account, Fate};
@@ -23,6 +23,7 @@ const FEED_QUEUE: usize = 1_024;
 const JOINED_SAMPLES: usize = 2_048;
 /// How often cursors are written down and passed groups dropped.
 const TRIM_EVERY: Duration = Duration::from_secs(1);
+const FOLD_EVERY: Duration = Duration::from_secs(1);
 /// An open group never grows beyond this, whatever the configuration says.
 const LARGEST_GROUP_BYTES: usize = 16 << 20;
 
@@ -124,9 +125,15 @@ impl Journal {
             numbers: numbers.clone(),
             account,
         };
+        let (writing, ended) = crossbeam_channel::bounded::<()>(0);
+        fold_beside(Folder::open(&options.path)?, ended);
         let thread = std::thread::Builder::new()
             .name("journal".into())
-            .spawn(move || writer.run(submissions))
+            .spawn(move || {
+                let result = writer.run(submissions);
+                drop(writing);
+                result
+            })
             .expect("the operating system gives a thread at the start");
         Ok((Self { tail, durable: Durable(durable_seen), numbers, thread }, intake, Feed(fed)))
     }
@@ -141,6 +148,19 @@ impl Journal {
     pub fn ended(&self) -> bool {
         self.thread.is_finished()
     }
+}
+
+/// Folds the write-ahead log once a second until the writer has ended.
+fn fold_beside(folder: Folder, ended: Receiver<()>) {
+    let fold = move || {
+        while ended.recv_timeout(FOLD_EVERY) == Err(crossbeam_channel::RecvTimeoutError::Timeout) {
+            if let Err(cause) = folder.fold() {
+                warn!(%cause, "the journal's write-ahead log could not be folded; the writer will do it");
+            }
+        }
+    };
+    let thread = std::thread::Builder::new().name("journal-fold".into());
+    drop(thread.spawn(fold).expect("the operating system gives a thread at the start"));
 }
 
 struct Writer {

@@ -37,7 +37,7 @@ const POLL: Duration = Duration::from_secs(5);
 /// This often while a long outbox is worked off.
 const POLL_LONG: Duration = Duration::from_millis(100);
 /// And at most this often, when alarms come in a storm.
-const GAP: Duration = Duration::from_millis(20);
+const GAP: Duration = Duration::from_millis(1);
 
 impl<O: Office> Desk<O> {
     pub fn new(recipient: Recipient, channel: Arc<dyn Channel>, office: O, patience: Patience) -> Self {
@@ -91,7 +91,10 @@ impl<O: Office> Desk<O> {
             tokio::select! {
                 // A change, or that some were missed: both mean that there is something to look for.
                 _ = changes.recv() => {
-                    tokio::time::sleep(GAP.saturating_sub(looked.elapsed())).await;
+                    // Not even a sleep of no length: it would last until the timer's next millisecond.
+                    if looked.elapsed() < GAP {
+                        tokio::time::sleep(GAP).await;
+                    }
                     look = true;
                 }
                 Some(ended) = self.under_way.join_next() => {
