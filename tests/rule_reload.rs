@@ -20,6 +20,7 @@ fn config() -> String {
     for point in ["a", "b", "c", "d", "e"] {
         text.push_str(&format!("[point.\"pit.{point}\"]\nkind = \"methane\"\nplace = \"T1\"\nperiod = \"60s\"\n"));
     }
+    text.push_str("[point.\"pit.f\"]\nkind = \"methane\"\nplace = \"T1\"\nperiod = \"60s\"\nlimits.alarm = 0.7\n");
     text
 }
 
@@ -147,5 +148,16 @@ async fn rules_change_while_the_gateway_runs_and_never_disarm_a_face() {
     face.reloaded(before).await;
     face.reads("e", 0.3).await;
     until("the fault is over", async || face.davy.holding("davy-rule-fault").await.is_none()).await;
+
+    // The rule becomes stricter than a point's own limit: the rule's number counts, and somebody is told.
+    assert_eq!(face.davy.holding("davy-rule-limit").await, None);
+    site.write(RULE, &methane_rule(0.6, ""));
+    let misfit = wait_for("a looser limit is an alarm", async || face.davy.holding("davy-rule-limit").await).await;
+    let detail = misfit["detail"].as_str().unwrap();
+    assert!(detail.contains("pit.f: limit alarm = 0.7 is looser than 0.6 %VOL of rule methane-face"), "{detail}");
+    face.reads("f", 0.65).await;
+    assert_eq!(face.raised("f").await["limit"], json!(0.6));
+    site.write(RULE, &methane_rule(0.7, ""));
+    until("everything fits again", async || face.davy.holding("davy-rule-limit").await.is_none()).await;
     assert!(face.davy.stop().await.success());
 }

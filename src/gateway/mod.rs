@@ -253,6 +253,8 @@ async fn report_rules(intake: &Intake, verdict: &rulebook::Verdict) -> Result<()
     for refused in &verdict.refused {
         warn!(problem = %refused, "a limit or unit does not fit");
     }
+    let misfit = rulebook::misfit(&verdict.refused, now);
+    drop(intake.submit(Entry::Note(Note::Condition(misfit))).await?);
     Ok(())
 }
 

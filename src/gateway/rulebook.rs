@@ -80,6 +80,12 @@ pub fn weigh(found: Vec<RuleFile>, unreadable: Vec<RuleProblem>, in_force: &[Rul
         verdict.broken.entry(problem.file.clone()).or_default().push(problem);
     }
     let mut rules = found;
+    let unread = |file: &&RuleFile| verdict.broken.keys().any(|path| stands_at(path, &file.path));
+    for file in in_force.iter().filter(unread) {
+        if !rules.iter().any(|known| known.path == file.path) {
+            rules.push(file.clone());
+        }
+    }
     // A problem may lie between two files (one id in both): the one that changed gives way.
     loop {
         let setup = Setup { at: Timestamp::MIN, points: points.to_vec(), rules };
@@ -99,10 +105,9 @@ pub fn weigh(found: Vec<RuleFile>, unreadable: Vec<RuleProblem>, in_force: &[Rul
             .filter_map(|file| if wrong.contains(&file.path) { earlier(&file, in_force) } else { Some(file) })
             .collect();
     }
-    let unread = |file: &RuleFile| verdict.broken.keys().any(|path| stands_at(path, &file.path));
-    for file in in_force.iter().filter(|file| unread(file)) {
-        if !rules.iter().any(|known| known.path == file.path) {
-            rules.push(file.clone());
+    for path in verdict.broken.keys() {
+        if !rules.iter().any(|file| file.path == *path) {
+            rules.extend(in_force.iter().find(|file| file.path == *path).cloned());
         }
     }
     rules.sort_by(|a, b| a.path.cmp(&b.path));
@@ -131,6 +136,23 @@ pub fn condition(path: &str, problems: &[RuleProblem], at: Timestamp) -> Conditi
         holds: !problems.is_empty(),
         title: format!("规则文件有误，沿用旧版本 / rule file is broken, the version before stays in force: {path}"),
         advice: "修正规则文件后自动生效 / mend the file; it takes effect by itself".into(),
+        priority: Priority::P2,
+        level: Level::Yellow,
+        detail: detail.join("; "),
+    }
+}
+
+/// The alarm that limits or units of points do not fit the rules, or that all of them do.
+#[must_use]
+pub fn misfit(refused: &[RuleProblem], at: Timestamp) -> Condition {
+    let detail: Vec<String> = refused.iter().take(5).map(ToString::to_string).collect();
+    Condition {
+        at,
+        rule: "davy-rule-limit".into(),
+        subject: "limits of points".into(),
+        holds: !refused.is_empty(),
+        title: "测点限值或单位与规则不符，未按测点限值判定 / limits or units of points do not fit the rules".into(),
+        advice: "运行 davy check 查看全部问题并修正 / run davy check for all of them and mend them".into(),
         priority: Priority::P2,
         level: Level::Yellow,
         detail: detail.join("; "),

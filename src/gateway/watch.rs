@@ -97,6 +97,7 @@ impl Rules {
             notes.push(Note::Condition(rulebook::condition(path, &[], now)));
         }
         verdict.refused.iter().for_each(|problem| warn!(%problem, "a limit or unit does not fit"));
+        notes.push(Note::Condition(rulebook::misfit(&verdict.refused, now)));
         if verdict.rules != self.in_force {
             info!(files = verdict.rules.len(), "rules changed");
             let setup = Setup { at: now, points: self.points.clone(), rules: verdict.rules.clone() };
