@@ -102,7 +102,7 @@ impl Window {
 
     #[must_use]
     pub fn sum(&self) -> Option<f64> {
-        (!self.items.is_empty()).then(|| self.base * self.items.len() as f64 + self.sum)
+        (!self.items.is_empty()).then_some(self.base * self.items.len() as f64 + self.sum)
     }
 
     #[must_use]

@@ -209,14 +209,6 @@ impl Intake {
         Ok(Commit(commit))
     }
 
-    /// The same for whoever must not wait; gives the entry back when the queue is full.
-    pub fn try_submit(&self, entry: Entry) -> Result<(), Entry> {
-        self.queue.try_send(Submission::Entry(entry, None)).map_err(|refused| match refused.into_inner() {
-            Submission::Entry(entry, _) => entry,
-            Submission::Hurry => unreachable!("only entries are submitted here"),
-        })
-    }
-
     /// A way in for those behind the journal: it does not keep the journal open.
     #[must_use]
     pub fn prompt(&self) -> Prompt {

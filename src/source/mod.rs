@@ -145,10 +145,13 @@ pub(crate) fn down(name: &str, holds: bool, detail: &str) -> Condition {
     }
 }
 
-/// Raises or ends the alarm that a source is away.
+/// Raises or ends the alarm that a source is away. It waits for room in the journal's queue on its own, so
+/// that the source goes on.
 fn report(out: &Outlet, name: &str, holds: bool, detail: &str) {
     let condition = down(name, holds, detail);
-    if out.intake.try_submit(Entry::Note(Note::Condition(condition))).is_err() {
-        warn!(source = %name, "the journal's queue is full: the change of the source's state was not recorded");
-    }
+    let intake = out.intake.clone();
+    tokio::spawn(async move {
+        // The journal closes only when the gateway stops; the state is told anew at the next start.
+        intake.submit(Entry::Note(Note::Condition(condition))).await.ok();
+    });
 }
