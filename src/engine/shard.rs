@@ -15,7 +15,7 @@ use crate::alarm::{
 };
 use crate::facts::Answer;
 use crate::journal::{Acknowledge, Condition, Entry, Note, Setup};
-use crate::model::{Point, PointIndex, PointTable, Sample, Stricter, Timestamp};
+use crate::model::{Point, PointIndex, PointTable, Reason, Sample, Stricter, Timestamp};
 use crate::rule::{Judge, Judged, Judges, Language, Plan, Reading};
 
 /// What a shard remembers of one point.
@@ -113,7 +113,9 @@ impl<'a> Shard<'a> {
             self.counts.unknown_points += 1;
             return;
         };
-        if sample.source_time <= state.source_time {
+        // A clock that was ahead, or that could not be believed, must not make what comes after it late.
+        let believed = state.source_time <= sample.receive_time && !state.quality.has(Reason::ClockWrong);
+        if sample.source_time <= state.source_time && believed {
             if sample.source_time < state.source_time {
                 self.counts.late += 1;
                 return;

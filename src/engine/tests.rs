@@ -204,10 +204,30 @@ fn repeats_and_late_samples_are_counted_and_judged_once() {
     let language = Language::new();
     let mut shard = Shard::new(&language);
     play(&mut shard, [setup(0.0, &["t1"], vec![face()]), value(5.0, 0.5)]);
-    assert_eq!(told(&play(&mut shard, [value(5.0, 0.5), value(1.0, 9.0)])), []);
+    let late = Sample::received(PointIndex(0), 9.0, Some(at(1.0)), at(6.0));
+    assert_eq!(told(&play(&mut shard, [value(5.0, 0.5), Entry::Samples(Arc::new(vec![late]))])), []);
     assert_eq!((shard.counts.judged, shard.counts.duplicates, shard.counts.late), (1, 1, 1));
     play(&mut shard, [Entry::Samples(Arc::new(vec![sample(6.0, 99, 1.0)]))]);
     assert_eq!(shard.counts.unknown_points, 1);
+}
+
+/// Times up to a minute ahead are taken as they are; when such a clock is set right, its samples are not
+/// late.
+#[test]
+fn a_clock_that_was_ahead_does_not_hide_what_comes_after() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    let ahead = Sample::received(PointIndex(0), 0.5, Some(at(50.0)), at(1.0));
+    let changes =
+        play(&mut shard, [setup(0.0, &["t1"], vec![face()]), Entry::Samples(Arc::new(vec![ahead])), value(2.0, 1.4)]);
+    assert_eq!(told(&changes), [("raised", "methane-face")]);
+    let wrong = Sample::received(PointIndex(0), 1.4, Some(Timestamp::from_secs(5)), at(4.0));
+    assert!(wrong.quality.has(Reason::ClockWrong));
+    play(&mut shard, [Entry::Samples(Arc::new(vec![wrong]))]);
+    // Its own clock again, a little behind ours.
+    let slower = Sample::received(PointIndex(0), 0.3, Some(at(3.9)), at(4.1));
+    assert_eq!(told(&play(&mut shard, [Entry::Samples(Arc::new(vec![slower]))])), [("cleared", "methane-face")]);
+    assert_eq!(shard.counts.late, 0);
 }
 
 #[test]
@@ -218,7 +238,8 @@ fn delays_pass_while_samples_stop() {
     let ticks = |from: i32, to: i32| (from..to).map(|second| Entry::Tick(at(f64::from(second))));
     let changes = play(&mut shard, [setup(0.0, &["t1"], vec![slow]), value(1.0, 1.5)].into_iter().chain(ticks(2, 13)));
     assert_eq!((told(&changes), changes[0].at), (vec![("raised", "slow")], at(11.0)));
-    let changes = play(&mut shard, [value(13.0, 0.5)].into_iter().chain(ticks(14, 30)));
+    let falls = [value(13.0, 0.5)].into_iter().chain(ticks(14, 17)).chain([value(17.0, 0.5)]).chain(ticks(18, 30));
+    let changes = play(&mut shard, falls);
     assert_eq!((told(&changes), changes[0].at), (vec![("cleared", "slow")], at(23.0)));
 }
 

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use rhai::{AST, ASTNode, Dynamic, Expr, FnPtr, ImmutableString, Scope, Stmt};
 
-use super::language::{LONGEST_WINDOW, Language, PointView, WINDOW_FUNCTIONS, WindowRef};
+use super::language::{LONGEST_WINDOW, Language, PROPERTIES, PointView, WINDOW_FUNCTIONS, WindowRef};
 use crate::engine::Window;
 use crate::model::parse_duration;
 
@@ -21,15 +21,17 @@ pub struct Program {
 }
 
 impl Program {
-    /// Takes the closure out of its file. The text says what in it cannot work.
-    pub fn new(closure: &FnPtr, file: &AST) -> Result<Self, String> {
+    /// Takes the closure out of its file. `limits` are the names that the rule gives. The text says what in
+    /// the closure cannot work: a misspelt name is told here and not at the first sample.
+    pub fn new<'n>(closure: &FnPtr, file: &AST, limits: impl Iterator<Item = &'n String>) -> Result<Self, String> {
+        let limits: Vec<&str> = limits.map(String::as_str).collect();
         let name = closure.fn_name();
         let mut own = file.clone_functions_only();
         own.retain_functions(|_, _, candidate, _| candidate == name);
-        let parameters: Vec<usize> = own.iter_functions().map(|function| function.params.len()).collect();
-        if parameters != [1] {
+        let parameters: Vec<Vec<&str>> = own.iter_functions().map(|function| function.params.clone()).collect();
+        let [[point]] = parameters.iter().map(Vec::as_slice).collect::<Vec<_>>()[..] else {
             return Err("takes one parameter, the point: |p| ..".into());
-        }
+        };
         let mut body: Vec<Stmt> = Vec::new();
         let mut spans: Vec<Rc<str>> = Vec::new();
         let mut wrong = None;
@@ -45,6 +47,9 @@ impl Program {
                         wrong =
                             Some(format!("{}(..) takes a span written out, such as {}(\"10m\")", call.name, call.name));
                     }
+                }
+                Some(ASTNode::Expr(Expr::Dot(asked, ..))) => {
+                    wrong = wrong.take().or_else(|| unknown_name(&asked.lhs, &asked.rhs, point, &limits));
                 }
                 Some(ASTNode::Expr(_) | ASTNode::Stmt(_) | _) | None => {}
             }
@@ -63,6 +68,36 @@ impl Program {
         }
         Ok(Self { ast: AST::new(body, file.shared_lib().clone()), spans })
     }
+}
+
+/// What `point.rhs` asks for that there is not.
+fn unknown_name(lhs: &Expr, rhs: &Expr, point: &str, limits: &[&str]) -> Option<String> {
+    let Expr::Variable(variable, ..) = lhs else { return None };
+    if variable.1 != point {
+        return None;
+    }
+    let (first, then) = match rhs {
+        Expr::Dot(inner, ..) => (&inner.lhs, Some(&inner.rhs)),
+        other => (other, None),
+    };
+    let Expr::Property(property, _) = first else { return None };
+    let name = property.2.as_str();
+    if !PROPERTIES.contains(&name) {
+        return Some(format!("asks {point}.{name}, but a point has {}", PROPERTIES.join(", ")));
+    }
+    if name != "limit" {
+        return None;
+    }
+    let named = match then {
+        Some(Expr::Property(limit, _)) => limit.2.as_str(),
+        Some(Expr::Dot(further, ..)) => match &further.lhs {
+            Expr::Property(limit, _) => limit.2.as_str(),
+            _ => return None,
+        },
+        Some(_) | None => return Some(format!("asks {point}.limit without a name, such as {point}.limit.alarm")),
+    };
+    let known = if limits.is_empty() { "none".to_owned() } else { limits.join(", ") };
+    (!limits.contains(&named)).then(|| format!("asks {point}.limit.{named}, but the rule's limits are {known}"))
 }
 
 /// What a closure looks at.

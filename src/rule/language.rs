@@ -27,6 +27,9 @@ pub const LONGEST_WINDOW: std::time::Duration = std::time::Duration::from_secs(2
 /// Functions of `p` that take a span.
 pub const WINDOW_FUNCTIONS: [&str; 8] = ["mean", "min", "max", "sum", "count", "stddev", "delta", "rate"];
 
+/// What a point can be asked without a span.
+pub const PROPERTIES: [&str; 5] = ["value", "age", "period", "quality", "limit"];
+
 type RhaiResult<T> = Result<T, Box<EvalAltResult>>;
 
 /// Where a rule's span is kept: the text as written and the window's place among the point's windows.

@@ -150,10 +150,11 @@ impl Plan {
             if let Some(other) = self.rules.iter().find(|other| other.rule.id == rule.id) {
                 wrong.push(format!("rule {:?} is already defined in {}:{}", rule.id, other.rule.file, other.rule.line));
             }
-            let raise = Program::new(&rule.raise, ast)
+            let raise = Program::new(&rule.raise, ast, rule.limits.keys())
                 .map_err(|error| wrong.push(format!("rule {:?}: raise {error}", rule.id)));
             let clear = rule.clear.as_ref().map(|clear| {
-                Program::new(clear, ast).map_err(|error| wrong.push(format!("rule {:?}: clear {error}", rule.id)))
+                Program::new(clear, ast, rule.limits.keys())
+                    .map_err(|error| wrong.push(format!("rule {:?}: clear {error}", rule.id)))
             });
             match (raise, clear.transpose()) {
                 (Ok(raise), Ok(clear)) if wrong.is_empty() => {

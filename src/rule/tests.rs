@@ -6,8 +6,8 @@ fn problems(text: &str) -> Vec<String> {
     match read_file(&Language::new(), &file) {
         Ok((rules, ast)) => rules
             .iter()
-            .flat_map(|rule| std::iter::once(&rule.raise).chain(&rule.clear))
-            .filter_map(|closure| Program::new(closure, &ast).err())
+            .flat_map(|rule| std::iter::once(&rule.raise).chain(&rule.clear).map(move |closure| (rule, closure)))
+            .filter_map(|(rule, closure)| Program::new(closure, &ast, rule.limits.keys()).err())
             .collect(),
         Err(problems) => problems.iter().map(ToString::to_string).collect(),
     }
@@ -52,6 +52,9 @@ fn every_mistake_is_told_with_file_line_and_what_was_expected() {
         (with("raise", "|p| p.mean(\"5 parsecs\") > 1.0"), "is not a duration"),
         (with("raise", "|p| p.mean(\"30d\") > 1.0"), "is not between 1ms and 24h"),
         (with("raise", "|p| value > 1.0"), "value"),
+        (with("raise", "|p| p.valeu > 1.0"), "asks p.valeu, but a point has value, age"),
+        (with("raise", "|p| p.value > p.limit.alram"), "asks p.limit.alram, but the rule's limits are none"),
+        (with("raise", "|p| p.limit > 1.0"), "asks p.limit without a name"),
         (with("raise_after", "\"soon\""), "raise_after: \"soon\" is not a duration"),
         (
             with("limits", "#{ alarm: #{ value: 1.0, unit: \"%VOL\", stricter: \"lower\" } }"),
@@ -85,7 +88,8 @@ fn judged(raise: &str, value: Option<f64>) -> Judged {
     let language = Language::new();
     let file = RuleFile { path: "x.rhai".into(), text: with("raise", raise) };
     let (rules, ast) = read_file(&language, &file).unwrap();
-    let program = Program::new(&rules[0].raise, &ast).unwrap();
+    let known = ["alarm".to_owned(), "unset".to_owned()];
+    let program = Program::new(&rules[0].raise, &ast, known.iter()).unwrap();
     let mut judge = Judge::new(&language);
     let reading = Reading {
         value,
@@ -115,9 +119,8 @@ fn a_verdict_a_missing_value_and_a_fault_are_three_things() {
     );
     for (code, why) in [
         ("|p| p.value", "answered f64, not true or false"),
-        ("|p| p.limit.nonsense > 1.0", "the rule has no limit \"nonsense\""),
+        ("|p| p.limit.unset > 1.0", "the rule has no limit \"unset\""),
         ("|p| { let n = 0; while true { n += 1; } true }", "operations"),
-        ("|p| p.nonsense > 1", "nonsense"),
         ("|p| 1 / 0 == 1", "ivi"),
     ] {
         match judged(code, Some(1.0)) {
