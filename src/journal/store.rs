@@ -16,6 +16,18 @@ use super::{Entry, Error, Seq, codec};
 /// for so many pages (of 4 KiB: 64 MB) does a commit do it.
 const CHECKPOINT_PAGES: u32 = 16_000;
 
+/// Groups dropped at once, so that a commit never waits long behind it.
+const TRIM_GROUPS: usize = 512;
+
+/// What a bite of trimming did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trimmed {
+    /// Samples that a consumer had not passed.
+    pub lost: u64,
+    /// There is more to drop.
+    pub more: bool,
+}
+
 /// The writer's side; one per journal.
 #[derive(Debug)]
 pub struct Store {
@@ -65,9 +77,9 @@ impl Store {
         self.tried(listed)
     }
 
-    /// Writes the cursors down and drops the groups that everybody has passed. Returns how many samples
-    /// went that somebody had not: only when the file holds more than `most_bytes`, and never beyond `keep`.
-    pub fn trim(&mut self, cursors: &[(String, Seq)], keep: Seq, most_bytes: u64) -> Result<u64, Error> {
+    /// Writes the cursors down and drops groups that everybody has passed, a bounded bite a time. Samples that
+    /// somebody had not passed go only when the file holds more than `most_bytes`, and never beyond `keep`.
+    pub fn trim(&mut self, cursors: &[(String, Seq)], keep: Seq, most_bytes: u64) -> Result<Trimmed, Error> {
         let passed = cursors.iter().map(|(_, seq)| *seq).min().unwrap_or(0);
         let trimmed = (|| {
             let bytes: i64 = self.connection.query_row(
@@ -81,10 +93,8 @@ impl Store {
                     .prepare_cached("INSERT INTO cursors VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET seq = ?2")?
                     .execute(params![name, *seq as i64])?;
             }
-            // A bounded bite a time, so that a commit never waits long behind it.
-            change
-                .prepare_cached("DELETE FROM groups WHERE first IN (SELECT first FROM groups WHERE last <= ?1 ORDER BY first LIMIT 512)")?
-                .execute([passed as i64])?;
+            let bite = "DELETE FROM groups WHERE first IN (SELECT first FROM groups WHERE last <= ?1 ORDER BY first LIMIT ?2)";
+            let dropped = change.prepare_cached(bite)?.execute(params![passed as i64, TRIM_GROUPS as i64])?;
             let mut lost = 0;
             if u64::try_from(bytes).unwrap_or(0) > most_bytes {
                 let oldest = "SELECT first FROM groups WHERE last <= ?1 ORDER BY first LIMIT 64";
@@ -96,7 +106,7 @@ impl Store {
                     .execute([keep as i64])?;
             }
             change.commit()?;
-            Ok(lost as u64)
+            Ok(Trimmed { lost: lost as u64, more: dropped == TRIM_GROUPS || lost > 0 })
         })();
         self.tried(trimmed)
     }
@@ -168,19 +178,30 @@ impl Reader {
 
 /// Folds the write-ahead log into the database, beside the writer, so that no alarm waits behind it.
 #[derive(Debug)]
-pub struct Folder(Connection);
+pub struct Folder {
+    connection: Connection,
+    log: PathBuf,
+}
+
+/// Folding makes the disk busy for some ten milliseconds, so it waits until there is enough to fold.
+const FOLD_BYTES: u64 = 16 << 20;
 
 impl Folder {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let broken = |source| Error::Database { path: path.to_owned(), source };
         let connection = Connection::open(path).map_err(broken)?;
         connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;").map_err(broken)?;
-        Ok(Self(connection))
+        let mut log = path.as_os_str().to_owned();
+        log.push("-wal");
+        Ok(Self { connection, log: log.into() })
     }
 
-    /// As much as is possible without making anybody wait.
+    /// As much as is possible without making anybody wait, once the log is long.
     pub fn fold(&self) -> Result<(), rusqlite::Error> {
-        self.0.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+        if std::fs::metadata(&self.log).map_or(0, |log| log.len()) < FOLD_BYTES {
+            return Ok(());
+        }
+        self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
     }
 }
 

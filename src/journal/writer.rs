@@ -21,8 +21,10 @@ const FEED_QUEUE: usize = 1_024;
 /// Neighbouring small batches are joined up to this many samples, so that thousands of slow sensors cost
 /// the engine no more than one quick one.
 const JOINED_SAMPLES: usize = 2_048;
-/// How often cursors are written down and passed groups dropped.
-const TRIM_EVERY: Duration = Duration::from_secs(1);
+/// How often cursors are written down and passed groups dropped; each time costs a commit.
+const TRIM_EVERY: Duration = Duration::from_secs(10);
+/// While there is more to drop.
+const TRIM_AGAIN: Duration = Duration::from_millis(200);
 const FOLD_EVERY: Duration = Duration::from_secs(1);
 /// An open group never grows beyond this, whatever the configuration says.
 const LARGEST_GROUP_BYTES: usize = 16 << 20;
@@ -119,6 +121,7 @@ impl Journal {
             waiting: Vec::new(),
             opened: Stopwatch::start(),
             trimmed: Stopwatch::start(),
+            trim_after: TRIM_EVERY,
             feed,
             tail: tail.clone(),
             durable,
@@ -173,6 +176,7 @@ struct Writer {
     waiting: Vec<(Seq, oneshot::Sender<Seq>)>,
     opened: Stopwatch,
     trimmed: Stopwatch,
+    trim_after: Duration,
     feed: Sender<(Seq, Entry)>,
     tail: Tail,
     durable: watch::Sender<Seq>,
@@ -212,7 +216,7 @@ impl Writer {
             if hurried || full || waited || closed {
                 self.commit()?;
             }
-            if self.trimmed.elapsed() >= TRIM_EVERY || closed {
+            if self.trimmed.elapsed() >= self.trim_after || closed {
                 self.trim()?;
             }
             if closed {
@@ -296,10 +300,9 @@ impl Writer {
         self.trimmed = Stopwatch::start();
         let cursors = self.tail.passed();
         let engine = cursors.iter().find(|(name, _)| name == super::ENGINE).map_or(0, |(_, seq)| *seq);
-        let lost = self.store.trim(&cursors, engine, self.options.most_bytes)?;
-        if lost > 0 {
-            self.account.add(Fate::Trimmed, lost);
-        }
+        let trimmed = self.store.trim(&cursors, engine, self.options.most_bytes)?;
+        self.account.add(Fate::Trimmed, trimmed.lost);
+        self.trim_after = if trimmed.more { TRIM_AGAIN } else { TRIM_EVERY };
         Ok(())
     }
 }
