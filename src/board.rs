@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
 use crate::alarm::{Alarm, AlarmChange, OccurrenceId, Standing};
-use crate::model::{Point, PointIndex, PointTable, Sample, Timestamp};
+use crate::model::{Point, PointIndex, PointTable, Reason, Sample, Timestamp};
 
 /// An alarm change with its number in `facts.db`; the numbers grow, and resume an interrupted stream.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -92,7 +92,12 @@ impl Board {
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         for sample in samples.iter() {
             if let Some(place) = latest.get_mut(sample.point.at())
-                && place.is_none_or(|shown| shown.source_time <= sample.source_time)
+                && place.is_none_or(|shown| {
+                    // A time ahead of the clock, or not to be believed, hides nothing that comes after it.
+                    shown.source_time <= sample.source_time
+                        || shown.source_time > sample.receive_time
+                        || shown.quality.has(Reason::ClockWrong)
+                })
             {
                 *place = Some(*sample);
             }

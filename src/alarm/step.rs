@@ -98,6 +98,8 @@ pub fn step(policy: &Policy, state: State, input: Input, at: Timestamp) -> (Stat
         (State::Rising { since }, Judged(Violated) | Tick) if at >= since + policy.raise_after => {
             (unacknowledged, Some(Change::Raised))
         }
+        // The clock was set back: the wait begins anew rather than last until it has caught up.
+        (State::Rising { since }, Judged(Violated)) if at < since => (State::Rising { since: at }, None),
         (State::Rising { .. }, Judged(Healthy | Unknown)) => (State::Normal, None),
 
         (State::Active { acknowledged, falling: None }, Judged(Healthy)) => {
@@ -111,6 +113,9 @@ pub fn step(policy: &Policy, state: State, input: Input, at: Timestamp) -> (Stat
             if at >= since + policy.clear_after =>
         {
             (over(acknowledged), Some(Change::Cleared))
+        }
+        (State::Active { acknowledged, falling: Some(since) }, Judged(Healthy)) if at < since => {
+            (State::Active { acknowledged, falling: Some(at) }, None)
         }
         (State::Active { acknowledged, .. }, Judged(Violated | Unknown)) => {
             (State::Active { acknowledged, falling: None }, None)

@@ -336,7 +336,11 @@ impl Reader<'_> {
     }
 
     fn store(&mut self, point: PointIndex, value: f64, time: Option<Timestamp>) {
-        let sample = Sample::received(point, value, time, self.received);
+        let mut sample = Sample::received(point, value, time, self.received);
+        let range = self.points.get(point).and_then(|about| about.range);
+        if range.is_some_and(|range| sample.quality.usable() && !(range.low..=range.high).contains(&sample.value)) {
+            sample.quality = sample.quality.and(Reason::OverRange);
+        }
         if sample.quality.has(Reason::NonFinite) {
             self.account.one(Fate::BadValue);
         }

@@ -18,6 +18,11 @@ use crate::journal::{Acknowledge, Condition, Entry, Note, Setup};
 use crate::model::{Point, PointIndex, PointTable, Reason, Sample, Stricter, Timestamp};
 use crate::rule::{Judge, Judged, Judges, Language, Plan, Reading};
 
+/// A wall clock that steps back by more than this was set.
+const SET_BACK: Duration = Duration::from_secs(1);
+/// Ticks come twice a second; a longer pause means that Davy was not running.
+const DOWN_TIME: Duration = Duration::from_secs(10);
+
 /// What a shard remembers of one point.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct PointState {
@@ -60,6 +65,8 @@ pub struct Shard<'a> {
     /// Points at which each rule fails, by rule id.
     pub(super) faults: BTreeMap<String, u32>,
     pub(super) now: Timestamp,
+    /// Since when Davy has listened without a pause.
+    pub(super) listening_since: Timestamp,
     pub counts: Counts,
 }
 
@@ -76,6 +83,7 @@ impl<'a> Shard<'a> {
             conditions: Conditions::default(),
             faults: BTreeMap::new(),
             now: Timestamp::MIN,
+            listening_since: Timestamp::MIN,
             counts: Counts::default(),
         }
     }
@@ -114,19 +122,21 @@ impl<'a> Shard<'a> {
             return;
         };
         // A clock that was ahead, or that could not be believed, must not make what comes after it late.
+        let received = Timestamp::from_micros(state.source_time.micros().saturating_sub(state.skew_micros));
         let believed = state.source_time <= sample.receive_time && !state.quality.has(Reason::ClockWrong);
-        if sample.source_time <= state.source_time && believed {
-            if sample.source_time < state.source_time {
+        let our_clock_set_back = sample.receive_time + SET_BACK < received;
+        let repeated = sample.source_time == state.source_time;
+        if sample.source_time <= state.source_time && !our_clock_set_back {
+            if !repeated && (believed || sample.source_time < received) {
                 self.counts.late += 1;
                 return;
             }
-            if sample.value == state.raw && sample.quality == state.quality {
+            if repeated && sample.value == state.raw && sample.quality == state.quality {
                 self.counts.duplicates += 1;
                 return;
             }
         }
         self.counts.judged += 1;
-        self.now = self.now.max(sample.receive_time);
         let usable = sample.quality.usable();
         state.skew_micros = sample.source_time.micros() - sample.receive_time.micros();
         state.source_time = sample.source_time;
@@ -146,16 +156,27 @@ impl<'a> Shard<'a> {
 
     /// Time passed: delays run out, and points that have been silent longer than their period are asked.
     fn on_tick(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        self.now = self.now.max(now);
-        let now = self.now;
+        if now < self.now {
+            // Our clock was set back: nothing was heard in a future that has not come.
+            for state in &mut self.points {
+                state.usable_received = state.usable_received.min(now);
+            }
+            self.listening_since = self.listening_since.min(now);
+        } else if self.now > Timestamp::MIN && now.since(self.now) > DOWN_TIME {
+            // Davy itself did not listen: silence is counted from here on, not from before it stopped.
+            self.listening_since = now;
+        }
+        self.now = now;
         for at in 0..self.points.len() {
             let state = &self.points[at];
             let silent = self.table.list().get(at).is_some_and(|point| {
-                !point.retired && now.since(state.usable_received) > point.period + Duration::from_secs(1)
+                !point.retired
+                    && now.since(state.usable_received.max(self.listening_since)) > point.period + Duration::from_secs(1)
             });
             if silent || state.waits {
                 let source_now = Timestamp::from_micros(now.micros().saturating_add(state.skew_micros));
-                let moment = Moment { at: source_now.max(state.source_time), received: now, value: None };
+                let value = if silent { None } else { state.value };
+                let moment = Moment { at: source_now.max(state.source_time), received: now, value };
                 self.judge_point(at, moment, Asked::Tick { silent }, effects);
             }
         }
@@ -171,10 +192,14 @@ impl<'a> Shard<'a> {
         if plan.watches.is_empty() {
             return;
         }
+        let heard = match asked {
+            Asked::Tick { silent: true } => state.usable_received.max(self.listening_since),
+            Asked::Tick { silent: false } | Asked::Sample { .. } => state.usable_received,
+        };
         let mut reading = Reading {
             value: state.value,
             uncertain: state.quality.grade() == crate::model::Grade::Uncertain,
-            age_s: moment.received.since(state.usable_received).as_secs_f64(),
+            age_s: moment.received.since(heard).as_secs_f64(),
             period_s: point.period.as_secs_f64(),
             limits: &plan.watches[0].limits,
             spans: &plan.watches[0].spans,
@@ -260,7 +285,7 @@ impl<'a> Shard<'a> {
         let answer = match self.find(&command.occurrence) {
             None => Answer::NoSuchAlarm,
             Some((slot, policy)) => match slot.open.as_deref() {
-                Some(alarm) if alarm.raises > command.raises => Answer::NewerOccurrence(alarm.clone()),
+                Some(alarm) if alarm.raises != command.raises => Answer::NewerOccurrence(alarm.clone()),
                 Some(alarm) if alarm.standing == Standing::Acknowledged => Answer::AlreadyAcknowledged(alarm.clone()),
                 Some(_) | None => {
                     let by =
@@ -292,7 +317,6 @@ impl<'a> Shard<'a> {
     /// New points and rules. Windows, states and open alarms are carried over by point and rule id; an open
     /// alarm whose rule or point is gone is closed, and says so.
     fn on_setup(&mut self, setup: &Arc<Setup>, effects: &mut Vec<Effect>) {
-        self.now = self.now.max(setup.at);
         let plan = Plan::new(self.language, setup);
         let old_plan = std::mem::replace(&mut self.plan, plan);
         let mut old_points = std::mem::take(&mut self.points);
@@ -354,6 +378,7 @@ impl<'a> Shard<'a> {
         self.conditions = snapshot.conditions;
         self.faults = snapshot.faults;
         self.now = snapshot.now;
+        self.listening_since = snapshot.listening_since;
     }
 }
 

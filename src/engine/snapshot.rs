@@ -22,6 +22,7 @@ pub struct Snapshot {
     pub(super) conditions: Conditions,
     pub(super) faults: BTreeMap<String, u32>,
     pub(super) now: Timestamp,
+    pub(super) listening_since: Timestamp,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +45,7 @@ impl Shard<'_> {
             conditions: self.conditions.clone(),
             faults: self.faults.clone(),
             now: self.now,
+            listening_since: self.listening_since,
         };
         let body = postcard::to_stdvec(&snapshot).expect("plain data always serialises");
         let mut bytes = Vec::with_capacity(body.len() + 1);

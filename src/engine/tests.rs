@@ -225,7 +225,7 @@ fn a_clock_that_was_ahead_does_not_hide_what_comes_after() {
     assert!(wrong.quality.has(Reason::ClockWrong));
     play(&mut shard, [Entry::Samples(Arc::new(vec![wrong]))]);
     // Its own clock again, a little behind ours.
-    let slower = Sample::received(PointIndex(0), 0.3, Some(at(3.9)), at(4.1));
+    let slower = Sample::received(PointIndex(0), 0.3, Some(at(4.05)), at(4.1));
     assert_eq!(told(&play(&mut shard, [Entry::Samples(Arc::new(vec![slower]))])), [("cleared", "methane-face")]);
     assert_eq!(shard.counts.late, 0);
 }
@@ -241,6 +241,34 @@ fn delays_pass_while_samples_stop() {
     let falls = [value(13.0, 0.5)].into_iter().chain(ticks(14, 17)).chain([value(17.0, 0.5)]).chain(ticks(18, 30));
     let changes = play(&mut shard, falls);
     assert_eq!((told(&changes), changes[0].at), (vec![("cleared", "slow")], at(23.0)));
+}
+
+/// An update of Davy takes a minute: nobody is called because Davy itself did not listen.
+#[test]
+fn after_a_pause_of_our_own_silence_is_counted_anew() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    play(&mut shard, [setup(0.0, &["t1"], vec![comm_loss()]), value(1.0, 0.5), Entry::Tick(at(2.0))]);
+    let back = (3_600..3_615).map(|second| Entry::Tick(at(f64::from(second))));
+    assert_eq!(told(&play(&mut shard, back)), []);
+    let changes = play(&mut shard, (3_615..3_620).map(|second| Entry::Tick(at(f64::from(second)))));
+    assert_eq!(told(&changes), [("raised", "comm-loss")], "and still no word from the sensor");
+}
+
+/// The operating system sets the clock back by ten minutes: no storm, and delays still end.
+#[test]
+fn a_clock_that_is_set_back_raises_no_storm() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    let slow = rule("slow", "raise: |p| p.value >= 1.0, raise_after: \"10s\"");
+    play(&mut shard, [setup(0.0, &["t1"], vec![comm_loss(), slow]), value(900.0, 1.2), Entry::Tick(at(900.5))]);
+    let mut entries = Vec::new();
+    for step in 0..20 {
+        let seconds = 300.0 + f64::from(step);
+        entries.extend([value(seconds, 1.2), Entry::Tick(at(seconds + 0.5))]);
+    }
+    let changes = play(&mut shard, entries);
+    assert_eq!((told(&changes), changes[0].at), (vec![("raised", "slow")], at(310.0)));
 }
 
 #[test]

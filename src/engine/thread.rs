@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 use tracing::{error, info};
 
 use super::shard::Counts;
 use super::{Effect, Shard};
-use crate::journal::{Entry, Feed, Prompt, Reader, Seq};
+use crate::journal::{Entry, Feed, Prompt, Reader, Seq, Setup};
 use crate::ledger::{Account, Fate};
 use crate::model::Timestamp;
 use crate::rule::Language;
@@ -48,6 +48,8 @@ pub struct Numbers {
 pub struct Running {
     pub numbers: Arc<Numbers>,
     pub thread: JoinHandle<()>,
+    /// Sends once, after the replay: the setup in force then.
+    pub replayed: Receiver<Option<Arc<Setup>>>,
 }
 
 /// Starts the thread. It ends when the journal closes, after a last snapshot.
@@ -55,15 +57,16 @@ pub struct Running {
 pub fn start(options: Options) -> Running {
     let numbers = Arc::new(Numbers::default());
     let seen = numbers.clone();
+    let (ready, replayed) = crossbeam_channel::bounded(1);
     let thread = std::thread::Builder::new()
         .name("engine".into())
         .stack_size(STACK_BYTES)
-        .spawn(move || run(options, &seen))
+        .spawn(move || run(options, &seen, &ready))
         .expect("the operating system gives a thread at the start");
-    Running { numbers, thread }
+    Running { numbers, thread, replayed }
 }
 
-fn run(options: Options, numbers: &Numbers) {
+fn run(options: Options, numbers: &Numbers, ready: &Sender<Option<Arc<Setup>>>) {
     let language = Language::new();
     let mut shard = Shard::new(&language);
     let mut seq = 0;
@@ -82,11 +85,16 @@ fn run(options: Options, numbers: &Numbers) {
         error!(%cause, "the journal cannot be replayed");
         return;
     }
+    // Whoever started the engine may have given up meanwhile.
+    ready.send(shard.setup().cloned()).ok();
     while let Some((next, entry)) = loop_.options.feed.next() {
+        if next <= seq {
+            continue;
+        }
         seq = next;
         loop_.one(&mut shard, seq, &entry);
     }
-    loop_.effects.push(Effect::Snapshot(shard.snapshot()));
+    loop_.snapshot(&shard);
     loop_.send(seq);
 }
 
@@ -104,12 +112,15 @@ impl Loop<'_> {
         let from = *seq;
         while *seq < self.options.replay_to {
             let entries = self.options.reader.entries(*seq + 1, REPLAY_GROUPS)?;
-            if entries.is_empty() {
-                break;
-            }
-            for (next, entry) in entries {
+            let (mut any, to) = (false, self.options.replay_to);
+            // What was committed since the start comes through the feed.
+            for (next, entry) in entries.into_iter().filter(|(next, _)| *next <= to) {
+                any = true;
                 *seq = next;
                 self.one(shard, next, &entry);
+            }
+            if !any {
+                break;
             }
         }
         if *seq > from {
@@ -124,12 +135,19 @@ impl Loop<'_> {
         if let Entry::Tick(now) = entry {
             self.count(shard);
             let begun = *self.snapshot_at.get_or_insert(*now);
-            if now.since(begun) >= self.options.snapshot_every {
+            if *now < begun || now.since(begun) >= self.options.snapshot_every {
                 self.snapshot_at = Some(*now);
-                self.effects.push(Effect::Snapshot(shard.snapshot()));
+                self.snapshot(shard);
             }
         }
         self.send(seq);
+    }
+
+    /// An engine that knows no setup has nothing worth keeping, and must not overwrite what has.
+    fn snapshot(&mut self, shard: &Shard<'_>) {
+        if shard.setup().is_some() {
+            self.effects.push(Effect::Snapshot(shard.snapshot()));
+        }
     }
 
     fn send(&mut self, seq: Seq) {

@@ -44,8 +44,12 @@ impl Window {
         }
     }
 
-    /// A usable sample, not older than the one before it.
+    /// A usable sample. One that is older than the newest begins the window anew.
     pub fn push(&mut self, at: Timestamp, value: f64) {
+        if self.items.back().is_some_and(|(newest, _)| *newest > at) {
+            // The source's clock was set back: what stands in its future says nothing about now.
+            *self = Self::new(self.span);
+        }
         if self.items.is_empty() {
             self.base = value;
         }

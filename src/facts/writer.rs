@@ -250,7 +250,7 @@ fn write_change(
             .prepare_cached(
                 "INSERT INTO outbox (change, channel, recipient, priority, created) VALUES (?1, ?2, ?3, ?4, ?5)",
             )?
-            .execute(params![id, recipient.channel, recipient.name, alarm.priority.word(), changed.at.micros()])?;
+            .execute(params![id, recipient.channel, recipient.name, alarm.priority.word(), clock::now().micros()])?;
     }
     Ok(Published { id, early, change: changed })
 }

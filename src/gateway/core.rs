@@ -31,6 +31,8 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    #[error("data folder {path} is in use by another davy; stop that one, or give this one a folder of its own")]
+    InUse { path: String },
     #[error(
         "facts.db is missing beside a journal that holds entries: the numbers of the points are lost; restore it \
          from a backup, or move journal.db away to begin anew"
@@ -50,6 +52,18 @@ pub struct Options {
     pub snapshot_every: Duration,
 }
 
+/// The first thing that a start does, before any file is touched.
+fn lock(folder: &Path) -> Result<std::fs::File, Error> {
+    let path = folder.join("lock");
+    let broken = |source| Error::Folder { path: path.display().to_string(), source };
+    let lock = std::fs::File::create(&path).map_err(broken)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(std::fs::TryLockError::WouldBlock) => Err(Error::InUse { path: folder.display().to_string() }),
+        Err(std::fs::TryLockError::Error(source)) => Err(broken(source)),
+    }
+}
+
 /// A running core.
 #[derive(Debug)]
 pub struct Core {
@@ -63,6 +77,8 @@ pub struct Core {
     pub journal: Journal,
     /// The points with their numbers, retired ones included.
     pub table: Arc<PointTable>,
+    /// Held for as long as the core runs: two gateways on one folder would undo each other.
+    _lock: std::fs::File,
     engine_thread: JoinHandle<()>,
     facts_thread: JoinHandle<Result<(), facts::Error>>,
 }
@@ -78,6 +94,7 @@ impl Core {
     ) -> Result<(Self, Intake), Error> {
         let broken = |source| Error::Folder { path: folder.display().to_string(), source };
         std::fs::create_dir_all(folder).map_err(broken)?;
+        let lock = lock(folder)?;
         let facts_path = folder.join("facts.db");
         if !facts_path.exists() && journal::holds_entries(&options.journal.path)? {
             return Err(Error::FactsMissing);
@@ -120,7 +137,9 @@ impl Core {
         });
         let rules = rules(&registered.points, registered.last_setup.as_ref());
         let setup = Setup { at: clock::now(), points: registered.points, rules };
-        if registered.last_setup.is_none_or(|last| last.points != setup.points || last.rules != setup.rules) {
+        // What the engine has after its replay, not what facts remember: only that is certain.
+        let in_force = engine.replayed.recv().map_err(|_| journal::Error::Closed)?;
+        if in_force.is_none_or(|last| last.points != setup.points || last.rules != setup.rules) {
             intake.submit_blocking(Entry::Note(Note::Setup(Arc::new(setup))))?.durable_blocking()?;
         }
         let core = Self {
@@ -133,6 +152,7 @@ impl Core {
             engine_numbers: engine.numbers,
             journal,
             table,
+            _lock: lock,
             engine_thread: engine.thread,
             facts_thread,
         };

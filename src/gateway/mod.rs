@@ -164,7 +164,8 @@ impl Gateway {
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 _ = glance.tick() => {
-                    if self.core.broken() || self.history_thread.is_finished() {
+                    let follower_ended = self.followers.iter().any(JoinHandle::is_finished);
+                    if self.core.broken() || self.history_thread.is_finished() || follower_ended {
                         error!("the middle of the gateway has ended: stopping, so that nothing is acknowledged that is not kept");
                         broken = true;
                         break;

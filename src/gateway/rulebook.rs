@@ -2,7 +2,8 @@
 //!
 //! In come the files of the rules folder; out goes the list that the engine gets. A file that is broken
 //! keeps its last sound version in force and raises `davy-rule-file`; mending or restoring it ends the alarm.
-//! A folder that cannot be read is no order to stop watching: what was in force below it stays.
+//! A folder that cannot be read, and a file that is gone, are no order to stop watching: what was in force
+//! stays. An operator who means it empties the file first; a file that moved is known by its rules' ids.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::alarm::{Level, Priority};
 use crate::journal::{Condition, RuleFile, Setup};
 use crate::model::{Point, Timestamp};
-use crate::rule::{Language, Plan, RuleProblem};
+use crate::rule::{Language, Plan, RuleProblem, is_blank, read_file as read_rules};
 
 /// A rule file larger than this is a mistake.
 const MOST_BYTES: u64 = 1 << 20;
@@ -33,8 +34,14 @@ pub fn read_folder(folder: &Path) -> (Vec<RuleFile>, Vec<RuleProblem>) {
                 continue;
             }
         };
-        for entry in entries.flatten() {
-            let path = entry.path();
+        for entry in entries {
+            let path = match entry {
+                Ok(entry) => entry.path(),
+                Err(error) => {
+                    problems.push(problem(Path::new(WHOLE_FOLDER), format!("the folder cannot be read: {error}")));
+                    continue;
+                }
+            };
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rhai") {
@@ -79,6 +86,14 @@ pub fn weigh(found: Vec<RuleFile>, unreadable: Vec<RuleProblem>, in_force: &[Rul
     for problem in unreadable {
         verdict.broken.entry(problem.file.clone()).or_default().push(problem);
     }
+    for file in in_force.iter().filter(|file| !is_blank(&file.text) && !moved(&language, file, &found)) {
+        let unread = verdict.broken.keys().any(|path| stands_at(path, &file.path));
+        if !unread && !found.iter().any(|known| known.path == file.path) {
+            let message = "is gone; its rules stay in force. To end them, leave the file empty".to_owned();
+            let problem = RuleProblem { file: file.path.clone(), line: 0, message };
+            verdict.broken.insert(file.path.clone(), vec![problem]);
+        }
+    }
     let mut rules = found;
     let unread = |file: &&RuleFile| verdict.broken.keys().any(|path| stands_at(path, &file.path));
     for file in in_force.iter().filter(unread) {
@@ -115,6 +130,20 @@ pub fn weigh(found: Vec<RuleFile>, unreadable: Vec<RuleProblem>, in_force: &[Rul
     verdict
 }
 
+/// Are all rules of the file found in other files now?
+fn moved(language: &Language, file: &RuleFile, found: &[RuleFile]) -> bool {
+    let ids = |file: &RuleFile| {
+        let rules = read_rules(language, file).map(|(rules, _)| rules).unwrap_or_default();
+        rules.into_iter().map(|rule| rule.id).collect::<BTreeSet<_>>()
+    };
+    if found.iter().any(|known| known.path == file.path) {
+        return false;
+    }
+    let elsewhere: BTreeSet<_> = found.iter().flat_map(ids).collect();
+    let own = ids(file);
+    !own.is_empty() && own.is_subset(&elsewhere)
+}
+
 /// Is the file at that path, or in that folder?
 fn stands_at(path: &str, file: &str) -> bool {
     path == WHOLE_FOLDER || file.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -134,8 +163,8 @@ pub fn condition(path: &str, problems: &[RuleProblem], at: Timestamp) -> Conditi
         rule: "davy-rule-file".into(),
         subject: format!("rule file {path}"),
         holds: !problems.is_empty(),
-        title: format!("规则文件有误，沿用旧版本 / rule file is broken, the version before stays in force: {path}"),
-        advice: "修正规则文件后自动生效 / mend the file; it takes effect by itself".into(),
+        title: format!("规则文件有误，未生效 / rule file is broken and does not take effect: {path}"),
+        advice: "修正规则文件后自动生效，此前沿用上一有效版本（如有） / mend the file; until then the last sound version, if there was one, is in force".into(),
         priority: Priority::P2,
         level: Level::Yellow,
         detail: detail.join("; "),
@@ -180,6 +209,26 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_gone_disarms_nothing_and_an_emptied_one_does() {
+        let in_force = vec![file("a.rhai", "a", "|p| p.value > 1.0"), file("b.rhai", "b", "|p| p.value > 1.0")];
+        let verdict = weigh(vec![in_force[1].clone()], vec![], &in_force, &[]);
+        assert_eq!(verdict.rules, in_force);
+        assert!(verdict.broken["a.rhai"][0].message.contains("its rules stay in force"));
+        let empty = weigh(vec![], vec![], &in_force, &[]);
+        assert_eq!((empty.rules, empty.broken.len()), (in_force.clone(), 2), "an unmounted share");
+
+        let emptied = RuleFile { path: "a.rhai".into(), text: "// ended by the chief engineer\n".into() };
+        let verdict = weigh(vec![emptied.clone(), in_force[1].clone()], vec![], &in_force, &[]);
+        assert_eq!((verdict.rules.clone(), verdict.broken.len()), (vec![emptied, in_force[1].clone()], 0));
+        let verdict = weigh(vec![in_force[1].clone()], vec![], &verdict.rules, &[]);
+        assert_eq!((verdict.rules, verdict.broken.len()), (vec![in_force[1].clone()], 0));
+
+        let renamed = file("c.rhai", "a", "|p| p.value > 1.0");
+        let verdict = weigh(vec![in_force[1].clone(), renamed.clone()], vec![], &in_force, &[]);
+        assert_eq!((verdict.rules, verdict.broken.len()), (vec![in_force[1].clone(), renamed], 0));
+    }
+
+    #[test]
     fn a_broken_file_without_an_earlier_version_leaves_the_rest_working() {
         let found = vec![file("a.rhai", "a", "|p| p.value >"), file("b.rhai", "b", "|p| p.value > 2.0")];
         let verdict = weigh(found.clone(), vec![], &[], &[]);
@@ -199,8 +248,8 @@ mod tests {
 
         let unreadable =
             vec![RuleProblem { file: "coal".into(), line: 0, message: "the folder cannot be read".into() }];
-        let verdict = weigh(vec![], unreadable, &in_force, &[]);
-        assert_eq!(verdict.rules, in_force[1..], "a.rhai was taken away on purpose");
+        let verdict = weigh(vec![in_force[0].clone()], unreadable, &in_force, &[]);
+        assert_eq!(verdict.rules, in_force);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::rulebook::{self, Verdict};
 use crate::clock;
 use crate::journal::{self, Entry, Intake, Note, RuleFile, Setup};
 use crate::model::Point;
+use crate::rule::RuleProblem;
 
 /// An editor writes a file in several steps; the folder is read when it has been quiet for so long.
 const QUIET: Duration = Duration::from_millis(300);
@@ -26,7 +27,7 @@ pub struct Rules {
     in_force: Vec<RuleFile>,
     broken: Vec<String>,
     /// What was last looked at, so that an unchanged folder costs nothing.
-    seen: Vec<RuleFile>,
+    seen: (Vec<RuleFile>, Vec<RuleProblem>),
     points: Vec<Point>,
     intake: Intake,
 }
@@ -34,7 +35,7 @@ pub struct Rules {
 impl Rules {
     pub fn new(folder: PathBuf, verdict: Verdict, points: Vec<Point>, intake: Intake) -> Self {
         let broken = verdict.broken.into_keys().collect();
-        Self { folder, in_force: verdict.rules, broken, seen: Vec::new(), points, intake }
+        Self { folder, in_force: verdict.rules, broken, seen: Default::default(), points, intake }
     }
 
     /// Watches until `stop`.
@@ -80,10 +81,10 @@ impl Rules {
     /// Reads the folder and says what follows from it.
     fn look(&mut self) -> Vec<Note> {
         let (found, unreadable) = rulebook::read_folder(&self.folder);
-        if found == self.seen && unreadable.is_empty() {
+        if found == self.seen.0 && unreadable == self.seen.1 {
             return Vec::new();
         }
-        self.seen.clone_from(&found);
+        self.seen = (found.clone(), unreadable.clone());
         let verdict = rulebook::weigh(found, unreadable, &self.in_force, &self.points);
         let now = clock::now();
         let mut notes = Vec::new();

@@ -97,7 +97,7 @@ impl Store {
             let dropped = change.prepare_cached(bite)?.execute(params![passed as i64, TRIM_GROUPS as i64])?;
             let mut lost = 0;
             if u64::try_from(bytes).unwrap_or(0) > most_bytes {
-                let oldest = "SELECT first FROM groups WHERE last <= ?1 ORDER BY first LIMIT 64";
+                let oldest = "SELECT first FROM groups WHERE last <= ?1 ORDER BY first LIMIT 2048";
                 lost = change
                     .prepare_cached(&format!("SELECT coalesce(sum(samples), 0) FROM groups WHERE first IN ({oldest})"))?
                     .query_row([keep as i64], |row| row.get::<_, i64>(0))?;

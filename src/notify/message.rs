@@ -222,6 +222,10 @@ fn first(language: Language, happening: Happening, alarm: &Alarm) -> String {
             let by = alarm.acknowledged.as_ref().map_or("", |said| said.by.as_str());
             format!("{}{by}", language.choose("已确认：", "acknowledged by "))
         }
+        // An alarm that ends without healthy data says why.
+        Happening::Cleared if !alarm.detail.is_empty() && alarm.point.is_some() => {
+            format!("{}{}", language.choose("报警关闭：", "alarm closed: "), language.part(&alarm.detail))
+        }
         Happening::Cleared => language.choose("已恢复正常", "back to normal").to_owned(),
     }
 }

@@ -160,18 +160,25 @@ pub struct Failure {
     /// It may work later.
     pub temporary: bool,
     pub retry_after: Option<Duration>,
+    /// The channel works, but nobody was there: told as not delivered, without an alarm of its own.
+    pub nobody: bool,
     pub text: String,
 }
 
 impl Failure {
     #[must_use]
     pub fn temporary(text: impl Into<String>) -> Self {
-        Self { temporary: true, retry_after: None, text: text.into() }
+        Self { temporary: true, retry_after: None, nobody: false, text: text.into() }
     }
 
     #[must_use]
     pub fn for_good(text: impl Into<String>) -> Self {
-        Self { temporary: false, retry_after: None, text: text.into() }
+        Self { temporary: false, retry_after: None, nobody: false, text: text.into() }
+    }
+
+    #[must_use]
+    pub fn nobody(text: impl Into<String>) -> Self {
+        Self { nobody: true, ..Self::for_good(text) }
     }
 }
 

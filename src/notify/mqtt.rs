@@ -1,8 +1,8 @@
 //! Messages to MQTT subscribers, handed to Davy's own listener.
 //!
 //! The listener retains an open alarm under its topic, so that whoever subscribes later hears of it.
-//! Delivered means handed to the subscribers that are connected; the receipt says how many those were, and
-//! none is said too.
+//! Delivered means handed to at least one subscriber; the receipt says to how many. Nobody there is a
+//! message that did not arrive, and is recorded as that.
 
 use std::sync::Arc;
 
@@ -31,6 +31,14 @@ impl Mqtt {
 impl Channel for Mqtt {
     fn deliver<'a>(&'a self, message: &'a Message) -> Delivery<'a> {
         let handed = (self.publish)(&message.published, message.json().into());
-        Box::pin(std::future::ready(handed.map(|count| format!("{count} subscribers"))))
+        Box::pin(std::future::ready(handed.and_then(told)))
+    }
+}
+
+fn told(subscribers: usize) -> Result<String, Failure> {
+    match subscribers {
+        0 => Err(Failure::nobody("nobody was subscribed")),
+        1 => Ok("1 subscriber".to_owned()),
+        count => Ok(format!("{count} subscribers")),
     }
 }

@@ -210,7 +210,9 @@ impl Queue {
             }
             Err(failure) => failure,
         };
-        self.failures_in_a_row += 1;
+        if !failure.nobody {
+            self.failures_in_a_row += 1;
+        }
         let alarm = (self.failures_in_a_row >= Self::ALARM_AFTER && self.alarm != Some(true)).then_some(true);
         let too_old = now.since(held.row.created) >= self.patience.give_up_after;
         let outcome = if failure.temporary && !too_old { Outcome::Failed } else { Outcome::GivenUp };

@@ -123,7 +123,7 @@ impl Webhook {
         let text = format!("{status} {said}").trim_end().to_owned();
         match status {
             200..300 => Ok(text),
-            408 | 425 | 429 | 500..600 => Err(Failure { temporary: true, retry_after, text }),
+            408 | 425 | 429 | 500..600 => Err(Failure { retry_after, ..Failure::temporary(text) }),
             300..400 => Err(Failure::for_good(format!("{text} (redirects are not followed; write the final address)"))),
             _ => Err(Failure::for_good(text)),
         }

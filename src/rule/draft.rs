@@ -30,6 +30,12 @@ const KEYS: [&str; 13] = [
 /// The longest delay a rule may ask for; a danger that may last longer unnoticed is none.
 const LONGEST_DELAY: Duration = Duration::from_secs(24 * 3_600);
 
+/// Nothing but blanks and comment lines: how an operator says that a file's rules are to end.
+#[must_use]
+pub fn is_blank(text: &str) -> bool {
+    text.lines().map(str::trim).all(|line| line.is_empty() || line.starts_with("//"))
+}
+
 /// Reads one file. Either all its rules are sound, or none counts and every problem is told.
 pub fn read_file(language: &Language, file: &RuleFile) -> Result<(Vec<Rule>, AST), Vec<RuleProblem>> {
     let problem = |line: usize, message: String| RuleProblem { file: file.path.clone(), line, message };
@@ -43,6 +49,9 @@ pub fn read_file(language: &Language, file: &RuleFile) -> Result<(Vec<Rule>, AST
         .run_ast_with_scope(&mut Scope::new(), &ast)
         .map_err(|error| vec![problem(error.position().line().unwrap_or(0), error.to_string())])?;
     let drafts = std::mem::take(&mut *language.told.borrow_mut());
+    if drafts.is_empty() && is_blank(&file.text) {
+        return Ok((Vec::new(), ast));
+    }
     if drafts.is_empty() {
         return Err(vec![problem(1, "the file defines no rule; write rule(\"id\", #{ .. })".into())]);
     }

@@ -19,7 +19,7 @@ use rhai::FnPtr;
 use crate::alarm::{Level, Priority, RuleId};
 use crate::model::{Kind, LimitSet};
 
-pub use draft::read_file;
+pub use draft::{is_blank, read_file};
 pub use judge::{Judge, Judged, Program, Reading};
 pub use language::{BUDGET_OPERATIONS, Language, WindowRef};
 pub use plan::{Plan, RuleProblem, Watch};
