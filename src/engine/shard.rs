@@ -171,7 +171,8 @@ impl<'a> Shard<'a> {
             let state = &self.points[at];
             let silent = self.table.list().get(at).is_some_and(|point| {
                 !point.retired
-                    && now.since(state.usable_received.max(self.listening_since)) > point.period + Duration::from_secs(1)
+                    && now.since(state.usable_received.max(self.listening_since))
+                        > point.period + Duration::from_secs(1)
             });
             if silent || state.waits {
                 let source_now = Timestamp::from_micros(now.micros().saturating_add(state.skew_micros));

@@ -93,7 +93,8 @@ impl Store {
                     .prepare_cached("INSERT INTO cursors VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET seq = ?2")?
                     .execute(params![name, *seq as i64])?;
             }
-            let bite = "DELETE FROM groups WHERE first IN (SELECT first FROM groups WHERE last <= ?1 ORDER BY first LIMIT ?2)";
+            let bite =
+                "DELETE FROM groups WHERE first IN (SELECT first FROM groups WHERE last <= ?1 ORDER BY first LIMIT ?2)";
             let dropped = change.prepare_cached(bite)?.execute(params![passed as i64, TRIM_GROUPS as i64])?;
             let mut lost = 0;
             if u64::try_from(bytes).unwrap_or(0) > most_bytes {
