@@ -27,7 +27,11 @@ pub fn run(path: &Path, as_json: bool) -> Result<ExitCode, Refusal> {
         remarks.iter().for_each(|remark| println!("{}", json!({ "remark": remark })));
     } else {
         told.iter().for_each(|problem| println!("{problem}"));
-        remarks.iter().for_each(|remark| println!("remark: {remark}"));
+        let (idle, worth): (Vec<_>, Vec<_>) = remarks.iter().partition(|remark| remark.ends_with("watches no point"));
+        worth.iter().for_each(|remark| println!("remark: {remark}"));
+        if !idle.is_empty() {
+            println!("remark: {} rules watch no point of this configuration (--json names them)", idle.len());
+        }
         match (&sound, told.len()) {
             (Some(config), 0) => println!("{}: sound, {} points", path.display(), config.points.len()),
             (_, 1) => println!("1 problem"),

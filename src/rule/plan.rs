@@ -133,8 +133,28 @@ impl Plan {
     /// A point that only the rules for every kind watch has no limit of its own: a place spelt wrongly.
     fn note_unwatched(&mut self, setup: &Setup) {
         for (point, plan) in setup.points.iter().zip(&self.points) {
-            let judged = plan.watches.iter().any(|watch| !self.rules[watch.rule].rule.watches.kinds.is_empty());
-            if !point.retired && !judged {
+            if point.retired {
+                continue;
+            }
+            let for_its_kind = |rule: &&Rule| rule.watches.kinds.contains(&point.kind);
+            let at_it = || plan.watches.iter().map(|watch| &self.rules[watch.rule].rule).filter(for_its_kind);
+            let by_place = |rule: &Rule| !rule.watches.places.is_empty();
+            let mut places: Vec<&str> = (self.rules.iter().map(|compiled| &compiled.rule).filter(for_its_kind))
+                .flat_map(|rule| rule.watches.places.iter().map(String::as_str))
+                .collect();
+            places.sort_unstable();
+            places.dedup();
+            if at_it().next().is_some() && !places.is_empty() && !at_it().any(by_place) {
+                let message = format!(
+                    "point {}: no rule that goes by place watches {} at {:?}; such rules know {}",
+                    point.id,
+                    point.kind,
+                    point.place,
+                    places.join(", ")
+                );
+                self.remarks.push(RuleProblem { file: String::new(), line: 0, message });
+            }
+            if at_it().next().is_none() {
                 let message = format!(
                     "point {}: no rule for {} at {:?} watches it: check its kind and place",
                     point.id, point.kind, point.place
