@@ -82,7 +82,7 @@ impl Facts {
     pub fn start(self, effects: Receiver<(Seq, Vec<Effect>)>, outlets: Outlets) -> JoinHandle<Result<(), Error>> {
         let thread = std::thread::Builder::new().name("facts".into());
         thread
-            .spawn(move || Writer { facts: self, outlets, slow: None }.run(&effects))
+            .spawn(move || Writer { facts: self, outlets, slow: None, disk_told: None }.run(&effects))
             .expect("the operating system gives a thread at the start")
     }
 }
@@ -92,6 +92,8 @@ struct Writer {
     outlets: Outlets,
     /// The disk was last seen slow then.
     slow: Option<Stopwatch>,
+    /// What was last told of the disk: slow, or not.
+    disk_told: Option<bool>,
 }
 
 impl Writer {
@@ -164,22 +166,22 @@ impl Writer {
             self.outlets.numbers.early.fetch_add(1, Relaxed);
             warn!(seq, "the journal's disk is slow: an alarm goes out before its cause is on the disk");
         }
-        match (&self.slow, durable) {
-            (None, false) => self.report_disk(true),
-            (Some(since), true) if since.elapsed() > RECOVERED => {
-                self.slow = None;
-                self.report_disk(false);
-                return durable;
-            }
-            (None, true) | (Some(_), _) => {}
-        }
         if !durable {
             self.slow = Some(Stopwatch::start());
+        }
+        // What could not be told because the queue was full is told at the next alarm; at the start nothing has
+        // been told, since an alarm may still be open from before.
+        let recovered = self.slow.as_ref().is_none_or(|since| since.elapsed() > RECOVERED);
+        let wanted = if durable { recovered.then_some(false) } else { Some(true) };
+        if let Some(holds) = wanted.filter(|holds| self.disk_told != Some(*holds))
+            && self.report_disk(holds)
+        {
+            self.disk_told = Some(holds);
         }
         durable
     }
 
-    fn report_disk(&self, holds: bool) {
+    fn report_disk(&self, holds: bool) -> bool {
         let condition = Condition {
             at: clock::now(),
             rule: "davy-slow-disk".into(),
@@ -191,9 +193,7 @@ impl Writer {
             level: Level::Yellow,
             detail: String::new(),
         };
-        if !self.outlets.prompt.try_submit(Entry::Note(Note::Condition(condition))) {
-            warn!("the journal's queue is full: the state of its disk was not recorded");
-        }
+        self.outlets.prompt.try_submit(Entry::Note(Note::Condition(condition)))
     }
 
     fn tell(&self, published: Arc<Published>) {

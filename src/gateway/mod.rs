@@ -141,7 +141,7 @@ impl Gateway {
         let (web_config, web_stop) = (config.web.clone(), stop.clone());
         tasks.spawn(async move { web::serve(web_listener, &web_config, edge, web_stop).await });
 
-        report_rules(&intake, &verdict).await?;
+        report_rules(&intake, &core.board, &verdict).await?;
         let rules = watch::Rules::new(config.rules.clone(), verdict, table.list().to_vec(), intake.clone());
         tasks.spawn(rules.run(stop.clone()));
         tasks.spawn(tick(intake.clone(), stop.clone()));
@@ -238,11 +238,11 @@ async fn start_core(config: &Config, ledger: Arc<Ledger>) -> Result<(Core, Intak
 }
 
 /// What is wrong with the rule files at the start becomes alarms; what is right ends them.
-async fn report_rules(intake: &Intake, verdict: &rulebook::Verdict) -> Result<(), Error> {
+async fn report_rules(intake: &Intake, board: &Board, verdict: &rulebook::Verdict) -> Result<(), Error> {
     let now = clock::now();
-    for file in &verdict.rules {
-        if !verdict.broken.contains_key(&file.path) {
-            let mended = rulebook::condition(&file.path, &[], now);
+    for path in rulebook::reported(&board.open_alarms()) {
+        if !verdict.broken.contains_key(&path) {
+            let mended = rulebook::condition(&path, &[], now);
             drop(intake.submit(Entry::Note(Note::Condition(mended))).await?);
         }
     }

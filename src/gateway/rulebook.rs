@@ -8,13 +8,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::alarm::{Level, Priority};
+use crate::alarm::{Alarm, Level, Priority};
 use crate::journal::{Condition, RuleFile, Setup};
 use crate::model::{Point, Timestamp};
 use crate::rule::{Language, Plan, RuleProblem, is_blank, read_file as read_rules};
 
 /// A rule file larger than this is a mistake.
 const MOST_BYTES: u64 = 1 << 20;
+
+/// The condition that a file is broken, and how its subject begins.
+const RULE: &str = "davy-rule-file";
+const SUBJECT: &str = "rule file ";
 
 /// How the rules folder itself is named among its files.
 const WHOLE_FOLDER: &str = ".";
@@ -154,14 +158,21 @@ fn earlier(broken: &RuleFile, in_force: &[RuleFile]) -> Option<RuleFile> {
     in_force.iter().find(|file| file.path == broken.path && file.text != broken.text).cloned()
 }
 
+/// The files of which an alarm says that they are broken.
+#[must_use]
+pub fn reported(open: &[std::sync::Arc<Alarm>]) -> Vec<String> {
+    let about_files = open.iter().filter(|alarm| &*alarm.rule == RULE);
+    about_files.filter_map(|alarm| alarm.subject.strip_prefix(SUBJECT).map(str::to_owned)).collect()
+}
+
 /// The alarm that a file is broken, or that it no longer is.
 #[must_use]
 pub fn condition(path: &str, problems: &[RuleProblem], at: Timestamp) -> Condition {
     let detail: Vec<String> = problems.iter().take(5).map(ToString::to_string).collect();
     Condition {
         at,
-        rule: "davy-rule-file".into(),
-        subject: format!("rule file {path}"),
+        rule: RULE.into(),
+        subject: format!("{SUBJECT}{path}"),
         holds: !problems.is_empty(),
         title: format!("规则文件有误，未生效 / rule file is broken and does not take effect: {path}"),
         advice: "修正规则文件后自动生效，此前沿用上一有效版本（如有） / mend the file; until then the last sound version, if there was one, is in force".into(),
