@@ -82,7 +82,7 @@ impl Facts {
     pub fn start(self, effects: Receiver<(Seq, Vec<Effect>)>, outlets: Outlets) -> JoinHandle<Result<(), Error>> {
         let thread = std::thread::Builder::new().name("facts".into());
         thread
-            .spawn(move || Writer { facts: self, outlets, slow: None, disk_told: None }.run(&effects))
+            .spawn(move || Writer { facts: self, outlets, slow: None, disk_told: None, stalled_at: None }.run(&effects))
             .expect("the operating system gives a thread at the start")
     }
 }
@@ -94,6 +94,8 @@ struct Writer {
     slow: Option<Stopwatch>,
     /// What was last told of the disk: slow, or not.
     disk_told: Option<bool>,
+    /// Newest durable entry when a wait for one was last in vain.
+    stalled_at: Option<Seq>,
 }
 
 impl Writer {
@@ -161,7 +163,10 @@ impl Writer {
     }
 
     fn wait_for(&mut self, seq: Seq) -> bool {
-        let durable = self.outlets.tail.wait_for(seq, PATIENCE);
+        // Once a wait was in vain, nobody waits again until the journal has moved on.
+        let stalled = self.stalled_at == Some(self.outlets.tail.last());
+        let durable = self.outlets.tail.wait_for(seq, if stalled { Duration::ZERO } else { PATIENCE });
+        self.stalled_at = (!durable).then(|| self.outlets.tail.last());
         if !durable {
             self.outlets.numbers.early.fetch_add(1, Relaxed);
             warn!(seq, "the journal's disk is slow: an alarm goes out before its cause is on the disk");

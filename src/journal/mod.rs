@@ -12,6 +12,7 @@
 //! write poisons the journal, and the process ends so that nothing is acknowledged that is not kept.
 
 mod codec;
+mod committer;
 mod store;
 mod tail;
 mod writer;

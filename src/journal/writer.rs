@@ -1,4 +1,7 @@
-//! The writer thread: gives every entry its number, hands it to the engine at once, commits in groups.
+//! The writer thread: gives every entry its number, hands it to the engine at once, forms groups.
+//!
+//! A group goes to the committer when it is due and the committer is free; while the disk is busy the open
+//! group grows, so that a slow disk is met with larger groups.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -7,12 +10,13 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 use tokio::sync::{mpsc, oneshot, watch};
-use tracing::{error, warn};
+use tracing::warn;
 
+use super::committer::{Committer, Pending};
 use super::store::{Folder, Store};
 use super::{Entry, Error, Intake, Options, Reader, Seq, Submission, Tail, codec};
 use crate::clock::Stopwatch;
-use crate::ledger::{Account, Fate};
+use crate::ledger::Account;
 use crate::model::Sample;
 
 /// Entries between the writer and the engine. When it is full the writer waits, and so does everybody
@@ -21,10 +25,10 @@ const FEED_QUEUE: usize = 1_024;
 /// Neighbouring small batches are joined up to this many samples, so that thousands of slow sensors cost
 /// the engine no more than one quick one.
 const JOINED_SAMPLES: usize = 2_048;
-/// How often cursors are written down and passed groups dropped; each time costs a commit.
-const TRIM_EVERY: Duration = Duration::from_secs(10);
-/// While there is more to drop.
-const TRIM_AGAIN: Duration = Duration::from_millis(200);
+/// An idle writer looks this often whether the committer still lives.
+const IDLE: Duration = Duration::from_millis(250);
+/// A group is due, but the committer has one in hand and one waiting.
+const COMMITTER_BUSY: Duration = Duration::from_millis(1);
 const FOLD_EVERY: Duration = Duration::from_secs(1);
 /// An open group never grows beyond this, whatever the configuration says.
 const LARGEST_GROUP_BYTES: usize = 16 << 20;
@@ -88,6 +92,7 @@ pub struct Journal {
     pub durable: Durable,
     pub numbers: Arc<Numbers>,
     thread: JoinHandle<Result<(), Error>>,
+    committer: JoinHandle<Result<(), Error>>,
 }
 
 impl Journal {
@@ -111,8 +116,16 @@ impl Journal {
         let (feed, fed) = crossbeam_channel::bounded(FEED_QUEUE);
         let (durable, durable_seen) = watch::channel(last);
         let numbers = Arc::new(Numbers::default());
-        let writer = Writer {
+        let (commits, groups) = crossbeam_channel::bounded(1);
+        let committer = Committer {
             store,
+            tail: tail.clone(),
+            durable,
+            numbers: numbers.clone(),
+            account,
+            most_bytes: options.most_bytes,
+        };
+        let writer = Writer {
             options: options.clone(),
             next: last + 1,
             group: codec::Group::default(),
@@ -120,40 +133,45 @@ impl Journal {
             samples: 0,
             waiting: Vec::new(),
             opened: Stopwatch::start(),
-            trimmed: Stopwatch::start(),
-            trim_after: TRIM_EVERY,
+            due: false,
             feed,
-            tail: tail.clone(),
-            durable,
+            commits,
             numbers: numbers.clone(),
-            account,
         };
         let (writing, ended) = crossbeam_channel::bounded::<()>(0);
         fold_beside(Folder::open(&options.path)?, ended);
-        let thread = std::thread::Builder::new()
-            .name("journal".into())
-            .spawn(move || {
-                let result = writer.run(submissions);
-                drop(writing);
-                result
-            })
-            .expect("the operating system gives a thread at the start");
-        Ok((Self { tail, durable: Durable(durable_seen), numbers, thread }, intake, Feed(fed)))
+        let committer_thread = thread("journal-commit", move || {
+            let result = committer.run(&groups);
+            drop(writing);
+            result
+        });
+        let thread = thread("journal", move || writer.run(submissions));
+        Ok((
+            Self { tail, durable: Durable(durable_seen), numbers, thread, committer: committer_thread },
+            intake,
+            Feed(fed),
+        ))
     }
 
     /// Waits for the last commit.
     pub fn join(self) -> Result<(), Error> {
-        self.thread.join().unwrap_or(Err(Error::Closed))
+        // The committer's error says why; the writer's only that there is no committer.
+        let written = self.thread.join().unwrap_or(Err(Error::Closed));
+        self.committer.join().unwrap_or(Err(Error::Closed)).and(written)
     }
 
-    /// Has the writer ended, in good order or not?
+    /// Has a part of it ended, in good order or not?
     #[must_use]
     pub fn ended(&self) -> bool {
-        self.thread.is_finished()
+        self.thread.is_finished() || self.committer.is_finished()
     }
 }
 
-/// Folds the write-ahead log once a second until the writer has ended.
+fn thread<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    std::thread::Builder::new().name(name.into()).spawn(body).expect("the operating system gives a thread at the start")
+}
+
+/// Folds the write-ahead log once a second until the committer has ended.
 fn fold_beside(folder: Folder, ended: Receiver<()>) {
     let fold = move || {
         while ended.recv_timeout(FOLD_EVERY) == Err(crossbeam_channel::RecvTimeoutError::Timeout) {
@@ -162,12 +180,10 @@ fn fold_beside(folder: Folder, ended: Receiver<()>) {
             }
         }
     };
-    let thread = std::thread::Builder::new().name("journal-fold".into());
-    drop(thread.spawn(fold).expect("the operating system gives a thread at the start"));
+    drop(thread("journal-fold", fold));
 }
 
 struct Writer {
-    store: Store,
     options: Options,
     next: Seq,
     group: codec::Group,
@@ -175,36 +191,30 @@ struct Writer {
     samples: usize,
     waiting: Vec<(Seq, oneshot::Sender<Seq>)>,
     opened: Stopwatch,
-    trimmed: Stopwatch,
-    trim_after: Duration,
+    /// The open group should be on its way, but the committer was busy.
+    due: bool,
     feed: Sender<(Seq, Entry)>,
-    tail: Tail,
-    durable: watch::Sender<Seq>,
+    commits: Sender<Pending>,
     numbers: Arc<Numbers>,
-    account: Arc<Account>,
 }
 
 impl Writer {
     fn run(mut self, mut submissions: mpsc::Receiver<Submission>) -> Result<(), Error> {
-        // A runtime of its own only to wait with a deadline; commits block this thread and nobody else.
+        // A runtime of its own only to wait with a deadline.
         let waits = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()
             .expect("a timer needs nothing from the operating system");
-        let result = waits.block_on(self.write(&mut submissions));
-        if let Err(cause) = &result {
-            self.numbers.poisoned.store(true, Relaxed);
-            error!(%cause, "the journal cannot be written: nothing more is acknowledged");
-        }
-        self.tail.close();
-        result
+        waits.block_on(self.write(&mut submissions))
     }
 
     async fn write(&mut self, submissions: &mut mpsc::Receiver<Submission>) -> Result<(), Error> {
         let mut inbox = Vec::with_capacity(Intake::QUEUE);
         loop {
-            let wait = if self.open.is_empty() {
-                TRIM_EVERY
+            let wait = if self.due {
+                COMMITTER_BUSY
+            } else if self.open.is_empty() {
+                IDLE
             } else {
                 self.options.group_wait.saturating_sub(self.opened.elapsed())
             };
@@ -213,11 +223,11 @@ impl Writer {
             let hurried = self.take(&mut inbox);
             let full = self.group.len() >= self.options.group_bytes.min(LARGEST_GROUP_BYTES);
             let waited = !self.open.is_empty() && self.opened.elapsed() >= self.options.group_wait;
-            if hurried || full || waited || closed {
-                self.commit()?;
+            if hurried || full || waited || self.due || closed {
+                self.commit(closed)?;
             }
-            if self.trimmed.elapsed() >= self.trim_after || closed {
-                self.trim()?;
+            if self.numbers.poisoned.load(Relaxed) {
+                return Err(Error::Closed);
             }
             if closed {
                 return Ok(());
@@ -274,35 +284,23 @@ impl Writer {
         self.waiting.extend(waiting.drain(..).map(|waiting| (seq, waiting)));
     }
 
-    fn commit(&mut self) -> Result<(), Error> {
-        let (Some((first, _)), Some((last, _))) = (self.open.first(), self.open.last()) else { return Ok(()) };
-        let (first, last) = (*first, *last);
-        let body = self.group.finish();
-        let watch = Stopwatch::start();
-        self.store.commit(first, last, self.samples, &body)?;
-        let took = u64::try_from(watch.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.numbers.slowest_commit_us.fetch_max(took, Relaxed);
-        self.numbers.commits.fetch_add(1, Relaxed);
-        self.numbers.entries.fetch_add(self.open.len() as u64, Relaxed);
-        self.numbers.samples.fetch_add(self.samples as u64, Relaxed);
-        self.numbers.bytes.fetch_add(body.len() as u64, Relaxed);
-        self.samples = 0;
-        self.durable.send_replace(last);
-        for (seq, waiting) in self.waiting.drain(..) {
-            // Whoever asked may have gone; the entry is durable all the same.
-            waiting.send(seq).ok();
+    /// Hands the open group over. While the committer is busy the group stays open and grows, up to its bound;
+    /// then the writer waits, and so does everybody before it.
+    fn commit(&mut self, closing: bool) -> Result<(), Error> {
+        self.due = false;
+        if self.open.is_empty() {
+            return Ok(());
         }
-        self.tail.push(self.open.drain(..));
-        Ok(())
-    }
-
-    fn trim(&mut self) -> Result<(), Error> {
-        self.trimmed = Stopwatch::start();
-        let cursors = self.tail.passed();
-        let engine = cursors.iter().find(|(name, _)| name == super::ENGINE).map_or(0, |(_, seq)| *seq);
-        let trimmed = self.store.trim(&cursors, engine, self.options.most_bytes)?;
-        self.account.add(Fate::Trimmed, trimmed.lost);
-        self.trim_after = if trimmed.more { TRIM_AGAIN } else { TRIM_EVERY };
-        Ok(())
+        if self.commits.is_full() && self.group.len() < LARGEST_GROUP_BYTES && !closing {
+            self.due = true;
+            return Ok(());
+        }
+        let pending = Pending {
+            body: self.group.finish(),
+            samples: std::mem::take(&mut self.samples),
+            entries: std::mem::take(&mut self.open),
+            waiting: std::mem::take(&mut self.waiting),
+        };
+        self.commits.send(pending).map_err(|_| Error::Closed)
     }
 }

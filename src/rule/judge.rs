@@ -76,10 +76,7 @@ fn unknown_name(lhs: &Expr, rhs: &Expr, point: &str, limits: &[&str]) -> Option<
     if variable.1 != point {
         return None;
     }
-    let (first, then) = match rhs {
-        Expr::Dot(inner, ..) => (&inner.lhs, Some(&inner.rhs)),
-        other => (other, None),
-    };
+    let (first, then) = if let Expr::Dot(inner, ..) = rhs { (&inner.lhs, Some(&inner.rhs)) } else { (rhs, None) };
     let Expr::Property(property, _) = first else { return None };
     let name = property.2.as_str();
     if !PROPERTIES.contains(&name) {
@@ -89,13 +86,17 @@ fn unknown_name(lhs: &Expr, rhs: &Expr, point: &str, limits: &[&str]) -> Option<
         return None;
     }
     let named = match then {
-        Some(Expr::Property(limit, _)) => limit.2.as_str(),
-        Some(Expr::Dot(further, ..)) => match &further.lhs {
-            Expr::Property(limit, _) => limit.2.as_str(),
-            _ => return None,
-        },
-        Some(_) | None => return Some(format!("asks {point}.limit without a name, such as {point}.limit.alarm")),
+        None => return Some(format!("asks {point}.limit without a name, such as {point}.limit.alarm")),
+        Some(then) => {
+            if let Expr::Dot(further, ..) = then {
+                &further.lhs
+            } else {
+                then
+            }
+        }
     };
+    let Expr::Property(named, _) = named else { return None };
+    let named = named.2.as_str();
     let known = if limits.is_empty() { "none".to_owned() } else { limits.join(", ") };
     (!limits.contains(&named)).then(|| format!("asks {point}.limit.{named}, but the rule's limits are {known}"))
 }

@@ -184,3 +184,30 @@ fn a_lost_facts_file_is_noticed_before_numbers_are_given_anew() {
         assert!(matches!(plant.start(), Err(Error::FactsMissing)));
     }
 }
+
+/// Somebody holds the journal's file: acknowledgements wait, alarms do not.
+#[test]
+fn a_journal_that_hangs_holds_no_alarm_back() {
+    let plant = Plant::open(&["t1", "t2"]);
+    plant.reads(1, 0, 0.4);
+    let thief = rusqlite::Connection::open(plant.folder.path().join("journal.db")).unwrap();
+    thief.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (core, intake) = plant.core.as_ref().unwrap();
+    let at = Timestamp::from_secs(1_800_000_010);
+    let mut changes = core.board.changes();
+    let high = |point| Entry::Samples(Arc::new(vec![Sample::received(PointIndex(point), 1.4, Some(at), at)]));
+    let first = intake.submit_blocking(high(0)).unwrap();
+    let second = intake.submit_blocking(high(1)).unwrap();
+    let mut told = Vec::new();
+    while told.len() < 3 {
+        let published = changes.blocking_recv().unwrap();
+        told.push((published.change.alarm.rule.to_string(), published.early));
+    }
+    told.sort();
+    let early = |rule: &str| (rule.to_owned(), true);
+    assert_eq!(told, [early("davy-slow-disk"), early("methane-face"), early("methane-face")]);
+    assert_eq!(core.tail.last(), core.journal.durable.seq());
+    assert!(core.judged() > core.tail.last(), "judged, and not yet on the disk");
+    thief.execute_batch("COMMIT").unwrap();
+    assert!(first.durable_blocking().unwrap() <= second.durable_blocking().unwrap());
+}
