@@ -81,7 +81,7 @@ pub struct Numbers {
     pub bytes: AtomicU64,
     /// Longest commit, microseconds.
     pub slowest_commit_us: AtomicU64,
-    /// A commit is under way for this long, microseconds; 0 when none is.
+    /// A write failed: nothing more is acknowledged.
     pub poisoned: AtomicBool,
 }
 
