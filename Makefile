@@ -5,7 +5,7 @@ help: ## show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 demo: ## build and run the gateway with four simulated sites; prints the address of the page
-	cargo run --release --quiet -- demo
+	cargo run --release -- demo
 
 test: ## every test; those that need mosquitto, victoria-metrics or pyarrow say so when they skip
 	cargo test --workspace
