@@ -43,17 +43,6 @@ impl Feed {
     pub fn next(&self) -> Option<(Seq, Entry)> {
         self.0.recv().ok()
     }
-
-    /// The next entry if it is already there.
-    #[must_use]
-    pub fn ready(&self) -> Option<(Seq, Entry)> {
-        self.0.try_recv().ok()
-    }
-
-    #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.0.len()
-    }
 }
 
 /// Up to which entry everything is on the disk.
@@ -64,11 +53,6 @@ impl Durable {
     #[must_use]
     pub fn seq(&self) -> Seq {
         *self.0.borrow()
-    }
-
-    /// Waits until `seq` is durable; `false` when the journal closed before.
-    pub async fn reached(&mut self, seq: Seq) -> bool {
-        self.0.wait_for(|durable| *durable >= seq).await.is_ok()
     }
 }
 
