@@ -10,6 +10,7 @@
 //! The middle (`model`, `decode`, `alarm`, `rule`, `engine`) is plain synchronous Rust: no await, no lock,
 //! no clock, no I/O. Everything that can wait, fail or block lives at the two edges.
 
+pub mod claim;
 pub mod clock;
 pub mod ledger;
 pub mod model;

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::board::Board;
+use crate::claim::claim;
 use crate::clock;
 use crate::engine;
 use crate::facts::{self, Answers, Facts, Outlets, Recipient};
@@ -54,13 +55,11 @@ pub struct Options {
 
 /// The first thing that a start does, before any file is touched.
 fn lock(folder: &Path) -> Result<std::fs::File, Error> {
-    let path = folder.join("lock");
-    let broken = |source| Error::Folder { path: path.display().to_string(), source };
-    let lock = std::fs::File::create(&path).map_err(broken)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(std::fs::TryLockError::WouldBlock) => Err(Error::InUse { path: folder.display().to_string() }),
-        Err(std::fs::TryLockError::Error(source)) => Err(broken(source)),
+    let path = folder.display().to_string();
+    match claim(folder) {
+        Ok(Some(lock)) => Ok(lock),
+        Ok(None) => Err(Error::InUse { path }),
+        Err(source) => Err(Error::Folder { path, source }),
     }
 }
 

@@ -38,6 +38,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::claim::claim;
 use crate::journal::Seq;
 use crate::model::{PointTable, Quality, Sample, Timestamp};
 
@@ -189,13 +190,8 @@ impl History {
     pub fn open(options: Options) -> Result<Self, Error> {
         let folder = options.folder.clone();
         std::fs::create_dir_all(&folder).map_err(Error::file(&folder))?;
-        let lock_path = folder.join("lock");
-        let lock = File::create(&lock_path).map_err(Error::file(&lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(std::fs::TryLockError::WouldBlock) => return Err(Error::InUse { folder }),
-            Err(std::fs::TryLockError::Error(source)) => return Err(Error::File { path: lock_path, source }),
-        }
+        let lock =
+            claim(&folder).map_err(Error::file(&folder))?.ok_or_else(|| Error::InUse { folder: folder.clone() })?;
         let index = Index::open(&folder)?;
         let catalog = index.catalog()?;
         let leftovers = index::sweep(&folder, &catalog)?;
