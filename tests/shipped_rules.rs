@@ -95,7 +95,7 @@ fn expected(samples: &str) -> BTreeMap<&str, BTreeSet<&str>> {
         let words: Vec<&str> = line.split('#').next().unwrap_or_default().split_whitespace().collect();
         let pairs = match words.as_slice() {
             [] | ["point", ..] => continue,
-            [_, "-", pairs @ ..] | [_, _, _, pairs @ ..] => pairs,
+            [_, "-", pairs @ ..] | [_, "permit", _, _, _, pairs @ ..] | [_, _, _, pairs @ ..] => pairs,
             [..] => continue,
         };
         for pair in pairs.chunks_exact(2) {
@@ -213,6 +213,7 @@ fn point(id: String, kind: Kind, place: &str, limits: &[(&str, f64)]) -> Point {
         limits: limits.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
         coordinates: None,
         static_risk: 0,
+        calibrate_every: None,
         retired: false,
     }
 }
@@ -233,7 +234,11 @@ fn a_station_without_levels_is_told_until_the_point_table_has_them() {
         shard.on_entry(&Entry::Samples(Arc::new(vec![sample])), &mut effects);
         let told = effects.iter().filter_map(|effect| match effect {
             Effect::Changed(change) => Some(format!("{} {}", change.happening.word(), change.alarm.rule)),
-            Effect::Answered { .. } | Effect::Receipt(_) | Effect::Setup(..) | Effect::Snapshot(_) => None,
+            Effect::Answered { .. }
+            | Effect::Receipt(_)
+            | Effect::Permit { .. }
+            | Effect::Setup(..)
+            | Effect::Snapshot(_) => None,
         });
         told.collect::<Vec<_>>()
     };
@@ -242,8 +247,28 @@ fn a_station_without_levels_is_told_until_the_point_table_has_them() {
     assert_eq!(happens(10, &[("warning", 28.5), ("guarantee", 29.8)]), ["cleared river-levels-unset"]);
 }
 
-/// Kind and place of the demo's points, and the rules that must watch each; `comm-loss` and `value-doubtful`
-/// watch all of them and are left out here.
+/// Rules about the sensor itself, which watch every point.
+const EVERYWHERE: [&str; 10] = [
+    "calibrating-no-permit",
+    "clock-wrong",
+    "comm-loss",
+    "over-range",
+    "point-paused",
+    "same-as-another",
+    "sensor-fault",
+    "supply-lost",
+    "time-frozen",
+    "value-doubtful",
+];
+
+/// The files of rules about the sensor itself.
+const SENSORS: [&str; 2] = ["instrument/instrument.rhai", "instrument/tampering.rhai"];
+/// Kinds whose readings move when the sensor lives.
+const FREEZES: [Kind; 7] = [Kind::Methane, Kind::Combustible, Kind::Co, Kind::H2s, Kind::O2, Kind::Cl2, Kind::Nh3];
+/// Kinds whose readings do not fall at one stroke.
+const FALLS: [Kind; 4] = [Kind::Methane, Kind::Combustible, Kind::Co, Kind::H2s];
+
+/// Kind and place of the demo's points, and the rules that must watch each, besides those of [`SENSORS`].
 const WATCHED: &[(Kind, &str, &[&str])] = &[
     (
         Kind::Methane,
@@ -339,12 +364,19 @@ fn each_kind_of_place_is_watched_by_the_rules_meant_for_it() {
     let mut failures = Vec::new();
     for ((kind, place, wanted), watched) in WATCHED.iter().zip(&plan.points) {
         let mut ids: Vec<&str> = watched.watches.iter().map(|watch| &*plan.rules[watch.rule].rule.id).collect();
-        for everywhere in ["comm-loss", "value-doubtful"] {
+        for everywhere in EVERYWHERE {
             if !ids.contains(&everywhere) {
                 failures.push(format!("{kind} at {place}: {everywhere} does not watch it"));
             }
         }
-        ids.retain(|id| !["comm-loss", "value-doubtful"].contains(id));
+        for (id, wants) in [("value-frozen", &FREEZES[..]), ("fell-at-one-stroke", &FALLS)] {
+            if *kind != Kind::Wind && ids.contains(&id) != wants.contains(kind) {
+                failures.push(format!("{kind} at {place}: watched by {id}: {}", ids.contains(&id)));
+            }
+        }
+        let of_sensors =
+            |id: &str| plan.rules.iter().any(|known| &*known.rule.id == id && SENSORS.contains(&&*known.rule.file));
+        ids.retain(|id| !of_sensors(id));
         ids.sort_unstable();
         if ids != *wanted {
             failures.push(format!("{kind} at {place}: watched by {ids:?}, wanted {wanted:?}"));

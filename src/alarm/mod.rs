@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{PointIndex, Timestamp};
+use crate::model::{PointIndex, Quality, Timestamp};
 
 pub use id::OccurrenceId;
 pub use step::{Change, Input, Policy, State, Verdict, step};
@@ -145,6 +145,9 @@ pub struct Alarm {
     pub worst: Option<f64>,
     pub limit: Option<f64>,
     pub unit: String,
+    /// Of the sample that raised it: an exercise, work under a permit, a value in doubt.
+    #[serde(default)]
+    pub quality: Quality,
     /// How often the condition came back before anybody acknowledged; starts at 1. An acknowledgement
     /// names the count that the person saw.
     pub raises: u32,

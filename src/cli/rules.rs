@@ -85,8 +85,15 @@ fn test(path: &Path) -> Result<ExitCode, Refusal> {
         return Err(Refusal(format!("{}: there are no .samples files", path.display())));
     }
     samples.sort();
+    samples.dedup();
     let mut failed = 0;
     for file in &samples {
+        if !file.exists() {
+            failed += 1;
+            println!("FAIL {}", file.display());
+            println!("     there is no such file: a rule file has its samples beside it");
+            continue;
+        }
         let read = |path: &Path| {
             std::fs::read_to_string(path)
                 .map_err(|error| Refusal(format!("{}: cannot be read: {error}", path.display())))
@@ -111,8 +118,10 @@ fn find_samples(path: &Path, into: &mut Vec<PathBuf>) -> Result<(), Refusal> {
         let entries = std::fs::read_dir(path).map_err(|error| Refusal(format!("{}: {error}", path.display())))?;
         for entry in entries.flatten() {
             let path = entry.path();
-            if path.is_dir() || path.extension().is_some_and(|extension| extension == "samples") {
+            if path.is_dir() {
                 find_samples(&path, into)?;
+            } else if path.extension().is_some_and(|ending| ending == "samples" || ending == "rhai") {
+                into.push(path.with_extension("samples"));
             }
         }
         return Ok(());

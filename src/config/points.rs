@@ -59,6 +59,7 @@ struct RawPoint {
     coordinates: Option<RawRange>,
     #[serde(default)]
     static_risk: u8,
+    calibrate_every: Option<String>,
     mqtt: Option<decode::RawBinding>,
     modbus: Option<modbus::RawBinding>,
 }
@@ -73,13 +74,14 @@ fn five_seconds() -> String {
 }
 
 /// Columns that hold text even when it looks like a number.
-const TEXT_COLUMNS: [&str; 11] = [
+const TEXT_COLUMNS: [&str; 12] = [
     "id",
     "name",
     "kind",
     "place",
     "unit",
     "period",
+    "calibrate_every",
     "mqtt.topic",
     "mqtt.value",
     "mqtt.time",
@@ -241,6 +243,10 @@ fn read_point(
     for (name, limit) in raw.limits.iter().filter(|(_, limit)| !limit.is_finite()) {
         problems.add(at.field("limits").field(name), format!("{limit} is not a finite number"));
     }
+    let calibrate_every = raw.calibrate_every.and_then(|written| {
+        let span = Duration::from_secs(3_600)..=Duration::from_secs(3_660 * 86_400);
+        problems.duration(at.field("calibrate_every"), &written, span)
+    });
     let static_risk = problems.within(at.field("static_risk"), raw.static_risk, 0..=4);
     let binding = match (raw.mqtt, raw.modbus) {
         (None, None) => Some(Binding::Pattern),
@@ -271,6 +277,7 @@ fn read_point(
         limits: raw.limits,
         coordinates,
         static_risk: static_risk?,
+        calibrate_every,
         retired: false,
     };
     Some(ConfiguredPoint { point, binding: binding? })

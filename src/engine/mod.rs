@@ -7,6 +7,7 @@
 //! this very code.
 
 mod condition;
+mod health;
 mod open;
 mod shard;
 mod snapshot;
@@ -18,11 +19,12 @@ use std::sync::Arc;
 use crate::alarm::AlarmChange;
 use crate::facts::Answer;
 use crate::journal::{Receipt, Setup};
-use crate::model::PointTable;
+use crate::model::{Permit, PermitEnd, PointTable};
 
+pub use health::{Health, Needs};
 pub use shard::{Counts, Shard};
 pub use snapshot::{Snapshot, SnapshotError};
-pub use thread::{Numbers, Options, Running, start};
+pub use thread::{Numbers, Options, Replayed, Running, start};
 pub use window::Window;
 
 /// What follows from an entry.
@@ -34,6 +36,11 @@ pub enum Effect {
         answer: Answer,
     },
     Receipt(Receipt),
+    /// Work on sensors begins, or has ended.
+    Permit {
+        permit: Permit,
+        end: Option<PermitEnd>,
+    },
     /// New points and rules are in force.
     Setup(Arc<Setup>, Arc<PointTable>),
     /// The state after the entry, to restart from.

@@ -9,7 +9,7 @@ use crate::alarm::{
     Acknowledgement, Alarm, AlarmChange, Change, Happening, Input, Level, OccurrenceId, Policy, Priority, Standing,
     State, step,
 };
-use crate::model::{PointIndex, Timestamp};
+use crate::model::{PointIndex, Quality, Timestamp};
 
 /// What an alarm says of itself besides its state; borrowed from the rule or condition when it changes.
 pub struct About<'a> {
@@ -34,6 +34,8 @@ pub struct Moment {
     pub at: Timestamp,
     pub received: Timestamp,
     pub value: Option<f64>,
+    /// Of the sample, for marks that the alarm has to bear.
+    pub quality: Quality,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -91,7 +93,8 @@ impl Slot {
         about: impl FnOnce() -> About<'static>,
         effects: &mut Vec<Effect>,
     ) {
-        let moment = Moment { at: acknowledgement.at, received: acknowledgement.at, value: None };
+        let moment =
+            Moment { at: acknowledgement.at, received: acknowledgement.at, value: None, quality: Quality::GOOD };
         if let Some(alarm) = &mut self.open {
             alarm.acknowledged = Some(acknowledgement);
         }
@@ -131,6 +134,7 @@ fn raised(about: &About<'_>, moment: Moment) -> Alarm {
         worst: moment.value,
         limit: about.limit,
         unit: about.unit.to_owned(),
+        quality: moment.quality,
         raises: 1,
         held: false,
         detail: about.detail.to_owned(),

@@ -1,6 +1,6 @@
 //! The state of a set of points, and what one entry does to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,30 +8,47 @@ use serde::{Deserialize, Serialize};
 
 use super::Effect;
 use super::condition::Conditions;
+use super::health::{Health, Memory, Twin, find_twins};
 use super::open::{About, Moment, Slot};
 use super::window::Window;
 use crate::alarm::{
     Acknowledgement, AlarmChange, Happening, Input, Level, OccurrenceId, Priority, RuleId, Standing, State, Verdict,
 };
 use crate::facts::Answer;
-use crate::journal::{Acknowledge, Condition, Entry, Note, Setup};
-use crate::model::{Point, PointIndex, PointTable, Reason, Sample, Stricter, Timestamp};
+use crate::journal::{Acknowledge, Condition, Entry, Note, PermitEnded, PermitOpened, Setup};
+use crate::model::{
+    Permit, PermitEnd, PermitKind, Point, PointIndex, PointTable, Quality, Reason, Sample, Stricter, Timestamp,
+};
 use crate::rule::{Judge, Judged, Judges, Language, Plan, Reading};
 
 /// A wall clock that steps back by more than this was set.
 const SET_BACK: Duration = Duration::from_secs(1);
 /// Ticks come twice a second; a longer pause means that Davy was not running.
 const DOWN_TIME: Duration = Duration::from_secs(10);
+/// A sample that younger ones of its point overtook by no more than this takes its place among them.
+const REORDER: Duration = Duration::from_secs(10);
+/// Newest samples of a point that are remembered, to put others in order and to know repeats.
+const RECENT: usize = 8;
+/// Rules about the sensor itself are asked this often, besides every change of quality.
+const HEALTH_EVERY: Duration = Duration::from_secs(10);
 
 /// What a shard remembers of one point.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct PointState {
+    /// When the point was set up.
+    pub since: Timestamp,
     /// Newest judged sample, usable or not.
     pub source_time: Timestamp,
+    pub received: Timestamp,
     pub raw: f64,
     pub quality: crate::model::Quality,
     /// When the newest usable sample arrived; the point's set-up before the first.
     pub usable_received: Timestamp,
+    pub usable_source: Timestamp,
+    /// When the sensor was last heard: a line break is an answer, a poll in vain is none.
+    pub heard: Timestamp,
+    /// The newest samples by source time: what comes out of order or again is compared with them.
+    pub recent: VecDeque<(Timestamp, f64, Quality)>,
     /// Newest usable value, once there is one.
     pub value: Option<f64>,
     /// Source time minus receive time of the newest sample, so that ticks speak the source's time.
@@ -41,6 +58,12 @@ pub(super) struct PointState {
     pub slots: Vec<Slot>,
     /// A slot waits for time to pass.
     pub waits: bool,
+    pub memory: Memory,
+    /// When its rules about the sensor were last asked, and whether one of them waits for time to pass.
+    pub health_asked: Timestamp,
+    pub health_waits: bool,
+    /// When it was last calibrated under a permit.
+    pub calibrated: Option<Timestamp>,
 }
 
 /// What became of samples inside the engine; summed up for the loss ledger.
@@ -50,6 +73,8 @@ pub struct Counts {
     pub evaluations: u64,
     pub duplicates: u64,
     pub late: u64,
+    /// Overtaken by younger ones, and put in order.
+    pub reordered: u64,
     pub unknown_points: u64,
 }
 
@@ -67,6 +92,10 @@ pub struct Shard<'a> {
     pub(super) now: Timestamp,
     /// Since when Davy has listened without a pause.
     pub(super) listening_since: Timestamp,
+    /// Not ended yet; with whether the alarm about its end is out.
+    pub(super) permits: Vec<(Permit, bool)>,
+    /// Sites with sensors that are due for calibration.
+    pub(super) due: BTreeSet<String>,
     pub counts: Counts,
 }
 
@@ -84,6 +113,8 @@ impl<'a> Shard<'a> {
             faults: BTreeMap::new(),
             now: Timestamp::MIN,
             listening_since: Timestamp::MIN,
+            permits: Vec::new(),
+            due: BTreeSet::new(),
             counts: Counts::default(),
         }
     }
@@ -99,6 +130,12 @@ impl<'a> Shard<'a> {
         self.setup.as_ref()
     }
 
+    /// Permits that have not ended.
+    #[must_use]
+    pub fn permits(&self) -> Vec<Permit> {
+        self.permits.iter().map(|(permit, _)| permit.clone()).collect()
+    }
+
     /// One entry, in journal order.
     pub fn on_entry(&mut self, entry: &Entry, effects: &mut Vec<Effect>) {
         match entry {
@@ -112,6 +149,8 @@ impl<'a> Shard<'a> {
             Entry::Note(Note::Acknowledge(command)) => self.on_acknowledge(command, effects),
             Entry::Note(Note::Condition(condition)) => self.conditions.apply(condition, effects),
             Entry::Note(Note::Receipt(receipt)) => effects.push(Effect::Receipt(receipt.clone())),
+            Entry::Note(Note::PermitOpened(opened)) => self.on_permit(opened, effects),
+            Entry::Note(Note::PermitEnded(ended)) => self.on_permit_end(ended, effects),
         }
     }
 
@@ -121,37 +160,108 @@ impl<'a> Shard<'a> {
             self.counts.unknown_points += 1;
             return;
         };
+        if sample.quality.has(Reason::Late) {
+            self.counts.late += 1;
+            return;
+        }
         // A clock that was ahead, or that could not be believed, must not make what comes after it late.
         let received = Timestamp::from_micros(state.source_time.micros().saturating_sub(state.skew_micros));
         let believed = state.source_time <= sample.receive_time && !state.quality.has(Reason::ClockWrong);
         let our_clock_set_back = sample.receive_time + SET_BACK < received;
         let repeated = sample.source_time == state.source_time;
+        let needs = self.plan.points.get(at).map(|plan| plan.needs).unwrap_or_default();
         if sample.source_time <= state.source_time && !our_clock_set_back {
             if !repeated && (believed || sample.source_time < received) {
-                self.counts.late += 1;
+                self.on_overtaken(at, sample, effects);
                 return;
             }
             if repeated && sample.value == state.raw && sample.quality == state.quality {
+                if let Some(point) = self.table.get(sample.point).filter(|_| needs.any()) {
+                    state.memory.note(sample, point, needs);
+                    state.received = sample.receive_time;
+                }
                 self.counts.duplicates += 1;
                 return;
             }
         }
         self.counts.judged += 1;
+        if let Some(point) = self.table.get(sample.point).filter(|_| needs.any()) {
+            state.memory.note(sample, point, needs);
+        }
         let usable = sample.quality.usable();
+        let turned = sample.quality != state.quality;
         state.skew_micros = sample.source_time.micros() - sample.receive_time.micros();
         state.source_time = sample.source_time;
+        state.received = sample.receive_time;
         state.raw = sample.value;
         state.quality = sample.quality;
+        if state.recent.len() == RECENT {
+            state.recent.pop_front();
+        }
+        state.recent.push_back((sample.source_time, sample.value, sample.quality));
+        if !sample.quality.has(Reason::NotPolled) {
+            state.heard = sample.receive_time;
+        }
         if usable {
             state.value = Some(sample.value);
             state.usable_received = sample.receive_time;
+            state.usable_source = sample.source_time;
             for window in &mut state.windows {
                 window.push(sample.source_time, sample.value);
             }
         }
-        let moment =
-            Moment { at: sample.source_time, received: sample.receive_time, value: usable.then_some(sample.value) };
-        self.judge_point(at, moment, Asked::Sample { usable }, effects);
+        let moment = Moment {
+            at: sample.source_time,
+            received: sample.receive_time,
+            value: usable.then_some(sample.value),
+            quality: sample.quality,
+        };
+        let heard = !sample.quality.has(Reason::NotPolled);
+        self.judge_point(at, moment, Asked::Sample { usable, heard }, effects);
+        if turned {
+            self.judge_health(at, sample.receive_time, effects);
+        }
+    }
+
+    /// A sample that younger ones overtook. Within the tolerance it takes its place in the windows and may
+    /// raise an alarm, for what it saw is only seconds old; it never clears one, because something younger is
+    /// known. Beyond it, it is late.
+    fn on_overtaken(&mut self, at: usize, sample: &Sample, effects: &mut Vec<Effect>) {
+        let state = &mut self.points[at];
+        let forgotten = state.recent.len() == RECENT
+            && state.recent.front().is_some_and(|(oldest, ..)| sample.source_time < *oldest);
+        if forgotten || state.source_time.since(sample.source_time) > REORDER {
+            self.counts.late += 1;
+            return;
+        }
+        if let Some((_, value, quality)) = state.recent.iter().find(|(time, ..)| *time == sample.source_time) {
+            if (*value, *quality) == (sample.value, sample.quality) {
+                self.counts.duplicates += 1;
+            } else {
+                self.counts.late += 1;
+            }
+            return;
+        }
+        let place = state.recent.iter().rposition(|(time, ..)| *time < sample.source_time).map_or(0, |place| place + 1);
+        state.recent.insert(place, (sample.source_time, sample.value, sample.quality));
+        if state.recent.len() > RECENT {
+            state.recent.pop_front();
+        }
+        self.counts.judged += 1;
+        self.counts.reordered += 1;
+        if !sample.quality.usable() {
+            return;
+        }
+        for window in &mut state.windows {
+            window.insert(sample.source_time, sample.value);
+        }
+        let moment = Moment {
+            at: state.source_time,
+            received: sample.receive_time,
+            value: Some(sample.value),
+            quality: sample.quality,
+        };
+        self.judge_point(at, moment, Asked::Overtaken, effects);
     }
 
     /// Time passed: delays run out, and points that have been silent longer than their period are asked.
@@ -160,25 +270,42 @@ impl<'a> Shard<'a> {
             // Our clock was set back: nothing was heard in a future that has not come.
             for state in &mut self.points {
                 state.usable_received = state.usable_received.min(now);
+                state.heard = state.heard.min(now);
+                state.health_asked = state.health_asked.min(now);
             }
             self.listening_since = self.listening_since.min(now);
         } else if self.now > Timestamp::MIN && now.since(self.now) > DOWN_TIME {
             // Davy itself did not listen: silence is counted from here on, not from before it stopped.
             self.listening_since = now;
         }
+        let minute = |at: Timestamp| at.micros().div_euclid(60_000_000);
+        let next_minute = self.now > Timestamp::MIN && minute(now) != minute(self.now);
         self.now = now;
+        self.look_at_permits(now, effects);
+        if next_minute {
+            self.look_at_calendar(now, effects);
+            let points = (0_u32..).map(PointIndex).zip(self.table.list()).zip(&self.plan.points).zip(&mut self.points);
+            find_twins(
+                now,
+                points.map(|(((index, point), plan), state)| (index, point, plan.needs, &mut state.memory)),
+            );
+        }
         for at in 0..self.points.len() {
-            let state = &self.points[at];
-            let silent = self.table.list().get(at).is_some_and(|point| {
-                !point.retired
-                    && now.since(state.usable_received.max(self.listening_since))
-                        > point.period + Duration::from_secs(1)
-            });
+            let (state, point, plan) = (&self.points[at], self.table.list().get(at), self.plan.points.get(at));
+            let Some((point, plan)) = point.zip(plan).filter(|(point, _)| !point.retired) else { continue };
+            let patience = point.period + Duration::from_secs(1);
+            let silent = now.since(state.usable_received.max(self.listening_since)) > patience;
+            let unheard = now.since(state.heard.max(self.listening_since)) > patience;
+            let ask_health = plan.health && (state.health_waits || now.since(state.health_asked) >= HEALTH_EVERY);
             if silent || state.waits {
                 let source_now = Timestamp::from_micros(now.micros().saturating_add(state.skew_micros));
                 let value = if silent { None } else { state.value };
-                let moment = Moment { at: source_now.max(state.source_time), received: now, value };
-                self.judge_point(at, moment, Asked::Tick { silent }, effects);
+                let moment =
+                    Moment { at: source_now.max(state.source_time), received: now, value, quality: state.quality };
+                self.judge_point(at, moment, Asked::Tick { silent, unheard }, effects);
+            }
+            if ask_health {
+                self.judge_health(at, now, effects);
             }
         }
     }
@@ -194,14 +321,22 @@ impl<'a> Shard<'a> {
             return;
         }
         let heard = match asked {
-            Asked::Tick { silent: true } => state.usable_received.max(self.listening_since),
-            Asked::Tick { silent: false } | Asked::Sample { .. } => state.usable_received,
+            Asked::Tick { unheard: true, .. } => state.heard.max(self.listening_since),
+            Asked::Tick { unheard: false, .. } | Asked::Sample { .. } | Asked::Overtaken => state.heard,
+        };
+        let health = if plan.shows_health {
+            health(state, &self.permits, at, moment.received)
+        } else {
+            Health { quality: state.quality, ..Health::default() }
         };
         let mut reading = Reading {
-            value: state.value,
-            uncertain: state.quality.grade() == crate::model::Grade::Uncertain,
+            value: match asked {
+                Asked::Overtaken => moment.value,
+                Asked::Sample { .. } | Asked::Tick { .. } => state.value,
+            },
+            health,
             age_s: moment.received.since(heard).as_secs_f64(),
-            period_s: point.period.as_secs_f64(),
+            point,
             limits: &plan.watches[0].limits,
             spans: &plan.watches[0].spans,
         };
@@ -211,36 +346,35 @@ impl<'a> Shard<'a> {
             let compiled = &self.plan.rules[watch.rule];
             let rule = &compiled.rule;
             let input = match (asked, rule.judges) {
-                (Asked::Sample { usable: false }, Judges::Samples) => {
+                (_, Judges::Health) => continue,
+                (Asked::Sample { usable: false, .. }, Judges::Samples) => {
                     if let Some(alarm) = &mut slot.open {
                         alarm.held = true;
                     }
                     Input::Judged(Verdict::Unknown)
                 }
                 // Silence is not health: a clear that healthy samples began does not run out without them.
-                (Asked::Tick { silent: true }, Judges::Samples) if matches!(slot.state, State::Active { .. }) => {
+                (Asked::Tick { silent: true, .. }, Judges::Samples) if matches!(slot.state, State::Active { .. }) => {
                     if !slot.state.waits() {
                         continue;
                     }
                     Input::Judged(Verdict::Unknown)
                 }
-                (Asked::Tick { .. }, Judges::Samples) => {
+                (Asked::Tick { .. }, Judges::Samples) | (Asked::Tick { unheard: false, .. }, Judges::Silence) => {
                     if !slot.state.waits() {
                         continue;
                     }
                     Input::Tick
                 }
-                // A bad sample is as silent as none.
-                (Asked::Sample { usable: false }, Judges::Silence) => continue,
-                (Asked::Sample { usable: true }, Judges::Silence) if slot.state == State::Normal => continue,
-                (Asked::Tick { silent: false }, Judges::Silence) => {
-                    if !slot.state.waits() {
-                        continue;
-                    }
-                    Input::Tick
+                (Asked::Overtaken, Judges::Silence) | (Asked::Sample { heard: false, .. }, Judges::Silence) => continue,
+                (Asked::Sample { heard: true, .. }, Judges::Silence) if slot.state == State::Normal => continue,
+                // It is in alarm already; what is overtaken can make it worse, but not end it.
+                (Asked::Overtaken, Judges::Samples) if matches!(slot.state, State::Active { .. }) => {
+                    note_worst(slot, moment, watch.plain);
+                    continue;
                 }
-                (Asked::Sample { usable: true }, Judges::Samples | Judges::Silence)
-                | (Asked::Tick { silent: true }, Judges::Silence) => {
+                (Asked::Sample { usable: true, .. } | Asked::Overtaken, Judges::Samples)
+                | (Asked::Sample { heard: true, .. } | Asked::Tick { unheard: true, .. }, Judges::Silence) => {
                     reading.limits = &watch.limits;
                     reading.spans = &watch.spans;
                     self.counts.evaluations += 1;
@@ -253,32 +387,157 @@ impl<'a> Shard<'a> {
                     let judged = self.judge.judge(program, &reading);
                     let verdict = verdict(&judged, asks_clear, wants_clear, watch.plain, rule.deadband, reading.value);
                     note_fault(&mut self.faults, slot, &judged, rule, moment, &mut self.conditions, effects);
+                    if matches!(asked, Asked::Overtaken) && verdict != Verdict::Violated {
+                        continue;
+                    }
                     Input::Judged(verdict)
                 }
             };
-            if let (Some(value), true) = (moment.value, slot.open.is_some()) {
-                let higher_is_worse = watch.plain.is_none_or(|(_, stricter)| stricter == Stricter::Lower);
-                slot.note_value(value, higher_is_worse);
-            }
-            let about = || About {
-                rule: &rule.id,
-                subject: &point.id,
-                point: Some(PointIndex(u32::try_from(at).unwrap_or(u32::MAX))),
-                site: &point.site,
-                place: &point.place,
-                title: &rule.title,
-                advice: &rule.advice,
-                priority: rule.priority,
-                level: rule.level,
-                limit: watch.plain.map(|(limit, _)| limit),
-                unit: &point.unit,
-                detail: "",
-            };
-            slot.advance(&compiled.policy, input, moment, about, effects);
+            note_worst(slot, moment, watch.plain);
+            slot.advance(&compiled.policy, input, moment, || about(rule, point, at, watch.plain, ""), effects);
             waits |= slot.state.waits();
         }
         state.waits = waits;
         self.judge.leave(&mut state.windows);
+    }
+
+    /// Asks the rules about the sensor itself. They run on Davy's clock: it is the source that is in doubt.
+    fn judge_health(&mut self, at: usize, now: Timestamp, effects: &mut Vec<Effect>) {
+        let (Some(state), Some(plan), Some(point)) =
+            (self.points.get_mut(at), self.plan.points.get(at), self.table.list().get(at))
+        else {
+            return;
+        };
+        if !plan.health {
+            return;
+        }
+        state.health_asked = now;
+        let health = health(state, &self.permits, at, now);
+        let mut reading = Reading {
+            value: state.value,
+            health,
+            age_s: now.since(state.heard).as_secs_f64(),
+            point,
+            limits: &plan.watches[0].limits,
+            spans: &plan.watches[0].spans,
+        };
+        let moment = Moment { at: now, received: now, value: state.value, quality: state.quality };
+        self.judge.enter(&reading, &mut state.windows);
+        let mut waits = false;
+        for (watch, slot) in plan.watches.iter().zip(&mut state.slots) {
+            let compiled = &self.plan.rules[watch.rule];
+            let rule = &compiled.rule;
+            if rule.judges != Judges::Health {
+                continue;
+            }
+            reading.limits = &watch.limits;
+            reading.spans = &watch.spans;
+            self.counts.evaluations += 1;
+            let active = matches!(slot.state, State::Active { .. });
+            let (program, asks_clear) = match &compiled.clear {
+                Some(clear) if active => (clear, true),
+                Some(_) | None => (&compiled.raise, false),
+            };
+            let judged = self.judge.judge(program, &reading);
+            // A rule about the sensor that fails says nothing of the mine: no limit stands in for it.
+            let said = match &judged {
+                Judged::Fault(_) => Verdict::Unknown,
+                Judged::Says(_) | Judged::Unknown => verdict(&judged, asks_clear, active, None, 0.0, state.value),
+            };
+            note_fault(&mut self.faults, slot, &judged, rule, moment, &mut self.conditions, effects);
+            let detail = match (said, active) {
+                (Verdict::Violated, false) => told(&health, state.memory.twin.as_ref(), &self.table),
+                (Verdict::Violated | Verdict::Healthy | Verdict::Unknown, _) => String::new(),
+            };
+            let raised = || about(rule, point, at, watch.plain, &detail);
+            slot.advance(&compiled.policy, Input::Judged(said), moment, raised, effects);
+            waits |= slot.state.waits();
+        }
+        state.health_waits = waits;
+        self.judge.leave(&mut state.windows);
+    }
+
+    fn on_permit(&mut self, opened: &PermitOpened, effects: &mut Vec<Effect>) {
+        let PermitOpened { command, permit } = opened;
+        self.permits.push((permit.clone(), false));
+        effects.push(Effect::Permit { permit: permit.clone(), end: None });
+        effects.push(Effect::Answered { command: *command, answer: Answer::PermitOpened(permit.clone()) });
+        self.ask_health_of(permit, effects);
+    }
+
+    fn on_permit_end(&mut self, ended: &PermitEnded, effects: &mut Vec<Effect>) {
+        let Some(place) = self.permits.iter().position(|(permit, _)| permit.id == ended.id) else {
+            effects.push(Effect::Answered { command: ended.command, answer: Answer::NoSuchPermit });
+            return;
+        };
+        let (permit, overdue) = self.permits.remove(place);
+        if overdue {
+            self.conditions.apply(&overdue_condition(&permit, ended.end.at, false), effects);
+        }
+        if ended.end.calibrated && permit.kind == PermitKind::Calibration {
+            for point in &permit.points {
+                if let Some(state) = self.points.get_mut(point.at()) {
+                    state.calibrated = Some(ended.end.at);
+                }
+            }
+        }
+        effects.push(Effect::Permit { permit: permit.clone(), end: Some(ended.end.clone()) });
+        effects.push(Effect::Answered { command: ended.command, answer: Answer::PermitEnded(permit.clone()) });
+        self.ask_health_of(&permit, effects);
+        if ended.end.calibrated {
+            self.look_at_calendar(ended.end.at, effects);
+        }
+    }
+
+    fn ask_health_of(&mut self, permit: &Permit, effects: &mut Vec<Effect>) {
+        for point in &permit.points {
+            self.judge_health(point.at(), self.now, effects);
+        }
+    }
+
+    /// A permit whose time is up marks nothing any more. An exercise is over then; work that nobody has
+    /// reported as done is an alarm until somebody does.
+    fn look_at_permits(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        for (permit, overdue) in &mut self.permits {
+            if now >= permit.until && !*overdue && permit.kind != PermitKind::Exercise {
+                *overdue = true;
+                self.conditions.apply(&overdue_condition(permit, now, true), effects);
+            }
+        }
+        self.permits.retain(|(permit, _)| {
+            let over = permit.kind == PermitKind::Exercise && now >= permit.until;
+            if over {
+                let end = PermitEnd {
+                    at: now,
+                    by: "davy".into(),
+                    comment: "到时自动结束 / its time was up".into(),
+                    calibrated: false,
+                };
+                effects.push(Effect::Permit { permit: permit.clone(), end: Some(end) });
+            }
+            !over
+        });
+    }
+
+    /// Sensors whose calibration is due, one alarm a site.
+    fn look_at_calendar(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let mut due: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (point, state) in self.table.list().iter().zip(&self.points).filter(|(point, _)| !point.retired) {
+            let last = state.calibrated.unwrap_or(state.since);
+            if point.calibrate_every.is_some_and(|every| now >= last + every) {
+                due.entry(&point.site).or_default().push(&point.id);
+            }
+        }
+        for (site, points) in &due {
+            if self.due.insert((*site).to_owned()) {
+                self.conditions.apply(&due_condition(site, now, true, points), effects);
+            }
+        }
+        let over: Vec<String> = self.due.iter().filter(|site| !due.contains_key(site.as_str())).cloned().collect();
+        for site in over {
+            self.conditions.apply(&due_condition(&site, now, false, &[]), effects);
+            self.due.remove(&site);
+        }
     }
 
     fn on_acknowledge(&mut self, command: &Acknowledge, effects: &mut Vec<Effect>) {
@@ -380,27 +639,135 @@ impl<'a> Shard<'a> {
         self.faults = snapshot.faults;
         self.now = snapshot.now;
         self.listening_since = snapshot.listening_since;
+        self.permits = snapshot.permits;
+        self.due = snapshot.due;
     }
 }
 
 /// Why a point is asked.
 #[derive(Clone, Copy)]
 enum Asked {
-    Sample { usable: bool },
-    Tick { silent: bool },
+    /// `heard`: the sensor or its station spoke, even if only of a fault.
+    Sample { usable: bool, heard: bool },
+    /// `silent`: nothing usable for longer than the period; `unheard`: nothing at all.
+    Tick { silent: bool, unheard: bool },
+    /// By a sample that younger ones overtook.
+    Overtaken,
 }
 
 pub(super) fn fresh(at: Timestamp) -> PointState {
     PointState {
+        since: at,
         source_time: Timestamp::MIN,
+        received: at,
         raw: 0.0,
         quality: crate::model::Quality::GOOD,
         usable_received: at,
+        usable_source: Timestamp::MIN,
+        heard: at,
+        recent: VecDeque::new(),
         value: None,
         skew_micros: 0,
         windows: Vec::new(),
         slots: Vec::new(),
         waits: false,
+        memory: Memory::default(),
+        health_asked: at,
+        health_waits: false,
+        calibrated: None,
+    }
+}
+
+/// What rules see of a sensor now.
+fn health(state: &PointState, permits: &[(Permit, bool)], at: usize, now: Timestamp) -> Health {
+    let index = PointIndex(u32::try_from(at).unwrap_or(u32::MAX));
+    let newest = (state.source_time, state.received);
+    let mut health = state.memory.view(state.quality, newest, state.usable_source, now);
+    let in_force = permits.iter().map(|(permit, _)| permit);
+    health.permit = in_force
+        .filter(|permit| permit.in_force(now) && permit.points.contains(&index))
+        .map(|permit| permit.kind)
+        .min();
+    health
+}
+
+/// What an alarm about a sensor says of it.
+fn told(health: &Health, twin: Option<&Twin>, table: &PointTable) -> String {
+    let mut words = vec![health.quality.to_string()];
+    if health.flat_s >= 600.0 {
+        words.push(format!("不变 / unchanged for {:.0} min", health.flat_s / 60.0));
+    }
+    if health.clock_s.abs() >= 10.0 {
+        words.push(format!("时钟差 / clock {:+.0} s", health.clock_s));
+    }
+    if health.fall_s > 0.0 {
+        words.push(format!("突降至 / fell to {:.0} % of its mean", health.fall_to * 100.0));
+    }
+    if let Some(other) = twin.and_then(|twin| table.get(twin.other)) {
+        words.push(format!("同 / same as {}", other.id));
+    }
+    words.join("; ")
+}
+
+fn about<'b>(
+    rule: &'b crate::rule::Rule,
+    point: &'b Point,
+    at: usize,
+    plain: Option<(f64, Stricter)>,
+    detail: &'b str,
+) -> About<'b> {
+    About {
+        rule: &rule.id,
+        subject: &point.id,
+        point: Some(PointIndex(u32::try_from(at).unwrap_or(u32::MAX))),
+        site: &point.site,
+        place: &point.place,
+        title: &rule.title,
+        advice: &rule.advice,
+        priority: rule.priority,
+        level: rule.level,
+        limit: plain.map(|(limit, _)| limit),
+        unit: &point.unit,
+        detail,
+    }
+}
+
+fn note_worst(slot: &mut Slot, moment: Moment, plain: Option<(f64, Stricter)>) {
+    if let (Some(value), true) = (moment.value, slot.open.is_some()) {
+        slot.note_value(value, plain.is_none_or(|(_, stricter)| stricter == Stricter::Lower));
+    }
+}
+
+fn overdue_condition(permit: &Permit, at: Timestamp, holds: bool) -> Condition {
+    Condition {
+        at,
+        rule: "davy-permit-overdue".into(),
+        subject: permit.id.clone(),
+        holds,
+        title: format!("作业超时未结束 / permit not ended in time: {}", permit.id),
+        advice: "联系作业人，确认传感器已恢复，然后结束作业票 / call the person, make sure the sensors are back, then end the permit"
+            .into(),
+        priority: Priority::P2,
+        level: Level::Yellow,
+        detail: format!("{} {} ({}): {}", permit.kind.word(), permit.scope, permit.by, permit.reason),
+    }
+}
+
+/// Ids that are named; there may be hundreds.
+const NAMED: usize = 20;
+
+fn due_condition(site: &str, at: Timestamp, holds: bool, points: &[&str]) -> Condition {
+    let more = if points.len() > NAMED { format!(" .. {} 个 / in all", points.len()) } else { String::new() };
+    Condition {
+        at,
+        rule: "davy-calibration-due".into(),
+        subject: site.to_owned(),
+        holds,
+        title: format!("传感器到期未标校 / calibration due: {site}"),
+        advice: "安排标校并开具标校作业票 / calibrate, under a calibration permit".into(),
+        priority: Priority::P4,
+        level: Level::Blue,
+        detail: format!("{}{more}", points.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ")),
     }
 }
 

@@ -3,7 +3,7 @@
 //! postcard, behind a version byte: an unknown version or damage is an error, and the journal is replayed
 //! from further back instead.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::condition::Conditions;
 use super::shard::{PointState, Shard};
 use crate::journal::Setup;
-use crate::model::Timestamp;
+use crate::model::{Permit, Timestamp};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -23,6 +23,8 @@ pub struct Snapshot {
     pub(super) faults: BTreeMap<String, u32>,
     pub(super) now: Timestamp,
     pub(super) listening_since: Timestamp,
+    pub(super) permits: Vec<(Permit, bool)>,
+    pub(super) due: BTreeSet<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +48,8 @@ impl Shard<'_> {
             faults: self.faults.clone(),
             now: self.now,
             listening_since: self.listening_since,
+            permits: self.permits.clone(),
+            due: self.due.clone(),
         };
         let body = postcard::to_stdvec(&snapshot).expect("plain data always serialises");
         let mut bytes = Vec::with_capacity(body.len() + 1);

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::alarm::{AlarmChange, Happening, Standing};
-use crate::journal::{Acknowledge, Condition, Entry, Note, RuleFile};
-use crate::model::{Kind, Point, PointIndex, Quality, Reason, Sample, Timestamp};
+use crate::journal::{Acknowledge, Condition, Entry, Note, PermitEnded, PermitOpened, RuleFile};
+use crate::model::{Kind, Permit, PermitEnd, PermitKind, Point, PointIndex, Quality, Reason, Sample, Timestamp};
 use crate::rule::Language;
 
 const START: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -31,6 +31,7 @@ fn point(name: &str) -> Point {
         limits: Default::default(),
         coordinates: None,
         static_risk: 0,
+        calibrate_every: None,
         retired: false,
     }
 }
@@ -76,7 +77,11 @@ fn play(shard: &mut Shard<'_>, entries: impl IntoIterator<Item = Entry>) -> Vec<
     }
     let changes = effects.into_iter().filter_map(|effect| match effect {
         Effect::Changed(change) => Some(change),
-        Effect::Answered { .. } | Effect::Receipt(_) | Effect::Setup(..) | Effect::Snapshot(_) => None,
+        Effect::Answered { .. }
+        | Effect::Receipt(_)
+        | Effect::Permit { .. }
+        | Effect::Setup(..)
+        | Effect::Snapshot(_) => None,
     });
     changes.collect()
 }
@@ -151,11 +156,14 @@ fn missing_data_holds_an_alarm_and_silence_is_one_of_its_own() {
     let begin = [setup(0.0, &["t1"], vec![face(), comm_loss()]), value(1.0, 1.2), bad(2.0)];
     assert_eq!(told(&play(&mut shard, begin)), [("raised", "methane-face")]);
     let changes = play(&mut shard, ticks(2..60));
-    assert_eq!(told(&changes), [("raised", "comm-loss")], "bad samples are as silent as none");
-    assert!(changes[0].at > at(16.0) && changes[0].at <= at(17.0), "{}", changes[0].at);
-    assert_eq!(told(&play(&mut shard, [bad(61.0)])), []);
-    let changes = play(&mut shard, [value(62.0, 1.1)]);
-    assert_eq!(told(&changes), [("cleared", "comm-loss")], "and the methane alarm stands");
+    assert_eq!(told(&changes), [("raised", "comm-loss")]);
+    assert!(changes[0].at > at(17.0) && changes[0].at <= at(18.0), "{}", changes[0].at);
+    let mut vain = sample(60.0, 0, 0.0);
+    vain.quality = Quality::because(Reason::NotPolled);
+    assert_eq!(told(&play(&mut shard, [Entry::Samples(Arc::new(vec![vain]))])), [], "a poll in vain is silence");
+    let changes = play(&mut shard, [bad(61.0)]);
+    assert_eq!(told(&changes), [("cleared", "comm-loss")], "a line break is heard: the sensor is faulty, not lost");
+    assert_eq!(told(&play(&mut shard, [value(62.0, 1.1)])), [], "and the methane alarm stands");
 }
 
 #[test]
@@ -203,11 +211,11 @@ fn a_reload_keeps_windows_and_open_alarms_and_closes_what_is_gone() {
 fn repeats_and_late_samples_are_counted_and_judged_once() {
     let language = Language::new();
     let mut shard = Shard::new(&language);
-    play(&mut shard, [setup(0.0, &["t1"], vec![face()]), value(5.0, 0.5)]);
-    let late = Sample::received(PointIndex(0), 9.0, Some(at(1.0)), at(6.0));
-    assert_eq!(told(&play(&mut shard, [value(5.0, 0.5), Entry::Samples(Arc::new(vec![late]))])), []);
+    play(&mut shard, [setup(0.0, &["t1"], vec![face()]), value(15.0, 0.5)]);
+    let late = Sample::received(PointIndex(0), 9.0, Some(at(1.0)), at(16.0));
+    assert_eq!(told(&play(&mut shard, [value(15.0, 0.5), Entry::Samples(Arc::new(vec![late]))])), []);
     assert_eq!((shard.counts.judged, shard.counts.duplicates, shard.counts.late), (1, 1, 1));
-    play(&mut shard, [Entry::Samples(Arc::new(vec![sample(6.0, 99, 1.0)]))]);
+    play(&mut shard, [Entry::Samples(Arc::new(vec![sample(16.0, 99, 1.0)]))]);
     assert_eq!(shard.counts.unknown_points, 1);
 }
 
@@ -393,4 +401,125 @@ fn a_damaged_snapshot_is_refused() {
     assert!(shard.resume(&[]).is_err());
     assert!(shard.resume(&[99, 1, 2]).is_err());
     assert!(shard.resume(&[1, 255, 255, 255]).is_err());
+}
+
+#[test]
+fn a_sample_that_was_overtaken_raises_what_it_saw_and_clears_nothing() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    let arrives = |source: f64, received: f64, value: f64| {
+        let sample = Sample::received(PointIndex(0), value, Some(at(source)), at(received));
+        Entry::Samples(Arc::new(vec![sample]))
+    };
+    play(&mut shard, [setup(0.0, &["t1"], vec![face()]), value(5.0, 0.4), value(15.0, 0.5)]);
+    let changes = play(&mut shard, [arrives(10.0, 15.1, 1.3)]);
+    assert_eq!(told(&changes), [("raised", "methane-face")]);
+    assert_eq!(changes[0].alarm.value, Some(1.3));
+    assert_eq!(told(&play(&mut shard, [value(20.0, 0.5)])), [("cleared", "methane-face")]);
+    // Delivered once more after a reconnect: it does not raise anything twice.
+    assert_eq!(told(&play(&mut shard, [arrives(10.0, 21.0, 1.3)])), []);
+    assert_eq!(told(&play(&mut shard, [value(25.0, 1.1)])), [("raised_again", "methane-face")]);
+    assert_eq!(told(&play(&mut shard, [arrives(24.0, 25.1, 0.2)])), [], "something younger is known");
+    // Beyond the tolerance it is late.
+    assert_eq!(told(&play(&mut shard, [value(30.0, 0.2), arrives(19.0, 30.5, 4.0)])), [("cleared", "methane-face")]);
+    assert_eq!((shard.counts.reordered, shard.counts.late, shard.counts.duplicates), (2, 1, 1));
+}
+
+#[test]
+fn what_is_marked_as_late_is_counted_and_nothing_more() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    let mut late = sample(6.0, 0, 3.9);
+    late.quality = Quality::because(Reason::Late);
+    play(&mut shard, [setup(0.0, &["t1"], vec![face(), comm_loss()]), value(1.0, 0.5)]);
+    let ticks = (2..40).flat_map(|second| {
+        let late = Sample { source_time: at(f64::from(second)), receive_time: at(f64::from(second)), ..late };
+        [Entry::Tick(at(f64::from(second))), Entry::Samples(Arc::new(vec![late]))]
+    });
+    let changes = play(&mut shard, ticks);
+    assert_eq!(told(&changes), [("raised", "comm-loss")], "back-fill is no sign of life either");
+    assert_eq!(shard.counts.late, 38);
+}
+
+fn permit(seconds: f64, kind: PermitKind, length: u64) -> Entry {
+    let permit = Permit {
+        id: "permit-1".into(),
+        kind,
+        points: vec![PointIndex(0)],
+        scope: "mine.t1".into(),
+        by: "赵".into(),
+        reason: "15 d".into(),
+        from: at(seconds),
+        until: at(seconds) + Duration::from_secs(length),
+    };
+    Entry::Note(Note::PermitOpened(PermitOpened { command: 3, permit }))
+}
+
+fn permit_end(seconds: f64, calibrated: bool) -> Entry {
+    let end = PermitEnd { at: at(seconds), by: "赵".into(), comment: String::new(), calibrated };
+    Entry::Note(Note::PermitEnded(PermitEnded { command: 4, id: "permit-1".into(), end }))
+}
+
+fn ticks(seconds: std::ops::Range<u32>) -> impl Iterator<Item = Entry> {
+    seconds.map(|second| Entry::Tick(at(f64::from(second))))
+}
+
+/// Work that nobody reports as done is an alarm; an exercise ends by itself and cannot be forgotten.
+#[test]
+fn a_permit_that_nobody_ends_is_an_alarm_until_somebody_does() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    let changes = play(
+        &mut shard,
+        [setup(0.0, &["t1"], vec![face()]), permit(1.0, PermitKind::Calibration, 30)].into_iter().chain(ticks(1..40)),
+    );
+    assert_eq!(told(&changes), [("raised", "davy-permit-overdue")]);
+    assert_eq!((&*changes[0].alarm.subject, changes[0].at), ("permit-1", at(31.0)));
+    assert!(changes[0].alarm.detail.contains("mine.t1 (赵): 15 d"), "{}", changes[0].alarm.detail);
+    // The state carries over a restart.
+    let snapshot = shard.snapshot();
+    let mut shard = Shard::new(&language);
+    shard.resume(&snapshot).unwrap();
+    assert_eq!(told(&play(&mut shard, [permit_end(41.0, true)])), [("cleared", "davy-permit-overdue")]);
+    let mut effects = Vec::new();
+    shard.on_entry(&permit_end(42.0, true), &mut effects);
+    assert!(matches!(&effects[..], [Effect::Answered { command: 4, answer: Answer::NoSuchPermit }]), "{effects:?}");
+
+    let exercise = std::iter::once(permit(50.0, PermitKind::Exercise, 5)).chain(ticks(50..60));
+    effects.clear();
+    exercise.for_each(|entry| shard.on_entry(&entry, &mut effects));
+    let ended = effects.iter().find_map(|effect| match effect {
+        Effect::Permit { end: Some(end), .. } => Some((end.by.as_str(), end.at)),
+        _ => None,
+    });
+    assert_eq!(ended, Some(("davy", at(55.0))));
+    assert!(shard.permits().is_empty());
+}
+
+#[test]
+fn a_sensor_is_due_when_its_calendar_says_so_and_a_calibration_begins_it_anew() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    let mut sensor = point("t1");
+    sensor.calibrate_every = Some(Duration::from_secs(300));
+    let begin = Setup { at: at(0.0), points: vec![sensor], rules: vec![face()] };
+    let begin = std::iter::once(Entry::Note(Note::Setup(Arc::new(begin))));
+    let changes = play(&mut shard, begin.chain(ticks(1..400)));
+    assert_eq!(told(&changes), [("raised", "davy-calibration-due")]);
+    assert_eq!((&*changes[0].alarm.subject, changes[0].alarm.detail.as_str()), ("mine", "mine.t1"));
+    let done = [permit(400.0, PermitKind::Calibration, 60), permit_end(420.0, true)];
+    assert_eq!(told(&play(&mut shard, done)), [("cleared", "davy-calibration-due")]);
+    assert_eq!(told(&play(&mut shard, ticks(421..700))), []);
+    assert_eq!(told(&play(&mut shard, ticks(700..800))), [("raised_again", "davy-calibration-due")]);
+}
+
+/// An alarm bears the marks of the sample that raised it.
+#[test]
+fn an_alarm_of_an_exercise_says_that_it_is_one() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    let mut injected = sample(1.0, 0, 2.0);
+    injected.quality = Quality::because(Reason::Exercise);
+    let changes = play(&mut shard, [setup(0.0, &["t1"], vec![face()]), Entry::Samples(Arc::new(vec![injected]))]);
+    assert!(changes[0].alarm.quality.has(Reason::Exercise));
 }

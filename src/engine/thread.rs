@@ -12,7 +12,7 @@ use super::shard::Counts;
 use super::{Effect, Shard};
 use crate::journal::{Entry, Feed, Prompt, Reader, Seq, Setup};
 use crate::ledger::{Account, Fate};
-use crate::model::Timestamp;
+use crate::model::{Permit, Timestamp};
 use crate::rule::Language;
 
 /// Stack of the thread: rules run on it.
@@ -48,8 +48,15 @@ pub struct Numbers {
 pub struct Running {
     pub numbers: Arc<Numbers>,
     pub thread: JoinHandle<()>,
-    /// Sends once, after the replay: the setup in force then.
-    pub replayed: Receiver<Option<Arc<Setup>>>,
+    /// Sends once, after the replay.
+    pub replayed: Receiver<Replayed>,
+}
+
+/// What is in force after the replay.
+#[derive(Debug)]
+pub struct Replayed {
+    pub setup: Option<Arc<Setup>>,
+    pub permits: Vec<Permit>,
 }
 
 /// Starts the thread. It ends when the journal closes, after a last snapshot.
@@ -66,7 +73,7 @@ pub fn start(options: Options) -> Running {
     Running { numbers, thread, replayed }
 }
 
-fn run(options: Options, numbers: &Numbers, ready: &Sender<Option<Arc<Setup>>>) {
+fn run(options: Options, numbers: &Numbers, ready: &Sender<Replayed>) {
     let language = Language::new();
     let mut shard = Shard::new(&language);
     let mut seq = 0;
@@ -86,7 +93,7 @@ fn run(options: Options, numbers: &Numbers, ready: &Sender<Option<Arc<Setup>>>) 
         return;
     }
     // Whoever started the engine may have given up meanwhile.
-    ready.send(shard.setup().cloned()).ok();
+    ready.send(Replayed { setup: shard.setup().cloned(), permits: shard.permits() }).ok();
     while let Some((next, entry)) = loop_.options.feed.next() {
         if next <= seq {
             continue;

@@ -68,6 +68,22 @@ impl Window {
         self.forget_before(at - self.span);
     }
 
+    /// A usable sample that arrived after younger ones: it takes its place among them.
+    pub fn insert(&mut self, at: Timestamp, value: f64) {
+        let Some((newest, _)) = self.items.back().copied().filter(|(newest, _)| *newest > at) else {
+            return self.push(at, value);
+        };
+        if at < newest - self.span {
+            return;
+        }
+        self.items.insert(after(&self.items, at), (at, value));
+        let difference = value - self.base;
+        self.sum += difference;
+        self.squares += difference * difference;
+        insert_extreme(&mut self.lows, at, value, |kept, new| kept >= new);
+        insert_extreme(&mut self.highs, at, value, |kept, new| kept <= new);
+    }
+
     /// Drops what is older than `oldest`; a sample exactly as old as the span still counts.
     fn forget_before(&mut self, oldest: Timestamp) {
         while self.items.len() > MOST_SAMPLES || self.items.front().is_some_and(|(at, _)| *at < oldest) {
@@ -145,6 +161,24 @@ impl Window {
     }
 }
 
+/// Place behind everything that is not younger than `at`; looked for from the young end, where it is.
+fn after(queue: &VecDeque<(Timestamp, f64)>, at: Timestamp) -> usize {
+    queue.iter().rposition(|(time, _)| *time <= at).map_or(0, |place| place + 1)
+}
+
+/// `yields(a, b)`: a younger `b` makes `a` irrelevant.
+fn insert_extreme(queue: &mut VecDeque<(Timestamp, f64)>, at: Timestamp, value: f64, yields: fn(f64, f64) -> bool) {
+    if queue.iter().rev().take_while(|(time, _)| *time > at).any(|(_, younger)| yields(value, *younger)) {
+        return;
+    }
+    let mut place = after(queue, at);
+    while place > 0 && yields(queue[place - 1].1, value) {
+        place -= 1;
+        queue.remove(place);
+    }
+    queue.insert(place, (at, value));
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -177,6 +211,38 @@ mod tests {
                 prop_assert!((window.mean().unwrap() - mean).abs() <= 1e-6 * (1.0 + mean.abs()));
                 prop_assert!((window.stddev().unwrap().powi(2) - variance).abs() <= 1e-3 * (1.0 + variance));
             }
+        }
+    }
+
+    proptest! {
+        /// Samples that overtake each other leave the window as if they had come in order.
+        #[test]
+        fn a_window_is_the_same_whatever_the_order_of_arrival(
+            span in 1_u64..30,
+            samples in prop::collection::vec((0_i64..4_000_000, -50_i32..50, 0_usize..6), 1..120),
+        ) {
+            let mut at = Timestamp::from_secs(1_800_000_000);
+            let mut ordered: Vec<(Timestamp, f64)> = Vec::new();
+            let mut arrivals: Vec<(usize, Timestamp, f64)> = Vec::new();
+            for (place, (pause, value, held_up)) in samples.into_iter().enumerate() {
+                // Whole numbers: sums are exact in any order. No two at one moment: their order would be open.
+                at = at + Duration::from_micros(pause as u64 + 1);
+                ordered.push((at, f64::from(value)));
+                arrivals.push((place + held_up, at, f64::from(value)));
+            }
+            arrivals.sort_by_key(|(place, ..)| *place);
+            let (mut one, mut other) = (Window::new(Duration::from_secs(span)), Window::new(Duration::from_secs(span)));
+            for (at, value) in &ordered {
+                one.push(*at, *value);
+            }
+            for (_, at, value) in &arrivals {
+                other.insert(*at, *value);
+            }
+            prop_assert_eq!(one.count(), other.count());
+            prop_assert_eq!((one.min(), one.max()), (other.min(), other.max()));
+            prop_assert_eq!((one.delta(), one.rate()), (other.delta(), other.rate()));
+            prop_assert!((one.mean().unwrap() - other.mean().unwrap()).abs() < 1e-9);
+            prop_assert!((one.stddev().unwrap() - other.stddev().unwrap()).abs() < 1e-6);
         }
     }
 

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use crate::alarm::{Alarm, Priority};
 use crate::board::Published;
 use crate::clock;
-use crate::model::Timestamp;
+use crate::model::{Permit, Timestamp};
 
 pub use read::{Attempt, Reader, Wanted};
 pub use schema::Registered;
@@ -79,6 +79,10 @@ pub enum Answer {
     NewerOccurrence(Alarm),
     /// Somebody else was first; the alarm as it stands now.
     AlreadyAcknowledged(Alarm),
+    PermitOpened(Permit),
+    PermitEnded(Permit),
+    /// No permit with that id is open.
+    NoSuchPermit,
 }
 
 /// Ties answers from the engine to whoever waits for them.

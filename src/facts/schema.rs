@@ -30,6 +30,13 @@ const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS attempts (
         message INTEGER NOT NULL, at INTEGER NOT NULL, outcome TEXT NOT NULL, detail TEXT NOT NULL);
     CREATE INDEX IF NOT EXISTS attempts_by_message ON attempts (message);
+    -- Work on sensors. calibrated: it was a calibration and was carried out.
+    CREATE TABLE IF NOT EXISTS permits (
+        id TEXT PRIMARY KEY, kind TEXT NOT NULL, opened INTEGER NOT NULL, until INTEGER NOT NULL, ended INTEGER,
+        calibrated INTEGER NOT NULL DEFAULT 0, permit TEXT NOT NULL, end TEXT) WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS permits_open ON permits (until) WHERE ended IS NULL;
+    CREATE TABLE IF NOT EXISTS calibrations (
+        point INTEGER NOT NULL, at INTEGER NOT NULL, permit TEXT NOT NULL, PRIMARY KEY (point, at)) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS snapshot (only INTEGER PRIMARY KEY CHECK (only = 1), seq INTEGER NOT NULL, body BLOB NOT NULL);
 ";
 

@@ -17,7 +17,7 @@ use crate::clock;
 use crate::clock::Stopwatch;
 use crate::engine::Effect;
 use crate::journal::{Condition, Cursor, Entry, Note, Outcome, Prompt, Receipt, Seq, Tail};
-use crate::model::Point;
+use crate::model::{Permit, PermitEnd, PermitKind, Point};
 
 /// An alarm waits this long for its cause to be on the disk; then it goes out anyway.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -119,11 +119,12 @@ impl Writer {
             let change = self.facts.connection.transaction()?;
             for effect in effects {
                 match effect {
-                    Effect::Changed(_) | Effect::Receipt(_) if known => {}
+                    Effect::Changed(_) | Effect::Receipt(_) | Effect::Permit { .. } if known => {}
                     Effect::Changed(changed) => {
                         news.push(Arc::new(write_change(&change, seq, changed, early, &self.outlets.recipients)?));
                     }
                     Effect::Receipt(receipt) => write_receipt(&change, &receipt, &self.outlets.numbers)?,
+                    Effect::Permit { permit, end } => write_permit(&change, &permit, end.as_ref())?,
                     Effect::Answered { command, answer } => answers.push((command, answer)),
                     Effect::Setup(setup, table) => {
                         let body = serde_json::to_string(&*setup).expect("plain data always serialises");
@@ -258,6 +259,33 @@ fn write_change(
             .execute(params![id, recipient.channel, recipient.name, alarm.priority.word(), clock::now().micros()])?;
     }
     Ok(Published { id, early, change: changed })
+}
+
+fn write_permit(
+    change: &rusqlite::Transaction<'_>,
+    permit: &Permit,
+    end: Option<&PermitEnd>,
+) -> Result<(), rusqlite::Error> {
+    let calibrated = permit.kind == PermitKind::Calibration && end.is_some_and(|end| end.calibrated);
+    change.prepare_cached("INSERT OR REPLACE INTO permits VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?.execute(
+        params![
+            permit.id,
+            permit.kind.word(),
+            permit.from.micros(),
+            permit.until.micros(),
+            end.map(|end| end.at.micros()),
+            calibrated,
+            serde_json::to_string(permit).expect("plain data always serialises"),
+            end.map(|end| serde_json::to_string(end).expect("plain data always serialises")),
+        ],
+    )?;
+    if let Some(end) = end.filter(|_| calibrated) {
+        let mut row = change.prepare_cached("INSERT OR REPLACE INTO calibrations VALUES (?1, ?2, ?3)")?;
+        for point in &permit.points {
+            row.execute(params![point.0, end.at.micros(), permit.id])?;
+        }
+    }
+    Ok(())
 }
 
 fn write_receipt(

@@ -13,7 +13,7 @@ use crate::claim::claim;
 use crate::clock;
 use crate::engine;
 use crate::facts::{self, Answers, Facts, Outlets, Recipient};
-use crate::journal::{self, ENGINE, Entry, Intake, Journal, Note, RuleFile, Seq, Setup, Tail};
+use crate::journal::{self, ENGINE, Entry, Intake, Journal, Marks, Note, RuleFile, Seq, Setup, Tail};
 use crate::ledger::Ledger;
 use crate::model::{Point, PointTable};
 
@@ -137,8 +137,9 @@ impl Core {
         let rules = rules(&registered.points, registered.last_setup.as_ref());
         let setup = Setup { at: clock::now(), points: registered.points, rules };
         // What the engine has after its replay, not what facts remember: only that is certain.
-        let in_force = engine.replayed.recv().map_err(|_| journal::Error::Closed)?;
-        if in_force.is_none_or(|last| last.points != setup.points || last.rules != setup.rules) {
+        let replayed = engine.replayed.recv().map_err(|_| journal::Error::Closed)?;
+        intake.know_blocking(Marks::new(&setup.points, replayed.permits))?;
+        if replayed.setup.is_none_or(|last| last.points != setup.points || last.rules != setup.rules) {
             intake.submit_blocking(Entry::Note(Note::Setup(Arc::new(setup))))?.durable_blocking()?;
         }
         let core = Self {

@@ -89,6 +89,7 @@ pub(super) fn table(points: usize) -> PointTable {
         limits: std::collections::BTreeMap::new(),
         coordinates: None,
         static_risk: 0,
+        calibrate_every: None,
         retired: false,
     };
     PointTable::new((0..points).map(point).collect())

@@ -139,7 +139,14 @@ impl<'a> Follower<'a> {
                 self.history.append(seq, &samples, &self.table);
             }
             Entry::Note(Note::Setup(setup)) => self.table = Arc::new(PointTable::new(setup.points.clone())),
-            Entry::Tick(_) | Entry::Note(Note::Acknowledge(_) | Note::Condition(_) | Note::Receipt(_)) => {}
+            Entry::Tick(_)
+            | Entry::Note(
+                Note::Acknowledge(_)
+                | Note::Condition(_)
+                | Note::Receipt(_)
+                | Note::PermitOpened(_)
+                | Note::PermitEnded(_),
+            ) => {}
         }
     }
 }

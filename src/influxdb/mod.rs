@@ -172,7 +172,14 @@ fn drive(sink: &mut Sink, side: &mut impl Side, stop: &CancellationToken) -> Res
                     sink.use_points(Arc::new(PointTable::new(setup.points.clone())));
                     sink.absorb(seq, &[]);
                 }
-                Entry::Tick(_) | Entry::Note(Note::Acknowledge(_) | Note::Condition(_) | Note::Receipt(_)) => {
+                Entry::Tick(_)
+                | Entry::Note(
+                    Note::Acknowledge(_)
+                    | Note::Condition(_)
+                    | Note::Receipt(_)
+                    | Note::PermitOpened(_)
+                    | Note::PermitEnded(_),
+                ) => {
                     sink.absorb(seq, &[]);
                 }
             }

@@ -24,6 +24,7 @@ pub(super) fn point(site: &str, local: &str, place: &str) -> Point {
         limits: Default::default(),
         coordinates: None,
         static_risk: 0,
+        calibrate_every: None,
         retired: false,
     }
 }

@@ -13,6 +13,7 @@
 
 mod codec;
 mod committer;
+mod marks;
 mod store;
 mod tail;
 mod writer;
@@ -25,8 +26,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::alarm::{Level, OccurrenceId, Priority};
-use crate::model::{Point, Sample, Timestamp};
+use crate::model::{Permit, PermitEnd, Point, Sample, Timestamp};
 
+pub use marks::Marks;
 pub use store::{Reader, holds_entries};
 pub use tail::{Cursor, Tail};
 pub use writer::{Durable, Feed, Journal, Numbers};
@@ -58,6 +60,9 @@ pub enum Note {
     Condition(Condition),
     /// What became of one attempt to tell somebody.
     Receipt(Receipt),
+    /// Work on sensors begins.
+    PermitOpened(PermitOpened),
+    PermitEnded(PermitEnded),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -86,6 +91,20 @@ pub struct Acknowledge {
     pub raises: u32,
     pub by: String,
     pub comment: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PermitOpened {
+    /// Ties the answer to the asker; chosen by whoever submits.
+    pub command: u64,
+    pub permit: Permit,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PermitEnded {
+    pub command: u64,
+    pub id: String,
+    pub end: PermitEnd,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,6 +186,8 @@ enum Submission {
     Entry(Entry, Option<oneshot::Sender<Seq>>),
     /// An alarm came out of the open group: commit it now.
     Hurry,
+    /// What samples are to be marked with from here on.
+    Know(Box<Marks>),
 }
 
 /// Resolves to the entry's number once it is on the disk.
@@ -210,6 +231,11 @@ impl Intake {
         Ok(Commit(commit))
     }
 
+    /// Before the first sample: what the last run knew of points and permits.
+    pub fn know_blocking(&self, marks: Marks) -> Result<(), Error> {
+        self.queue.blocking_send(Submission::Know(Box::new(marks))).map_err(|_| Error::Closed)
+    }
+
     /// A way in for those behind the journal: it does not keep the journal open.
     #[must_use]
     pub fn prompt(&self) -> Prompt {
@@ -250,7 +276,7 @@ impl Waiting {
         loop {
             match self.0.recv().await? {
                 Submission::Entry(entry, done) => return Some((entry, done)),
-                Submission::Hurry => {}
+                Submission::Hurry | Submission::Know(_) => {}
             }
         }
     }

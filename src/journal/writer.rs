@@ -14,7 +14,7 @@ use tracing::warn;
 
 use super::committer::{Committer, Pending};
 use super::store::{Folder, Store};
-use super::{Entry, Error, Intake, Options, Reader, Seq, Submission, Tail, codec};
+use super::{Entry, Error, Intake, Marks, Options, Reader, Seq, Submission, Tail, codec};
 use crate::clock::Stopwatch;
 use crate::ledger::Account;
 use crate::model::Sample;
@@ -114,6 +114,7 @@ impl Journal {
             next: last + 1,
             group: codec::Group::default(),
             open: Vec::new(),
+            marks: Marks::default(),
             samples: 0,
             waiting: Vec::new(),
             opened: Stopwatch::start(),
@@ -172,6 +173,7 @@ struct Writer {
     next: Seq,
     group: codec::Group,
     open: Vec<(Seq, Entry)>,
+    marks: Marks,
     samples: usize,
     waiting: Vec<(Seq, oneshot::Sender<Seq>)>,
     opened: Stopwatch,
@@ -227,6 +229,7 @@ impl Writer {
         for submission in inbox.drain(..) {
             match submission {
                 Submission::Hurry => hurried = true,
+                Submission::Know(marks) => self.marks = *marks,
                 Submission::Entry(Entry::Samples(samples), waiting) if samples.len() < JOINED_SAMPLES => {
                     if joined.len() + samples.len() > JOINED_SAMPLES {
                         self.admit(Entry::Samples(Arc::new(std::mem::take(&mut joined))), &mut joined_waiting);
@@ -252,9 +255,16 @@ impl Writer {
         hurried
     }
 
-    fn admit(&mut self, entry: Entry, waiting: &mut Vec<oneshot::Sender<Seq>>) {
+    fn admit(&mut self, mut entry: Entry, waiting: &mut Vec<oneshot::Sender<Seq>>) {
         if self.open.is_empty() {
             self.opened = Stopwatch::start();
+        }
+        match &mut entry {
+            Entry::Samples(samples) if samples.iter().any(|sample| self.marks.concern(sample)) => {
+                self.marks.stamp(Arc::<Vec<Sample>>::make_mut(samples));
+            }
+            Entry::Samples(_) | Entry::Tick(_) => {}
+            Entry::Note(note) => self.marks.note(note),
         }
         let seq = self.next;
         self.next += 1;

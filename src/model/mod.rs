@@ -3,12 +3,14 @@
 //! Plain data without I/O, clock or lock. Nothing here depends on another module of Davy.
 
 mod kind;
+mod permit;
 mod point;
 mod quality;
 mod sample;
 mod time;
 
 pub use kind::Kind;
+pub use permit::{Permit, PermitEnd, PermitKind};
 pub use point::{Coordinates, Limit, LimitSet, Point, PointId, PointIndex, PointTable, Range, SiteId, Stricter};
 pub use quality::{Grade, Quality, Reason};
 pub use sample::Sample;

@@ -106,6 +106,9 @@ pub struct Point {
     pub coordinates: Option<Coordinates>,
     /// Static risk level of the place, 1 (highest) to 4; 0 when not assessed.
     pub static_risk: u8,
+    /// The sensor has to be calibrated this often (catalytic methane: 15 days, AQ 1029).
+    #[serde(default)]
+    pub calibrate_every: Option<Duration>,
     /// Retired points keep their history and take no samples.
     pub retired: bool,
 }

@@ -35,10 +35,12 @@ pub enum Reason {
     NonFinite = 1 << 13,
     /// The source sent no time; the receive time stands in for it. The value is still good.
     NoSourceTime = 1 << 14,
+    /// Work near the sensor under a permit. The value counts.
+    Maintenance = 1 << 15,
 }
 
 impl Reason {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::LineBreak,
         Self::SensorFault,
         Self::OverRange,
@@ -52,6 +54,7 @@ impl Reason {
         Self::Frozen,
         Self::NonFinite,
         Self::NoSourceTime,
+        Self::Maintenance,
     ];
 
     /// The worst grade that this reason leaves standing.
@@ -67,7 +70,7 @@ impl Reason {
             | Self::NonFinite => Grade::Bad,
             // A gas sensor beyond its range has seen too much, not too little: its alarm must stand.
             Self::OverRange | Self::ClockWrong | Self::Frozen => Grade::Uncertain,
-            Self::Exercise | Self::Late | Self::NoSourceTime => Grade::Good,
+            Self::Exercise | Self::Late | Self::NoSourceTime | Self::Maintenance => Grade::Good,
         }
     }
 
@@ -88,6 +91,7 @@ impl Reason {
             Self::Frozen => "frozen",
             Self::NonFinite => "non_finite",
             Self::NoSourceTime => "no_source_time",
+            Self::Maintenance => "maintenance",
         }
     }
 
@@ -113,7 +117,7 @@ impl Quality {
     /// Unknown bits (a newer writer's) are dropped.
     #[must_use]
     pub const fn from_bits(bits: u16) -> Self {
-        Self(bits & 0x7FFC)
+        Self(bits & 0xFFFC)
     }
 
     #[must_use]

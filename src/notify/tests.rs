@@ -34,6 +34,7 @@ pub(super) fn alarm(point: &str, priority: Priority) -> Alarm {
         worst: Some(1.35),
         limit: Some(1.0),
         unit: "%VOL".into(),
+        quality: crate::model::Quality::GOOD,
         raises: 1,
         held: false,
         detail: String::new(),
@@ -72,7 +73,11 @@ impl Played {
         let receipts = |notes: &Vec<Note>| -> Vec<Receipt> {
             let receipt = |note: &Note| match note {
                 Note::Receipt(receipt) => Some(receipt.clone()),
-                Note::Setup(_) | Note::Acknowledge(_) | Note::Condition(_) => None,
+                Note::Setup(_)
+                | Note::Acknowledge(_)
+                | Note::Condition(_)
+                | Note::PermitOpened(_)
+                | Note::PermitEnded(_) => None,
             };
             notes.iter().filter_map(receipt).collect()
         };
@@ -94,7 +99,9 @@ impl Played {
     fn conditions(&self) -> Vec<(String, String, bool)> {
         let condition = |note: &Note| match note {
             Note::Condition(told) => Some((told.rule.clone(), told.subject.clone(), told.holds)),
-            Note::Setup(_) | Note::Acknowledge(_) | Note::Receipt(_) => None,
+            Note::Setup(_) | Note::Acknowledge(_) | Note::Receipt(_) | Note::PermitOpened(_) | Note::PermitEnded(_) => {
+                None
+            }
         };
         self.notes.borrow().iter().filter_map(condition).collect()
     }

@@ -95,8 +95,11 @@ impl Draft<'_> {
         let title = self.text("title");
         let advice = self.text("advice");
         let watches = self.watches();
-        let judges =
-            self.word("judges", Some(Judges::Samples), &[("samples", Judges::Samples), ("silence", Judges::Silence)]);
+        let judges = self.word(
+            "judges",
+            Some(Judges::Samples),
+            &[("samples", Judges::Samples), ("silence", Judges::Silence), ("health", Judges::Health)],
+        );
         let limits = self.limits();
         let priority = self.word("priority", None, &Priority::ALL.map(|priority| (priority.word(), priority)));
         let level = self.word("level", None, &Level::ALL.map(|level| (level.word(), level)));

@@ -8,9 +8,9 @@ use std::rc::Rc;
 
 use rhai::{AST, ASTNode, Dynamic, Expr, FnPtr, ImmutableString, Scope, Stmt};
 
-use super::language::{LONGEST_WINDOW, Language, PROPERTIES, PointView, WINDOW_FUNCTIONS, WindowRef};
-use crate::engine::Window;
-use crate::model::parse_duration;
+use super::language::{LONGEST_WINDOW, Language, PROPERTIES, PointView, WINDOW_FUNCTIONS, WindowRef, unknown_reason};
+use crate::engine::{Health, Needs, Window};
+use crate::model::{Point, Reason, parse_duration};
 
 /// A compiled closure.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub struct Program {
     ast: AST,
     /// Spans as written in the closure.
     pub spans: Vec<Rc<str>>,
+    /// What of the sensor's health it asks for.
+    pub needs: Needs,
 }
 
 impl Program {
@@ -34,7 +36,7 @@ impl Program {
         };
         let mut body: Vec<Stmt> = Vec::new();
         let mut spans: Vec<Rc<str>> = Vec::new();
-        let mut wrong = None;
+        let (mut needs, mut wrong) = (Needs::default(), None);
         own.walk(&mut |path: &[ASTNode]| {
             if let [ASTNode::Stmt(statement)] = path {
                 body.push((*statement).clone());
@@ -48,6 +50,14 @@ impl Program {
                             Some(format!("{}(..) takes a span written out, such as {}(\"10m\")", call.name, call.name));
                     }
                 }
+                Some(ASTNode::Expr(Expr::MethodCall(call, _))) if call.name == "has" => {
+                    if let [Expr::StringConstant(word, _)] = call.args.as_slice()
+                        && Reason::from_word(word).is_none()
+                    {
+                        wrong = Some(unknown_reason(word));
+                    }
+                }
+                Some(ASTNode::Expr(Expr::Property(property, _))) => needs = needs.and(Needs::of(&property.2)),
                 Some(ASTNode::Expr(Expr::Dot(asked, ..))) => {
                     wrong = wrong.take().or_else(|| unknown_name(&asked.lhs, &asked.rhs, point, &limits));
                 }
@@ -66,7 +76,7 @@ impl Program {
                 return Err(format!("the window {span:?} is not between 1ms and 24h"));
             }
         }
-        Ok(Self { ast: AST::new(body, file.shared_lib().clone()), spans })
+        Ok(Self { ast: AST::new(body, file.shared_lib().clone()), spans, needs })
     }
 }
 
@@ -106,9 +116,9 @@ fn unknown_name(lhs: &Expr, rhs: &Expr, point: &str, limits: &[&str]) -> Option<
 pub struct Reading<'a> {
     /// Absent when no usable sample has come.
     pub value: Option<f64>,
-    pub uncertain: bool,
+    pub health: Health,
     pub age_s: f64,
-    pub period_s: f64,
+    pub point: &'a Point,
     pub limits: &'a Rc<[(ImmutableString, f64)]>,
     pub spans: &'a Rc<[WindowRef]>,
 }
@@ -142,9 +152,11 @@ impl<'a> Judge<'a> {
         let scene = &self.language.scene;
         scene.value.set(reading.value.unwrap_or(0.0));
         scene.has_value.set(reading.value.is_some());
-        scene.uncertain.set(reading.uncertain);
+        scene.health.set(reading.health);
         scene.age_s.set(reading.age_s);
-        scene.period_s.set(reading.period_s);
+        scene.period_s.set(reading.point.period.as_secs_f64());
+        scene.resolution.set(reading.point.resolution);
+        scene.range.set(reading.point.range);
         std::mem::swap(&mut *scene.windows.borrow_mut(), windows);
     }
 

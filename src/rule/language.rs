@@ -3,12 +3,25 @@
 //! | asked | says |
 //! |---|---|
 //! | `p.value` | newest usable value, in the point's unit; without one the verdict is "unknown" |
-//! | `p.age` | seconds since a usable sample arrived |
+//! | `p.age` | seconds since anything was heard from the sensor |
 //! | `p.period` | seconds between expected samples |
-//! | `p.quality` | `"good"` or `"uncertain"` (bad values are not judged) |
+//! | `p.quality` | `"good"` or `"uncertain"`; to a health rule also `"bad"` |
 //! | `p.limit.NAME` | the effective limit of that name at this point |
 //! | `p.mean("10m")`, `min`, `max`, `sum`, `count`, `stddev`, `delta` | over the window before the newest sample |
 //! | `p.rate("10m")` | change per minute over the window |
+//!
+//! Of the sensor itself (all of it in rules with `judges: "health"`; `p.has` and the figures of the point everywhere):
+//!
+//! | asked | says |
+//! |---|---|
+//! | `p.has("line_break")` | does the newest sample bear that reason |
+//! | `p.permit` | `"calibration"`, `"maintenance"`, `"exercise"` or `""` |
+//! | `p.flat_for` | seconds for which the value has not moved by more than the resolution |
+//! | `p.stood_for` | seconds for which samples have come with one and the same source time |
+//! | `p.clock` | seconds by which the source's clock is ahead; below zero, behind |
+//! | `p.fall_for`, `p.fall_to` | seconds since the reading fell at one stroke to under half of the day's mean and stayed there; the highest share of that mean since |
+//! | `p.twin_for` | seconds for which the series has been that of a point of another kind |
+//! | `p.resolution`, `p.range_low`, `p.range_high` | of the point, in its unit |
 //!
 //! Spans are written out as text, so that the windows a rule needs are known before it runs.
 
@@ -18,7 +31,8 @@ use std::rc::Rc;
 use rhai::packages::{BasicMathPackage, CorePackage, LogicPackage, Package};
 use rhai::{Engine, EvalAltResult, ImmutableString, Map, NativeCallContext};
 
-use crate::engine::Window;
+use crate::engine::{Health, Window};
+use crate::model::{Grade, PermitKind, Range, Reason};
 
 /// Operations a rule may use for one verdict. `p.value >= p.limit.alarm` takes about ten.
 pub const BUDGET_OPERATIONS: u64 = 10_000;
@@ -28,7 +42,23 @@ pub const LONGEST_WINDOW: std::time::Duration = std::time::Duration::from_secs(2
 pub const WINDOW_FUNCTIONS: [&str; 8] = ["mean", "min", "max", "sum", "count", "stddev", "delta", "rate"];
 
 /// What a point can be asked without a span.
-pub const PROPERTIES: [&str; 5] = ["value", "age", "period", "quality", "limit"];
+pub const PROPERTIES: [&str; 15] = [
+    "value",
+    "age",
+    "period",
+    "quality",
+    "limit",
+    "permit",
+    "flat_for",
+    "stood_for",
+    "clock",
+    "fall_for",
+    "fall_to",
+    "twin_for",
+    "resolution",
+    "range_low",
+    "range_high",
+];
 
 type RhaiResult<T> = Result<T, Box<EvalAltResult>>;
 
@@ -44,7 +74,9 @@ pub struct WindowRef {
 pub(super) struct Scene {
     pub value: Cell<f64>,
     pub has_value: Cell<bool>,
-    pub uncertain: Cell<bool>,
+    pub health: Cell<Health>,
+    pub resolution: Cell<f64>,
+    pub range: Cell<Option<Range>>,
     pub age_s: Cell<f64>,
     pub period_s: Cell<f64>,
     pub limits: RefCell<Rc<[(ImmutableString, f64)]>>,
@@ -114,11 +146,31 @@ fn register_point(engine: &mut Engine) {
     engine.register_type_with_name::<PointView>("Point");
     engine.register_type_with_name::<LimitsView>("Limits");
     engine.register_get("value", |p: &mut PointView| -> RhaiResult<f64> {
-        if p.0.has_value.get() { Ok(p.0.value.get()) } else { unknown(&p.0) }
+        known(&p.0, p.0.has_value.get().then(|| p.0.value.get()))
     });
     engine.register_get("age", |p: &mut PointView| p.0.age_s.get());
     engine.register_get("period", |p: &mut PointView| p.0.period_s.get());
-    engine.register_get("quality", |p: &mut PointView| if p.0.uncertain.get() { "uncertain" } else { "good" });
+    engine.register_get("quality", |p: &mut PointView| match p.0.health.get().quality.grade() {
+        Grade::Good => "good",
+        Grade::Uncertain => "uncertain",
+        Grade::Bad => "bad",
+    });
+    engine.register_fn("has", |p: &mut PointView, word: ImmutableString| -> RhaiResult<bool> {
+        match Reason::from_word(&word) {
+            Some(reason) => Ok(p.0.health.get().quality.has(reason)),
+            None => Err(unknown_reason(&word).into()),
+        }
+    });
+    engine.register_get("permit", |p: &mut PointView| p.0.health.get().permit.map_or("", PermitKind::word));
+    engine.register_get("flat_for", |p: &mut PointView| p.0.health.get().flat_s);
+    engine.register_get("stood_for", |p: &mut PointView| p.0.health.get().stood_s);
+    engine.register_get("clock", |p: &mut PointView| p.0.health.get().clock_s);
+    engine.register_get("fall_for", |p: &mut PointView| p.0.health.get().fall_s);
+    engine.register_get("fall_to", |p: &mut PointView| p.0.health.get().fall_to);
+    engine.register_get("twin_for", |p: &mut PointView| p.0.health.get().twin_s);
+    engine.register_get("resolution", |p: &mut PointView| p.0.resolution.get());
+    engine.register_get("range_low", |p: &mut PointView| known(&p.0, p.0.range.get().map(|range| range.low)));
+    engine.register_get("range_high", |p: &mut PointView| known(&p.0, p.0.range.get().map(|range| range.high)));
     engine.register_get("limit", |p: &mut PointView| LimitsView(p.0.clone()));
     engine.register_indexer_get(|limits: &mut LimitsView, name: ImmutableString| -> RhaiResult<f64> {
         let known = limits.0.limits.borrow();
@@ -144,14 +196,19 @@ fn window_function(engine: &mut Engine, name: &'static str, ask: fn(&Window) -> 
             return Err(format!("the span {span:?} must be written out in the rule").into());
         };
         let windows = p.0.windows.borrow();
-        match windows.get(span.place).and_then(ask) {
-            Some(number) => Ok(number),
-            None => unknown(&p.0),
-        }
+        known(&p.0, windows.get(span.place).and_then(ask))
     });
 }
 
-fn unknown<T>(scene: &Scene) -> RhaiResult<T> {
-    scene.missing.set(true);
-    Err("no usable value yet".into())
+fn known<T>(scene: &Scene, asked: Option<T>) -> RhaiResult<T> {
+    asked.ok_or_else(|| {
+        scene.missing.set(true);
+        "no usable value yet".into()
+    })
+}
+
+/// What to say of a reason that there is not.
+pub(super) fn unknown_reason(word: &str) -> String {
+    let words = Reason::ALL.map(Reason::word).join(", ");
+    format!("asks for the reason {word:?}, but reasons are {words}")
 }

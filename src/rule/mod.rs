@@ -29,8 +29,10 @@ pub use plan::{Plan, RuleProblem, Watch};
 pub enum Judges {
     /// On every sample with a usable value.
     Samples,
-    /// While nothing usable comes: on ticks once the expected period has passed, and on the next sample.
+    /// While nothing is heard: on ticks once the expected period has passed, and on the next sample.
     Silence,
+    /// About the sensor, not the mine: on every change of quality, bad ones too, and every ten seconds.
+    Health,
 }
 
 /// Which points a rule watches. Empty lists mean "any".

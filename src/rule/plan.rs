@@ -5,8 +5,9 @@ use std::rc::Rc;
 
 use rhai::ImmutableString;
 
-use super::{Language, Program, Rule, WindowRef, draft, limits};
+use super::{Judges, Language, Program, Rule, WindowRef, draft, limits};
 use crate::alarm::Policy;
+use crate::engine::Needs;
 use crate::journal::Setup;
 use crate::model::{Point, PointIndex, Stricter, parse_duration};
 
@@ -56,6 +57,12 @@ pub struct PointPlan {
     pub watches: Vec<Watch>,
     /// Spans of the windows that its rules need, each once.
     pub windows: Vec<std::time::Duration>,
+    /// What of the sensor's health its rules ask for.
+    pub needs: Needs,
+    /// Is there a rule about the sensor itself?
+    pub health: bool,
+    /// Does another rule ask for it too?
+    pub shows_health: bool,
 }
 
 /// Everything that the engine judges by, compiled from one setup.
@@ -207,6 +214,10 @@ impl Plan {
             Some((value, rule.limits.get(name)?.stricter))
         });
         let plan = &mut self.points[at.at()];
+        let needs = clear.iter().fold(raise.needs, |needs, clear| needs.and(clear.needs));
+        plan.needs = plan.needs.and(needs);
+        plan.health |= rule.judges == Judges::Health;
+        plan.shows_health |= rule.judges != Judges::Health && needs.any();
         let spans = raise.spans.iter().chain(clear.iter().flat_map(|clear| &clear.spans));
         let spans = spans
             .map(|text| {

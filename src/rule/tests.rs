@@ -91,11 +91,12 @@ fn judged(raise: &str, value: Option<f64>) -> Judged {
     let known = ["alarm".to_owned(), "unset".to_owned()];
     let program = Program::new(&rules[0].raise, &ast, known.iter()).unwrap();
     let mut judge = Judge::new(&language);
+    let point = trial::read_point(&["t1", "methane", "T1", "%VOL"]).unwrap();
     let reading = Reading {
         value,
-        uncertain: false,
+        health: crate::engine::Health::default(),
         age_s: 3.0,
-        period_s: 5.0,
+        point: &point,
         limits: &std::rc::Rc::from([("alarm".into(), 1.0)]),
         spans: &program.spans.iter().map(|text| WindowRef { text: text.clone(), place: 0 }).collect(),
     };

@@ -5,7 +5,9 @@
 //! 0s     t1  0.50                                          time, point, value: nothing may happen
 //! 5s     t1  1.02            raised methane-face           .. or exactly this
 //! 10s    t1  bad:line_break                                a bad sample, with its reasons
+//! 12s    t1  0.50@10s                                      measured at 10 s, arrived at 12 s
 //! 40s    -                   raised comm-loss              time passes (ticks every second)
+//! 50s    permit t1 calibration 30m                         work begins, for half an hour
 //! ```
 //! The very engine that runs in the gateway judges the lines; a change that is not expected is a failure,
 //! and so is an expected one that does not come. `""` is an empty place or unit, `"fire tank"` one word.
@@ -17,8 +19,8 @@ use std::time::Duration;
 
 use super::Language;
 use crate::engine::{Effect, Shard};
-use crate::journal::{Entry, Note, RuleFile, Setup};
-use crate::model::{Kind, Point, PointIndex, Quality, Reason, Sample, Timestamp, parse_duration};
+use crate::journal::{Entry, Note, PermitOpened, RuleFile, Setup};
+use crate::model::{Kind, Permit, PermitKind, Point, PointIndex, Quality, Reason, Sample, Timestamp, parse_duration};
 
 /// Trials begin at a fixed moment: nothing in them depends on today.
 const START: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -47,8 +49,16 @@ pub struct Passed {
 struct Line<'a> {
     number: usize,
     after: Duration,
-    sample: Option<(&'a str, Option<f64>, Quality)>,
+    input: Input<'a>,
     expected: Vec<String>,
+}
+
+/// What a line brings.
+enum Input<'a> {
+    Time,
+    /// With when it was measured, if not now.
+    Sample(&'a str, Option<f64>, Quality, Option<Duration>),
+    Permit(&'a str, PermitKind, Duration),
 }
 
 /// Plays `text` (the file `name`) against the rules of one file.
@@ -81,14 +91,13 @@ pub fn run(rules: &RuleFile, name: &str, text: &str) -> Result<Passed, Vec<Failu
             shard.on_entry(&Entry::Tick(now), &mut effects);
         }
         now = target;
-        if let Some((point, value, quality)) = line.sample {
-            let Some(index) = names.get(point) else {
-                failures.push(failure(line.number, format!("there is no point {point:?} in this file")));
+        match enter(&line.input, &names, now) {
+            Ok(Some(entry)) => shard.on_entry(&entry, &mut effects),
+            Ok(None) => {}
+            Err(wrong) => {
+                failures.push(failure(line.number, wrong));
                 continue;
-            };
-            let mut sample = Sample::received(*index, value.unwrap_or(0.0), Some(now), now);
-            sample.quality = quality;
-            shard.on_entry(&Entry::Samples(Arc::new(vec![sample])), &mut effects);
+            }
         }
         let happened: Vec<String> = effects.iter().filter_map(told).collect();
         passed.lines += 1;
@@ -102,10 +111,42 @@ pub fn run(rules: &RuleFile, name: &str, text: &str) -> Result<Passed, Vec<Failu
     if failures.is_empty() { Ok(passed) } else { Err(failures) }
 }
 
+/// The journal entry of a line; `None` when only time passes.
+fn enter(input: &Input<'_>, names: &BTreeMap<String, PointIndex>, now: Timestamp) -> Result<Option<Entry>, String> {
+    let find =
+        |point: &str| names.get(point).copied().ok_or_else(|| format!("there is no point {point:?} in this file"));
+    match input {
+        Input::Time => Ok(None),
+        Input::Sample(point, value, quality, measured) => {
+            let source = measured.map_or(now, |after| START + after);
+            let mut sample = Sample::received(find(point)?, value.unwrap_or(0.0), Some(source), now);
+            sample.quality = *quality;
+            Ok(Some(Entry::Samples(Arc::new(vec![sample]))))
+        }
+        Input::Permit(point, kind, length) => {
+            let permit = Permit {
+                id: format!("permit-{}", now.micros()),
+                kind: *kind,
+                points: vec![find(point)?],
+                scope: format!("{SITE}.{point}"),
+                by: "trial".into(),
+                reason: "trial".into(),
+                from: now,
+                until: now + *length,
+            };
+            Ok(Some(Entry::Note(Note::PermitOpened(PermitOpened { command: 0, permit }))))
+        }
+    }
+}
+
 fn told(effect: &Effect) -> Option<String> {
     match effect {
         Effect::Changed(change) => Some(format!("{} {}", change.happening.word(), change.alarm.rule)),
-        Effect::Answered { .. } | Effect::Receipt(_) | Effect::Setup(..) | Effect::Snapshot(_) => None,
+        Effect::Answered { .. }
+        | Effect::Receipt(_)
+        | Effect::Permit { .. }
+        | Effect::Setup(..)
+        | Effect::Snapshot(_) => None,
     }
 }
 
@@ -141,7 +182,7 @@ fn words(line: &str) -> Vec<&str> {
     words
 }
 
-fn read_point(words: &[&str]) -> Result<Point, String> {
+pub(super) fn read_point(words: &[&str]) -> Result<Point, String> {
     let [name, kind, place, unit, settings @ ..] = words else {
         return Err("a point is: point NAME KIND PLACE UNIT [period=5s] [LIMIT=NUMBER ..]".into());
     };
@@ -159,6 +200,7 @@ fn read_point(words: &[&str]) -> Result<Point, String> {
         limits: BTreeMap::new(),
         coordinates: None,
         static_risk: 0,
+        calibrate_every: None,
         retired: false,
     };
     for setting in settings {
@@ -175,11 +217,18 @@ fn read_point(words: &[&str]) -> Result<Point, String> {
 
 fn read_line<'a>(number: usize, time: &str, words: &[&'a str]) -> Result<Line<'a>, String> {
     let after = parse_duration(time).map_err(|error| error.to_string())?;
-    let (sample, rest) = match words {
-        ["-", rest @ ..] => (None, rest),
+    let (input, rest) = match words {
+        ["-", rest @ ..] => (Input::Time, rest),
+        ["permit", point, kind, length, rest @ ..] => {
+            let known = PermitKind::ALL.into_iter().find(|known| known.word() == *kind);
+            let kind = known.ok_or_else(|| format!("{kind:?} is not calibration, maintenance or exercise"))?;
+            (Input::Permit(point, kind, parse_duration(length).map_err(|error| error.to_string())?), rest)
+        }
         [point, value, rest @ ..] => {
+            let (value, measured) = value.split_once('@').map_or((*value, None), |(value, at)| (value, Some(at)));
+            let measured = measured.map(parse_duration).transpose().map_err(|error| error.to_string())?;
             let (value, quality) = read_value(value)?;
-            (Some((*point, value, quality)), rest)
+            (Input::Sample(point, value, quality, measured), rest)
         }
         [] | [_] => return Err("a line is: TIME POINT VALUE [raised RULE ..], or TIME - [..]".into()),
     };
@@ -187,7 +236,7 @@ fn read_line<'a>(number: usize, time: &str, words: &[&'a str]) -> Result<Line<'a
         return Err("what is expected comes in pairs, such as: raised methane-face".into());
     }
     let expected = rest.chunks_exact(2).map(|pair| pair.join(" ")).collect();
-    Ok(Line { number, after, sample, expected })
+    Ok(Line { number, after, input, expected })
 }
 
 /// `0.83`, `bad:line_break+calibrating`, `0.83:over_range`.

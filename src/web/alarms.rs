@@ -20,7 +20,7 @@ use crate::clock;
 use crate::facts::{Answer, Wanted};
 use crate::journal::{self, Entry, Note};
 
-/// An acknowledgement that is not answered within this time is not confirmed.
+/// A command that is not answered within this time is not confirmed.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 #[derive(Deserialize)]
@@ -149,21 +149,11 @@ pub(super) async fn acknowledge(
         return Err(Error::bad("by: say who acknowledges"));
     }
     let comment = plain("comment", &said.comment, 500)?;
-    let (command, answer) = edge.web.desk.expect();
-    let note = Note::Acknowledge(journal::Acknowledge {
-        command,
-        at: clock::now(),
-        occurrence: OccurrenceId::named(&id),
-        raises: said.raises,
-        by: by.clone(),
-        comment,
-    });
-    let answered = tokio::time::timeout(ANSWER_WITHIN, async {
-        let stopping = || Error::busy("the journal is closed: nothing was acknowledged");
-        edge.web.desk.submit(Entry::Note(note)).await.map_err(|_| stopping())?;
-        answer.await.map_err(|_| Error::unconfirmed())
-    });
-    match answered.await.map_err(|_| Error::unconfirmed())?? {
+    let occurrence = OccurrenceId::named(&id);
+    let (at, raises, named) = (clock::now(), said.raises, by.clone());
+    let acknowledge =
+        |command| Note::Acknowledge(journal::Acknowledge { command, at, occurrence, raises, by: named, comment });
+    match command(&edge, acknowledge).await? {
         Answer::Acknowledged(alarm) => {
             info!(alarm = %alarm.id, %by, "alarm acknowledged");
             Ok(Json(json!(AlarmView::of(&alarm))))
@@ -171,12 +161,25 @@ pub(super) async fn acknowledge(
         Answer::NewerOccurrence(alarm) => Err(Error::newer_occurrence(alarm)),
         Answer::AlreadyAcknowledged(alarm) => Err(Error::already_acknowledged(alarm)),
         // Not open: it may have been, and may be known.
-        Answer::NoSuchAlarm => Err(Error::no_such("open alarm", &id)),
+        Answer::NoSuchAlarm | Answer::PermitOpened(_) | Answer::PermitEnded(_) | Answer::NoSuchPermit => {
+            Err(Error::no_such("open alarm", &id))
+        }
     }
 }
 
+/// Hands a person's command in and waits until it is durable and judged.
+pub(super) async fn command(edge: &Edge, note: impl FnOnce(u64) -> Note) -> Result<Answer, Error> {
+    let (number, answer) = edge.web.desk.expect();
+    let answered = tokio::time::timeout(ANSWER_WITHIN, async {
+        let stopping = || Error::busy("the journal is closed: nothing was done");
+        edge.web.desk.submit(Entry::Note(note(number))).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| Error::unconfirmed())
+    });
+    answered.await.map_err(|_| Error::unconfirmed())?
+}
+
 /// Text that goes into records and logs: trimmed, not too long, nothing that moves a cursor.
-fn plain(name: &str, text: &str, longest: usize) -> Result<String, Error> {
+pub(super) fn plain(name: &str, text: &str, longest: usize) -> Result<String, Error> {
     let text = text.trim();
     if text.chars().count() > longest {
         return Err(Error::bad(format!("{name}: longer than {longest} characters")));

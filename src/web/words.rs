@@ -128,6 +128,7 @@ const WORDS: &[(&str, &str, &str)] = &[
     ("paused", "暂停", "Paused"),
     ("supply_lost", "失电", "Supply lost"),
     ("exercise", "演练", "Exercise"),
+    ("maintenance", "检修作业", "Maintenance"),
     ("late", "迟到数据", "Late"),
     ("clock_wrong", "时钟错误", "Clock wrong"),
     ("frozen", "数值冻结", "Frozen"),

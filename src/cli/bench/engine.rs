@@ -64,6 +64,7 @@ pub fn point(number: u32) -> Point {
         limits: std::collections::BTreeMap::new(),
         coordinates: None,
         static_risk: 0,
+        calibrate_every: None,
         retired: false,
     }
 }

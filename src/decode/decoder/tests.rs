@@ -28,6 +28,7 @@ fn point(site: &str, local: &str) -> Point {
         limits: BTreeMap::new(),
         coordinates: None,
         static_risk: 0,
+        calibrate_every: None,
         retired: local == "old",
     }
 }

@@ -24,6 +24,7 @@ fn point(name: &str) -> Point {
         limits: std::collections::BTreeMap::default(),
         coordinates: None,
         static_risk: 0,
+        calibrate_every: None,
         retired: false,
     }
 }

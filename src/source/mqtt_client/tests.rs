@@ -47,6 +47,7 @@ fn points() -> Arc<PointTable> {
         limits: BTreeMap::new(),
         coordinates: None,
         static_risk: 0,
+        calibrate_every: None,
         retired: false,
     };
     Arc::new(PointTable::new(vec![point("t1"), point("t2")]))

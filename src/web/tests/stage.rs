@@ -255,6 +255,7 @@ fn point(id: &str, site: &str, name: &str, kind: Kind, place: &str) -> Point {
         limits: BTreeMap::new(),
         coordinates: None,
         static_risk: 0,
+        calibrate_every: None,
         retired: false,
     }
 }
@@ -306,6 +307,7 @@ pub fn alarm(number: u32, title: &str) -> Alarm {
         worst: Some(1.31),
         limit: Some(1.0),
         unit: "%VOL".into(),
+        quality: crate::model::Quality::GOOD,
         raises: 1,
         held: false,
         detail: String::new(),

@@ -32,6 +32,7 @@ fn alarm(id: &str, site: &str, standing: Standing) -> Alarm {
         worst: Some(1.2),
         limit: Some(1.0),
         unit: "%VOL".into(),
+        quality: crate::model::Quality::GOOD,
         raises: 1,
         held: false,
         detail: String::new(),
@@ -65,6 +66,7 @@ impl Stage {
             limits: std::collections::BTreeMap::new(),
             coordinates: None,
             static_risk: 0,
+            calibrate_every: None,
             retired: false,
         });
         self.board.set_points(Arc::new(PointTable::new(points.collect())));
