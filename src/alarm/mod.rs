@@ -153,6 +153,9 @@ pub struct Alarm {
     pub raises: u32,
     /// The point's data is bad or missing: the state is held, not confirmed.
     pub held: bool,
+    /// It ended without healthy data, because its rule or point is gone; `detail` says which.
+    #[serde(default)]
+    pub closed: bool,
     /// More to say: an error text, what a rule failed on.
     pub detail: String,
 }

@@ -5,6 +5,7 @@
 mod bench;
 mod check;
 mod demo;
+mod permit;
 mod rules;
 mod run;
 
@@ -45,6 +46,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Open, end or list work on sensors: calibration, maintenance, exercise.
+    #[command(subcommand)]
+    Permit(permit::Command),
     /// List or test rules.
     #[command(subcommand)]
     Rules(rules::Command),
@@ -83,13 +87,16 @@ impl Cli {
         rustls::crypto::ring::default_provider().install_default().ok();
         let quiet = match &self.command {
             Command::Run { .. } => "info",
-            Command::Demo(_) | Command::Check { .. } | Command::Rules(_) | Command::Bench(_) => "warn",
+            Command::Demo(_) | Command::Permit(_) | Command::Check { .. } | Command::Rules(_) | Command::Bench(_) => {
+                "warn"
+            }
         };
         log(self.log_json, quiet);
         let done = match self.command {
             Command::Run { config } => run::run(&config),
             Command::Demo(arguments) => demo::run(&arguments),
             Command::Check { config, json } => check::run(&config, json),
+            Command::Permit(command) => permit::run(&command),
             Command::Rules(command) => rules::run(&command),
             Command::Bench(command) => bench::run(&command),
         };

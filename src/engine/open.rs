@@ -137,6 +137,7 @@ fn raised(about: &About<'_>, moment: Moment) -> Alarm {
         quality: moment.quality,
         raises: 1,
         held: false,
+        closed: false,
         detail: about.detail.to_owned(),
     }
 }

@@ -62,6 +62,9 @@ pub(super) struct PointState {
     /// When its rules about the sensor were last asked, and whether one of them waits for time to pass.
     pub health_asked: Timestamp,
     pub health_waits: bool,
+    /// The permit under which the newest sample arrived: its marks are explained by that one, even if it has
+    /// ended since.
+    pub permit: Option<PermitKind>,
     /// When it was last calibrated under a permit.
     pub calibrated: Option<Timestamp>,
 }
@@ -194,6 +197,7 @@ impl<'a> Shard<'a> {
         state.source_time = sample.source_time;
         state.received = sample.receive_time;
         state.raw = sample.value;
+        state.permit = if self.permits.is_empty() { None } else { covering(&self.permits, sample) };
         state.quality = sample.quality;
         if state.recent.len() == RECENT {
             state.recent.pop_front();
@@ -325,7 +329,7 @@ impl<'a> Shard<'a> {
             Asked::Tick { unheard: false, .. } | Asked::Sample { .. } | Asked::Overtaken => state.heard,
         };
         let health = if plan.shows_health {
-            health(state, &self.permits, at, moment.received)
+            health(state, moment.received)
         } else {
             Health { quality: state.quality, ..Health::default() }
         };
@@ -412,7 +416,7 @@ impl<'a> Shard<'a> {
             return;
         }
         state.health_asked = now;
-        let health = health(state, &self.permits, at, now);
+        let health = health(state, now);
         let mut reading = Reading {
             value: state.value,
             health,
@@ -462,7 +466,6 @@ impl<'a> Shard<'a> {
         self.permits.push((permit.clone(), false));
         effects.push(Effect::Permit { permit: permit.clone(), end: None });
         effects.push(Effect::Answered { command: *command, answer: Answer::PermitOpened(permit.clone()) });
-        self.ask_health_of(permit, effects);
     }
 
     fn on_permit_end(&mut self, ended: &PermitEnded, effects: &mut Vec<Effect>) {
@@ -483,15 +486,8 @@ impl<'a> Shard<'a> {
         }
         effects.push(Effect::Permit { permit: permit.clone(), end: Some(ended.end.clone()) });
         effects.push(Effect::Answered { command: ended.command, answer: Answer::PermitEnded(permit.clone()) });
-        self.ask_health_of(&permit, effects);
         if ended.end.calibrated {
             self.look_at_calendar(ended.end.at, effects);
-        }
-    }
-
-    fn ask_health_of(&mut self, permit: &Permit, effects: &mut Vec<Effect>) {
-        for point in &permit.points {
-            self.judge_health(point.at(), self.now, effects);
         }
     }
 
@@ -674,21 +670,21 @@ pub(super) fn fresh(at: Timestamp) -> PointState {
         memory: Memory::default(),
         health_asked: at,
         health_waits: false,
+        permit: None,
         calibrated: None,
     }
 }
 
 /// What rules see of a sensor now.
-fn health(state: &PointState, permits: &[(Permit, bool)], at: usize, now: Timestamp) -> Health {
-    let index = PointIndex(u32::try_from(at).unwrap_or(u32::MAX));
+fn health(state: &PointState, now: Timestamp) -> Health {
     let newest = (state.source_time, state.received);
-    let mut health = state.memory.view(state.quality, newest, state.usable_source, now);
-    let in_force = permits.iter().map(|(permit, _)| permit);
-    health.permit = in_force
-        .filter(|permit| permit.in_force(now) && permit.points.contains(&index))
-        .map(|permit| permit.kind)
-        .min();
-    health
+    Health { permit: state.permit, ..state.memory.view(state.quality, newest, state.usable_source, now) }
+}
+
+/// The permit that a sample arrived under; the one that takes it out of judgement counts before the others.
+fn covering(permits: &[(Permit, bool)], sample: &Sample) -> Option<PermitKind> {
+    let covers = |permit: &&Permit| permit.in_force(sample.receive_time) && permit.points.contains(&sample.point);
+    permits.iter().map(|(permit, _)| permit).filter(covers).map(|permit| permit.kind).min()
 }
 
 /// What an alarm about a sensor says of it.
@@ -852,6 +848,7 @@ fn close(slot: Slot, at: Timestamp, _point: &Point, effects: &mut Vec<Effect>) {
     let Some(mut alarm) = slot.open else { return };
     alarm.standing = Standing::Normal;
     alarm.cleared = Some(at);
+    alarm.closed = true;
     alarm.detail = "规则已移除或不再监视该测点 / the rule was removed or no longer watches this point".into();
     effects.push(Effect::Changed(AlarmChange { happening: Happening::Cleared, at, alarm: *alarm }));
 }

@@ -1,5 +1,6 @@
 //! Facts for readers: lists of alarms, changes since, what is still to be told.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,7 +9,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use super::{Error, Outgoing};
 use crate::alarm::{Alarm, AlarmChange, OccurrenceId};
 use crate::board::Published;
-use crate::model::Timestamp;
+use crate::model::{Permit, PermitEnd, PointIndex, Timestamp};
 
 /// Reads facts beside the writer; cheap to clone. Queries block: call them off the event loop.
 #[derive(Clone, Debug)]
@@ -130,6 +131,26 @@ impl Reader {
             row.get::<_, i64>(0).map_err(|source| Error::Database { path: self.path.clone(), source })
         })?;
         Ok(count.first().copied().unwrap_or(0) as u64)
+    }
+
+    /// Work on sensors with its end, if it has ended; the newest first.
+    pub fn permits(&self, open: bool, most: usize) -> Result<Vec<(Permit, Option<PermitEnd>)>, Error> {
+        let open = if open { "WHERE ended IS NULL" } else { "" };
+        let select = format!("SELECT permit, end FROM permits {open} ORDER BY opened DESC, id LIMIT ?1");
+        self.rows(&select, [most as i64], |row| {
+            let broken = |source| Error::Database { path: self.path.clone(), source };
+            let ended = row.get_ref(1).map_err(broken)? != rusqlite::types::ValueRef::Null;
+            Ok((self.json(row, 0)?, if ended { Some(self.json(row, 1)?) } else { None }))
+        })
+    }
+
+    /// When each point was last calibrated.
+    pub fn calibrations(&self) -> Result<HashMap<PointIndex, Timestamp>, Error> {
+        let rows = self.rows("SELECT point, max(at) FROM calibrations GROUP BY point", [], |row| {
+            let broken = |source| Error::Database { path: self.path.clone(), source };
+            Ok((PointIndex(row.get(0).map_err(broken)?), Timestamp::from_micros(row.get(1).map_err(broken)?)))
+        })?;
+        Ok(rows.into_iter().collect())
     }
 
     /// Newest change, and up to which entry facts are complete.

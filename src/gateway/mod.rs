@@ -132,6 +132,7 @@ impl Gateway {
         let edge = Web {
             board: core.board.clone(),
             alarms: Arc::new(core.facts.clone()),
+            permits: Arc::new(core.facts.clone()),
             desk: Arc::new(FrontDesk { intake: intake.clone(), answers: core.answers.clone() }),
             ledger: ledger.clone(),
             samples: history.clone(),

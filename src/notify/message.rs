@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::alarm::{Alarm, AlarmChange, Happening, Level, Standing};
 use crate::board::Published;
 use crate::facts::Outgoing;
-use crate::model::Timestamp;
+use crate::model::{Reason, Timestamp};
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Message {
@@ -63,6 +63,8 @@ pub struct Fields {
     pub unit: String,
     pub raises: u32,
     pub held: bool,
+    /// Of the sample that raised it: `good`, `good:exercise`, ..
+    pub quality: String,
     pub detail: String,
 }
 
@@ -154,6 +156,7 @@ impl Fields {
             unit: alarm.unit.clone(),
             raises: alarm.raises,
             held: alarm.held,
+            quality: alarm.quality.to_string(),
             detail: alarm.detail.clone(),
         }
     }
@@ -187,7 +190,10 @@ impl Language {
 /// What to do, where, what, how much, when.
 fn text(language: Language, happening: Happening, at: Timestamp, alarm: &Alarm) -> String {
     let (stop, colon) = (language.choose("。", ". "), language.choose("：", ": "));
-    let mut text = first(language, happening, alarm);
+    // 演练 comes before everything else: nobody shall run for a drill, or take the real thing for one.
+    let exercise = alarm.quality.has(Reason::Exercise);
+    let mark = if exercise { language.choose("【演练】", "[EXERCISE] ") } else { "" };
+    let mut text = format!("{mark}{}", first(language, happening, alarm));
     if !text.is_empty() {
         text = text.trim_end_matches(['。', '.', '！', '!']).to_owned() + stop;
     }
@@ -195,6 +201,9 @@ fn text(language: Language, happening: Happening, at: Timestamp, alarm: &Alarm) 
     text.push_str(colon);
     text.push_str(language.part(&alarm.title));
     text.push_str(&numbers(language, happening, alarm));
+    if alarm.quality.has(Reason::Maintenance) {
+        text.push_str(language.choose("，检修作业中", ", work under a permit is going on"));
+    }
     if alarm.held {
         text.push_str(language.choose("，数据中断，状态保持未确认", ", data missing, state held and not confirmed"));
     }
@@ -223,7 +232,7 @@ fn first(language: Language, happening: Happening, alarm: &Alarm) -> String {
             format!("{}{by}", language.choose("已确认：", "acknowledged by "))
         }
         // An alarm that ends without healthy data says why.
-        Happening::Cleared if !alarm.detail.is_empty() && alarm.point.is_some() => {
+        Happening::Cleared if alarm.closed => {
             format!("{}{}", language.choose("报警关闭：", "alarm closed: "), language.part(&alarm.detail))
         }
         Happening::Cleared => language.choose("已恢复正常", "back to normal").to_owned(),
@@ -297,6 +306,7 @@ mod tests {
     use super::super::tests::{alarm, outgoing};
     use super::*;
     use crate::alarm::{Acknowledgement, Priority};
+    use crate::model::Quality;
 
     fn told(happening: Happening, alarm: Alarm) -> Message {
         Message::of(&outgoing(3, happening, alarm))
@@ -346,6 +356,16 @@ mod tests {
         assert!(message.text.en.starts_with("back to normal. mine-3 T1"), "{}", message.text.en);
         assert!(!message.text.zh.contains("撤出"));
         assert_eq!(message.alarm.standing, "normal");
+    }
+
+    #[test]
+    fn an_exercise_says_so_before_everything_else() {
+        let mut drill = alarm("face", Priority::P1);
+        drill.quality = Quality::because(Reason::Exercise);
+        let message = told(Happening::Raised, drill);
+        assert!(message.text.zh.starts_with("【演练】停止作业"), "{}", message.text.zh);
+        assert!(message.text.en.starts_with("[EXERCISE] "), "{}", message.text.en);
+        assert_eq!(message.alarm.quality, "good:exercise");
     }
 
     #[test]

@@ -37,6 +37,7 @@ pub(super) fn alarm(point: &str, priority: Priority) -> Alarm {
         quality: crate::model::Quality::GOOD,
         raises: 1,
         held: false,
+        closed: false,
         detail: String::new(),
     }
 }

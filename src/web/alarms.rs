@@ -57,6 +57,7 @@ pub(super) struct AlarmView<'a> {
     unit: &'a str,
     raises: u32,
     held: bool,
+    quality: String,
     detail: &'a str,
 }
 
@@ -92,6 +93,7 @@ impl<'a> AlarmView<'a> {
             unit: &alarm.unit,
             raises: alarm.raises,
             held: alarm.held,
+            quality: alarm.quality.to_string(),
             detail: &alarm.detail,
         }
     }

@@ -53,6 +53,12 @@ impl Token {
         (text.len() >= Self::SHORTEST && text.len() <= 512 && printable).then(|| Self(text.to_owned()))
     }
 
+    /// For whoever asks with it; never to be shown.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
     pub(super) fn bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }

@@ -5,6 +5,7 @@
 //! live, with real files. Reads may block and are called off the event loop; `vitals` and `numbers` are
 //! snapshots and must not block.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::alarm::{Alarm, OccurrenceId};
 use crate::board::Published;
 use crate::facts::{self, Answer, Wanted};
 use crate::journal::{self, Entry, Intake};
-use crate::model::{Quality, Timestamp};
+use crate::model::{Permit, PermitEnd, PointIndex, Quality, Timestamp};
 
 /// Alarms as they stand in `facts.db`.
 pub trait Alarms: Send + Sync {
@@ -37,6 +38,24 @@ impl Alarms for facts::Reader {
 
     fn changes_since(&self, after: i64, most: usize) -> Result<Vec<Published>, facts::Error> {
         Self::changes_since(self, after, most)
+    }
+}
+
+/// Work on sensors, as it stands in `facts.db`.
+pub trait Permits: Send + Sync {
+    /// Newest first, with its end if it has ended.
+    fn permits(&self, open: bool, most: usize) -> Result<Vec<(Permit, Option<PermitEnd>)>, facts::Error>;
+    /// When each point was last calibrated.
+    fn calibrations(&self) -> Result<HashMap<PointIndex, Timestamp>, facts::Error>;
+}
+
+impl Permits for facts::Reader {
+    fn permits(&self, open: bool, most: usize) -> Result<Vec<(Permit, Option<PermitEnd>)>, facts::Error> {
+        Self::permits(self, open, most)
+    }
+
+    fn calibrations(&self) -> Result<HashMap<PointIndex, Timestamp>, facts::Error> {
+        Self::calibrations(self)
     }
 }
 

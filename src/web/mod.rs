@@ -6,7 +6,8 @@
 //!                                                                 writes: the journal, by way of the desk
 //! ```
 //! In come requests from people and programs; out go the board's values, the alarms in `facts.db` and stored
-//! samples. The only thing that goes in is an acknowledgement, and its 2xx is sent after it is durable.
+//! samples. What goes in are people's commands (acknowledgements, permits), and the 2xx is sent after they are
+//! durable.
 //! Never: an answer without credentials where a token is set, a stale value without saying so, a blocking
 //! read on the event loop, a stream that skips a change.
 
@@ -20,6 +21,7 @@ mod gate;
 mod health;
 mod metrics;
 mod page;
+mod permits;
 mod points;
 mod reading;
 mod samples;
@@ -43,7 +45,9 @@ use crate::board::Board;
 use crate::ledger::{Account, Ledger};
 
 pub use config::{Config, Raw, Token};
-pub use counterpart::{Alarms, Answering, Asked, Desk, FrontDesk, Health, Number, Numbers, Reading, Samples, Vitals};
+pub use counterpart::{
+    Alarms, Answering, Asked, Desk, FrontDesk, Health, Number, Numbers, Permits, Reading, Samples, Vitals,
+};
 pub use serve::{Failure, bind, serve};
 
 use error::Error;
@@ -53,6 +57,7 @@ use error::Error;
 pub struct Web {
     pub board: Arc<Board>,
     pub alarms: Arc<dyn Alarms>,
+    pub permits: Arc<dyn Permits>,
     pub desk: Arc<dyn Desk>,
     pub ledger: Arc<Ledger>,
     pub samples: Arc<dyn Samples>,
@@ -127,6 +132,9 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         .route("/api/v1/alarms", get(alarms::list))
         .route("/api/v1/alarms/{id}", get(alarms::one))
         .route("/api/v1/alarms/{id}/ack", post(alarms::acknowledge))
+        .route("/api/v1/permits", get(permits::list).post(permits::open))
+        .route("/api/v1/permits/{id}/end", post(permits::end))
+        .route("/api/v1/calibrations", get(permits::calendar))
         .route("/api/v1/events", get(events::stream))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))

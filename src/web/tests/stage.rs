@@ -3,7 +3,7 @@
 //! The doubles keep alarms in memory and answer commands as the engine would: the journal, `facts.db` and the
 //! history have tests of their own with real files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -19,7 +19,7 @@ use crate::board::Published;
 use crate::clock;
 use crate::facts::{self, Answer, Wanted};
 use crate::journal::{self, Entry, Note};
-use crate::model::{Kind, Point, PointIndex, PointTable, Quality, Reason, Sample, Timestamp};
+use crate::model::{Kind, Permit, PermitEnd, Point, PointIndex, PointTable, Quality, Reason, Sample, Timestamp};
 
 pub const TOKEN: &str = "correct-horse-battery-staple";
 
@@ -35,6 +35,7 @@ pub struct Backstage {
     asked: Mutex<BTreeMap<u64, oneshot::Sender<Answer>>>,
     commands: AtomicU64,
     pub stored: Mutex<Vec<Reading>>,
+    permits: Mutex<Vec<(Permit, Option<PermitEnd>)>>,
 }
 
 impl Backstage {
@@ -99,6 +100,20 @@ impl Alarms for Backstage {
     }
 }
 
+impl Permits for Backstage {
+    fn permits(&self, open: bool, most: usize) -> Result<Vec<(Permit, Option<PermitEnd>)>, facts::Error> {
+        let permits = self.permits.lock().unwrap();
+        Ok(permits.iter().rev().filter(|(_, end)| !open || end.is_none()).take(most).cloned().collect())
+    }
+
+    fn calibrations(&self) -> Result<HashMap<PointIndex, Timestamp>, facts::Error> {
+        let permits = self.permits.lock().unwrap();
+        let done =
+            permits.iter().filter_map(|(permit, end)| Some((permit, end.as_ref().filter(|end| end.calibrated)?)));
+        Ok(done.flat_map(|(permit, end)| permit.points.iter().map(|point| (*point, end.at))).collect())
+    }
+}
+
 impl Desk for Backstage {
     fn expect(&self) -> Asked {
         let command = self.commands.fetch_add(1, Relaxed) + 1;
@@ -113,11 +128,26 @@ impl Desk for Backstage {
             if *self.mute.lock().unwrap() {
                 return Ok(());
             }
-            if let Entry::Note(Note::Acknowledge(said)) = entry {
-                let answer = self.judge(&said);
-                let asker = self.asked.lock().unwrap().remove(&said.command).expect("was expected");
-                drop(asker.send(answer));
-            }
+            let (command, answer) = match entry {
+                Entry::Note(Note::Acknowledge(said)) => (said.command, self.judge(&said)),
+                Entry::Note(Note::PermitOpened(opened)) => {
+                    self.permits.lock().unwrap().push((opened.permit.clone(), None));
+                    (opened.command, Answer::PermitOpened(opened.permit))
+                }
+                Entry::Note(Note::PermitEnded(ended)) => {
+                    let mut permits = self.permits.lock().unwrap();
+                    let open = permits.iter_mut().find(|(permit, end)| permit.id == ended.id && end.is_none());
+                    let answer = open.map_or(Answer::NoSuchPermit, |(permit, end)| {
+                        *end = Some(ended.end);
+                        Answer::PermitEnded(permit.clone())
+                    });
+                    (ended.command, answer)
+                }
+                Entry::Samples(_) | Entry::Tick(_) => return Ok(()),
+                Entry::Note(Note::Setup(_) | Note::Condition(_) | Note::Receipt(_)) => return Ok(()),
+            };
+            let asker = self.asked.lock().unwrap().remove(&command).expect("was expected");
+            drop(asker.send(answer));
             Ok(())
         })
     }
@@ -177,6 +207,7 @@ impl Stage {
         let web = Web {
             board: backstage.board.clone(),
             alarms: backstage.clone(),
+            permits: backstage.clone(),
             desk: backstage.clone(),
             ledger: ledger.clone(),
             samples: backstage.clone(),
@@ -310,6 +341,7 @@ pub fn alarm(number: u32, title: &str) -> Alarm {
         quality: crate::model::Quality::GOOD,
         raises: 1,
         held: false,
+        closed: false,
         detail: String::new(),
     }
 }

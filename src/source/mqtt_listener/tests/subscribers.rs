@@ -35,6 +35,7 @@ fn alarm(id: &str, site: &str, standing: Standing) -> Alarm {
         quality: crate::model::Quality::GOOD,
         raises: 1,
         held: false,
+        closed: false,
         detail: String::new(),
     }
 }
