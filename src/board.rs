@@ -173,11 +173,13 @@ impl Board {
     }
 }
 
-/// Stale means: the expected period and one second have passed by Davy's clock.
+/// Stale means: the expected period and one second have passed by Davy's clock, or what came was late.
 #[must_use]
 pub fn freshness(point: &Point, sample: Option<&Sample>, now: Timestamp) -> Freshness {
     match sample {
         None => Freshness::Waiting,
+        // Back-fill arrives now and says nothing about now.
+        Some(sample) if sample.quality.has(Reason::Late) => Freshness::Stale,
         Some(sample) if now.since(sample.receive_time) > point.period + Duration::from_secs(1) => Freshness::Stale,
         Some(_) => Freshness::Live,
     }

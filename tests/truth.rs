@@ -104,6 +104,8 @@ async fn an_hour_of_stored_data_raises_nothing_and_is_all_there() {
     // Gas that was, an hour ago, for half an hour.
     let stored: Vec<i64> = (0..300).map(|sample| hour_ago + sample * 6_000).collect();
     device.send(davy.mqtt(), stored.iter().map(|at| Message::value("pit/t1", 2.5, *at))).await;
+    shows(&davy, "pit.t1", "good:late").await;
+    assert_eq!(davy.point("pit.t1").await["freshness"], "stale", "what is late says nothing about now");
     sends(&davy, &mut device, "pit/t1", 0.3, now_ms()).await;
     shows(&davy, "pit.t1", "good").await;
     assert_eq!(davy.open_alarms().await, Vec::<serde_json::Value>::new());
