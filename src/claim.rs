@@ -31,7 +31,6 @@ pub fn claim(folder: &Path) -> std::io::Result<Option<File>> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used)]
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 

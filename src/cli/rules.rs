@@ -9,7 +9,7 @@ use serde_json::json;
 use super::Refusal;
 use crate::gateway::rulebook;
 use crate::journal::RuleFile;
-use crate::rule::{Language, read_file, trial};
+use crate::rule::{Language, Program, Rule, read_file, trial};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -43,24 +43,25 @@ fn list(folder: &Path, as_json: bool) -> Result<ExitCode, Refusal> {
     let mut listed = Vec::new();
     for file in &files {
         match read_file(&language, file) {
-            Ok((rules, _)) => listed.extend(rules),
+            Ok((rules, ast)) => listed.extend(rules.into_iter().map(|rule| (runs(&rule, &ast), rule))),
             Err(mut wrong) => problems.append(&mut wrong),
         }
     }
-    for rule in &listed {
+    for (runs, rule) in &listed {
         let limits: Vec<String> =
             rule.limits.iter().map(|(name, limit)| format!("{name} {} {}", limit.value, limit.unit)).collect();
         if as_json {
             let object = json!({
                 "id": rule.id, "file": rule.file, "line": rule.line, "title": rule.title,
-                "priority": rule.priority, "level": rule.level, "limits": rule.limits, "runs": "interpreted",
+                "priority": rule.priority, "level": rule.level, "limits": rule.limits, "runs": runs.word(), "why": runs.why(),
             });
             println!("{object}");
         } else {
             let at = format!("{}:{}", rule.file, rule.line);
             println!(
-                "{:<24} {} {:<6} {:<28} {:<32} {}",
+                "{:<24} {:<11} {} {:<6} {:<28} {:<32} {}",
                 rule.id,
+                runs.word(),
                 rule.priority,
                 rule.level,
                 limits.join(", "),
@@ -73,9 +74,47 @@ fn list(folder: &Path, as_json: bool) -> Result<ExitCode, Refusal> {
         eprintln!("{}", problem);
     }
     if !as_json {
-        println!("{} rules in {} files, all interpreted", listed.len(), files.len());
+        let rhai: Vec<_> = listed.iter().filter_map(|(runs, rule)| Some((&rule.id, runs.why()?))).collect();
+        println!("{} rules in {} files, {} native", listed.len(), files.len(), listed.len() - rhai.len());
+        for (id, why) in rhai {
+            println!("interpreted: {id}: {why}");
+        }
     }
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// How a rule is judged.
+enum Runs {
+    Native,
+    /// With what keeps it from being native.
+    Interpreted(String),
+}
+
+impl Runs {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Interpreted(_) => "interpreted",
+        }
+    }
+
+    fn why(&self) -> Option<&str> {
+        match self {
+            Self::Native => None,
+            Self::Interpreted(why) => Some(why),
+        }
+    }
+}
+
+fn runs(rule: &Rule, ast: &rhai::AST) -> Runs {
+    let closures = [("raise", Some(&rule.raise)), ("clear", rule.clear.as_ref())];
+    for (name, closure) in closures.into_iter().filter_map(|(name, closure)| Some((name, closure?))) {
+        match Program::new(closure, ast, rule.limits.keys()).map(|program| program.native) {
+            Ok(Ok(_)) => {}
+            Ok(Err(why)) | Err(why) => return Runs::Interpreted(format!("{name}: {why}")),
+        }
+    }
+    Runs::Native
 }
 
 fn test(path: &Path) -> Result<ExitCode, Refusal> {

@@ -344,7 +344,6 @@ impl<'a> Shard<'a> {
             limits: &plan.watches[0].limits,
             spans: &plan.watches[0].spans,
         };
-        self.judge.enter(&reading, &mut state.windows);
         let mut waits = false;
         for (watch, slot) in plan.watches.iter().zip(&mut state.slots) {
             let compiled = &self.plan.rules[watch.rule];
@@ -388,7 +387,7 @@ impl<'a> Shard<'a> {
                         (Some(_) | None, _) => &compiled.raise,
                     };
                     let asks_clear = wants_clear && compiled.clear.is_some();
-                    let judged = self.judge.judge(program, &reading);
+                    let judged = self.judge.judge(program, &reading, &mut state.windows);
                     let verdict = verdict(&judged, asks_clear, wants_clear, watch.plain, rule.deadband, reading.value);
                     note_fault(&mut self.faults, slot, &judged, rule, moment, &mut self.conditions, effects);
                     if matches!(asked, Asked::Overtaken) && verdict != Verdict::Violated {
@@ -402,7 +401,6 @@ impl<'a> Shard<'a> {
             waits |= slot.state.waits();
         }
         state.waits = waits;
-        self.judge.leave(&mut state.windows);
     }
 
     /// Asks the rules about the sensor itself. They run on Davy's clock: it is the source that is in doubt.
@@ -426,7 +424,6 @@ impl<'a> Shard<'a> {
             spans: &plan.watches[0].spans,
         };
         let moment = Moment { at: now, received: now, value: state.value, quality: state.quality };
-        self.judge.enter(&reading, &mut state.windows);
         let mut waits = false;
         for (watch, slot) in plan.watches.iter().zip(&mut state.slots) {
             let compiled = &self.plan.rules[watch.rule];
@@ -442,7 +439,7 @@ impl<'a> Shard<'a> {
                 Some(clear) if active => (clear, true),
                 Some(_) | None => (&compiled.raise, false),
             };
-            let judged = self.judge.judge(program, &reading);
+            let judged = self.judge.judge(program, &reading, &mut state.windows);
             // A rule about the sensor that fails says nothing of the mine: no limit stands in for it.
             let said = match &judged {
                 Judged::Fault(_) => Verdict::Unknown,
@@ -458,7 +455,6 @@ impl<'a> Shard<'a> {
             waits |= slot.state.waits();
         }
         state.health_waits = waits;
-        self.judge.leave(&mut state.windows);
     }
 
     fn on_permit(&mut self, opened: &PermitOpened, effects: &mut Vec<Effect>) {

@@ -1,14 +1,14 @@
 //! A closure on one sample: the verdict, or the fault.
 //!
 //! A closure's body is taken out of its file and evaluated as a small program of its own, because that
-//! costs about half of a function call. This is the seam for native lowering: a `Program` that can be
-//! lowered will be judged without Rhai and must say the same.
+//! costs about half of a function call. What can be lowered ([`super::native`]) is judged without Rhai.
 
 use std::rc::Rc;
 
 use rhai::{AST, ASTNode, Dynamic, Expr, FnPtr, ImmutableString, Scope, Stmt};
 
 use super::language::{LONGEST_WINDOW, Language, PROPERTIES, PointView, WINDOW_FUNCTIONS, WindowRef, unknown_reason};
+use super::native::Native;
 use crate::engine::{Health, Needs, Window};
 use crate::model::{Point, Reason, parse_duration};
 
@@ -20,6 +20,10 @@ pub struct Program {
     pub spans: Vec<Rc<str>>,
     /// What of the sensor's health it asks for.
     pub needs: Needs,
+    /// Without Rhai, or why not.
+    pub native: Result<Native, String>,
+    /// Place of its spans among those of its rule: the closures of a rule share one list.
+    pub first_span: usize,
 }
 
 impl Program {
@@ -76,7 +80,8 @@ impl Program {
                 return Err(format!("the window {span:?} is not between 1ms and 24h"));
             }
         }
-        Ok(Self { ast: AST::new(body, file.shared_lib().clone()), spans, needs })
+        let native = Native::lower(&body, point, &limits, &spans);
+        Ok(Self { ast: AST::new(body, file.shared_lib().clone()), spans, needs, native, first_span: 0 })
     }
 }
 
@@ -132,7 +137,7 @@ pub enum Judged {
     Fault(String),
 }
 
-/// Runs programs against one scene.
+/// Runs programs.
 pub struct Judge<'a> {
     language: &'a Language,
     scope: Scope<'static>,
@@ -146,9 +151,16 @@ impl<'a> Judge<'a> {
         Self { language, scope }
     }
 
-    /// Sets the scene for the programs judged next. `windows` are those of the point; they come back by
-    /// [`Judge::leave`].
-    pub fn enter(&mut self, reading: &Reading, windows: &mut Vec<Window>) {
+    /// One verdict; `windows` are those of the point.
+    pub fn judge(&mut self, program: &Program, reading: &Reading<'_>, windows: &mut Vec<Window>) -> Judged {
+        match &program.native {
+            Ok(native) => native.judge(reading, windows, program.first_span),
+            Err(_) => self.interpret(program, reading, windows),
+        }
+    }
+
+    /// The same by Rhai, lowered or not.
+    pub fn interpret(&mut self, program: &Program, reading: &Reading<'_>, windows: &mut Vec<Window>) -> Judged {
         let scene = &self.language.scene;
         scene.value.set(reading.value.unwrap_or(0.0));
         scene.has_value.set(reading.value.is_some());
@@ -157,20 +169,13 @@ impl<'a> Judge<'a> {
         scene.period_s.set(reading.point.period.as_secs_f64());
         scene.resolution.set(reading.point.resolution);
         scene.range.set(reading.point.range);
-        std::mem::swap(&mut *scene.windows.borrow_mut(), windows);
-    }
-
-    pub fn leave(&mut self, windows: &mut Vec<Window>) {
-        std::mem::swap(&mut *self.language.scene.windows.borrow_mut(), windows);
-    }
-
-    /// One verdict on the scene entered last.
-    pub fn judge(&mut self, program: &Program, reading: &Reading) -> Judged {
-        let scene = &self.language.scene;
         scene.limits.borrow_mut().clone_from(reading.limits);
         scene.spans.borrow_mut().clone_from(reading.spans);
         scene.missing.set(false);
+        // Lent to the scene for the verdict, because what Rhai calls must own what it looks at.
+        std::mem::swap(&mut *scene.windows.borrow_mut(), windows);
         let answer = self.language.engine.eval_ast_with_scope::<Dynamic>(&mut self.scope, &program.ast);
+        std::mem::swap(&mut *scene.windows.borrow_mut(), windows);
         self.scope.rewind(1);
         match answer {
             Ok(answer) => match answer.as_bool() {

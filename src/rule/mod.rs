@@ -9,6 +9,7 @@ mod draft;
 mod judge;
 mod language;
 mod limits;
+mod native;
 mod plan;
 pub mod trial;
 

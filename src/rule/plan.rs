@@ -184,7 +184,10 @@ impl Plan {
                     .map_err(|error| wrong.push(format!("rule {:?}: clear {error}", rule.id)))
             });
             match (raise, clear.transpose()) {
-                (Ok(raise), Ok(clear)) if wrong.is_empty() => {
+                (Ok(raise), Ok(mut clear)) if wrong.is_empty() => {
+                    if let Some(clear) = &mut clear {
+                        clear.first_span = raise.spans.len();
+                    }
                     let policy = Policy { raise_after: rule.raise_after, clear_after: rule.clear_after };
                     self.rules.push(Compiled { rule, raise, clear, policy });
                 }

@@ -101,9 +101,8 @@ fn judged(raise: &str, value: Option<f64>) -> Judged {
         spans: &program.spans.iter().map(|text| WindowRef { text: text.clone(), place: 0 }).collect(),
     };
     let mut windows = vec![crate::engine::Window::new(Duration::from_secs(300))];
-    judge.enter(&reading, &mut windows);
-    let first = judge.judge(&program, &reading);
-    assert_eq!(judge.judge(&program, &reading), first, "a second run says the same");
+    let first = judge.interpret(&program, &reading, &mut windows);
+    assert_eq!(judge.interpret(&program, &reading, &mut windows), first, "a second run says the same");
     first
 }
 

@@ -20,7 +20,7 @@ pub struct Arguments {
     /// Rules that watch every point.
     #[arg(long, default_value_t = 3)]
     rules: usize,
-    /// How long to measure.
+    /// How long to measure, natively and then interpreted.
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
     #[arg(long)]
@@ -34,14 +34,26 @@ pub const QUESTIONS: [&str; 3] = [
     "p.value >= p.limit.alarm * 0.9 && p.value < p.limit.alarm",
 ];
 
+/// How the rules of a run are judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runs {
+    Native,
+    /// By Rhai: the same questions with an operator behind them that is not lowered.
+    Interpreted,
+}
+
 /// `count` rules that watch every methane point and are never true for a value of 0.3 to 0.6.
 #[must_use]
-pub fn rules(count: usize) -> RuleFile {
+pub fn rules(count: usize, runs: Runs) -> RuleFile {
+    let behind = match runs {
+        Runs::Native => "",
+        Runs::Interpreted => " | false",
+    };
     let rule = |number: usize| {
         format!(
             r#"rule("bench-{number}", #{{ title: "t", advice: "a", watches: #{{ kind: "methane" }}, priority: "P2", level: "orange",
             limits: #{{ alarm: #{{ value: 1.0, unit: "%VOL", stricter: "lower", basis: "bench" }} }},
-            raise: |p| {} }});"#,
+            raise: |p| ({}){behind} }});"#,
             QUESTIONS[number % QUESTIONS.len()]
         )
     };
@@ -70,11 +82,33 @@ pub fn point(number: u32) -> Point {
 }
 
 pub fn run(arguments: &Arguments) -> Value {
+    let native = measure(arguments, Runs::Native);
+    let interpreted = measure(arguments, Runs::Interpreted);
+    json!({
+        "points": arguments.points,
+        "rules": arguments.rules,
+        "samples": native.samples,
+        "samples_per_s": (native.samples as f64 / native.seconds).round(),
+        "native_evals_per_s": (native.evaluations as f64 / native.seconds).round(),
+        "interpreted_evals_per_s": (interpreted.evaluations as f64 / interpreted.seconds).round(),
+        "alarms": native.alarms + interpreted.alarms,
+        "seconds": native.seconds + interpreted.seconds,
+    })
+}
+
+struct Measured {
+    samples: u64,
+    evaluations: u64,
+    alarms: usize,
+    seconds: f64,
+}
+
+fn measure(arguments: &Arguments, runs: Runs) -> Measured {
     let language = Language::new();
     let mut shard = Shard::new(&language);
     let start = Timestamp::from_secs(1_800_000_000);
     let points = (0..arguments.points).map(point).collect();
-    let rules = if arguments.rules == 0 { vec![] } else { vec![rules(arguments.rules)] };
+    let rules = if arguments.rules == 0 { vec![] } else { vec![rules(arguments.rules, runs)] };
     let mut effects = Vec::new();
     shard.on_entry(&Entry::Note(Note::Setup(Arc::new(Setup { at: start, points, rules }))), &mut effects);
     effects.clear();
@@ -93,14 +127,5 @@ pub fn run(arguments: &Arguments) -> Value {
         shard.on_entry(&Entry::Samples(Arc::new(batch)), &mut effects);
     }
     let seconds = watch.elapsed().as_secs_f64();
-    json!({
-        "points": arguments.points,
-        "rules": arguments.rules,
-        "samples": samples,
-        "samples_per_s": (samples as f64 / seconds).round(),
-        "native_evals_per_s": 0,
-        "interpreted_evals_per_s": (shard.counts.evaluations as f64 / seconds).round(),
-        "alarms": effects.len(),
-        "seconds": seconds,
-    })
+    Measured { samples, evaluations: shard.counts.evaluations, alarms: effects.len(), seconds }
 }

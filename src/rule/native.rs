@@ -1,0 +1,570 @@
+//! Native lowering: a closure as a small typed program that is run without Rhai.
+//!
+//! In comes the syntax tree of a closure; out comes a program that says the same on every input, or the reason
+//! why the closure stays with Rhai. What can be lowered: what `p` can be asked, numbers, `+ - * / % **`,
+//! comparisons, `&& || !`, `if .. else`, `let`, `abs`, `min`, `max`. Numbers are the doubles that Rhai would
+//! use, compared by Rhai's own formulas (a relative epsilon), and evaluated in its order, so that what is
+//! missing is found missing at the same place. Whole numbers that would meet each other stay with Rhai: it
+//! checks them for overflow. Never: a verdict that differs from Rhai's; a property test holds them together.
+
+use std::rc::Rc;
+
+use rhai::{ASTFlags, Expr, FnCallExpr, Stmt, Token};
+
+use super::judge::{Judged, Reading};
+use crate::engine::Window;
+use crate::model::{Grade, PermitKind, Reason};
+
+/// A lowered closure.
+#[derive(Clone, Debug)]
+pub struct Native {
+    /// Evaluated before the verdict, in order: a `let` of something missing ends the closure there.
+    lets: Vec<Typed>,
+    verdict: Bool,
+}
+
+#[derive(Clone, Debug)]
+enum Typed {
+    /// `whole`: Rhai may hold an integer here.
+    Number {
+        number: Num,
+        whole: bool,
+    },
+    Bool(Bool),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    Value,
+    Age,
+    Period,
+    FlatFor,
+    StoodFor,
+    Clock,
+    FallFor,
+    FallTo,
+    TwinFor,
+    Resolution,
+    RangeLow,
+    RangeHigh,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Arithmetic {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Modulo,
+    Power,
+    Min,
+    Max,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Comparison {
+    Equal,
+    NotEqual,
+    Greater,
+    GreaterOrEqual,
+    Less,
+    LessOrEqual,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Over {
+    Mean,
+    Min,
+    Max,
+    Sum,
+    Count,
+    Stddev,
+    Delta,
+    Rate,
+}
+
+#[derive(Clone, Debug)]
+enum Num {
+    Constant(f64),
+    Asked(Asked),
+    /// Place among the limits of the rule.
+    Limit(usize),
+    /// Place among the spans of the closure.
+    Window(Over, usize),
+    Negative(Box<Num>),
+    Absolute(Box<Num>),
+    Of(Arithmetic, Box<(Num, Num)>),
+    If(Box<(Bool, Num, Num)>),
+}
+
+#[derive(Clone, Debug)]
+enum Bool {
+    Constant(bool),
+    Compare(Comparison, Box<(Num, Num)>),
+    Has(Reason),
+    Quality(Grade),
+    Permit(Option<PermitKind>),
+    Not(Box<Bool>),
+    And(Box<[Bool]>),
+    Or(Box<[Bool]>),
+    If(Box<(Bool, Bool, Bool)>),
+}
+
+/// What a program looks at.
+struct Sight<'a> {
+    reading: &'a Reading<'a>,
+    windows: &'a [Window],
+    first_span: usize,
+}
+
+impl Native {
+    /// `limits`: the rule's names in the order of its limits. `spans`: those of the closure.
+    pub fn lower(body: &[Stmt], point: &str, limits: &[&str], spans: &[Rc<str>]) -> Result<Self, String> {
+        let mut lowering = Lowering { point, limits, spans, names: Vec::new(), lets: Vec::new() };
+        match lowering.block(body)? {
+            Typed::Bool(verdict) => Ok(Self { lets: lowering.lets, verdict }),
+            Typed::Number { .. } => Err("its answer is a number".into()),
+        }
+    }
+
+    /// `first_span`: place of the closure's spans among those of the watch.
+    pub fn judge(&self, reading: &Reading<'_>, windows: &[Window], first_span: usize) -> Judged {
+        let sight = Sight { reading, windows, first_span };
+        let known = self.lets.iter().all(|bound| match bound {
+            Typed::Number { number, .. } => number.ask(&sight).is_some(),
+            Typed::Bool(said) => said.ask(&sight).is_some(),
+        });
+        match known.then(|| self.verdict.ask(&sight)).flatten() {
+            Some(says) => Judged::Says(says),
+            None => Judged::Unknown,
+        }
+    }
+}
+
+impl Num {
+    /// `None`: it is not known.
+    fn ask(&self, sight: &Sight<'_>) -> Option<f64> {
+        match self {
+            Self::Constant(number) => Some(*number),
+            Self::Asked(Asked::Value) => sight.reading.value,
+            Self::Asked(asked) => asked.of(sight.reading),
+            Self::Limit(place) => sight.reading.limits.get(*place).map(|(_, value)| *value),
+            Self::Window(over, span) => {
+                let place = sight.reading.spans.get(sight.first_span + span)?.place;
+                over.of(sight.windows.get(place)?)
+            }
+            Self::Negative(number) => number.ask(sight).map(|number| -number),
+            Self::Absolute(number) => number.ask(sight).map(f64::abs),
+            Self::Of(arithmetic, sides) => {
+                let (left, right) = (sides.0.ask(sight)?, sides.1.ask(sight)?);
+                Some(match arithmetic {
+                    Arithmetic::Add => left + right,
+                    Arithmetic::Subtract => left - right,
+                    Arithmetic::Multiply => left * right,
+                    Arithmetic::Divide => left / right,
+                    Arithmetic::Modulo => left % right,
+                    Arithmetic::Power => left.powf(right),
+                    // Not f64::min and max, which treat NaN in another way.
+                    Arithmetic::Min => {
+                        if left <= right {
+                            left
+                        } else {
+                            right
+                        }
+                    }
+                    Arithmetic::Max => {
+                        if left >= right {
+                            left
+                        } else {
+                            right
+                        }
+                    }
+                })
+            }
+            Self::If(parts) => {
+                if parts.0.ask(sight)? {
+                    parts.1.ask(sight)
+                } else {
+                    parts.2.ask(sight)
+                }
+            }
+        }
+    }
+}
+
+impl Asked {
+    fn of(self, reading: &Reading<'_>) -> Option<f64> {
+        let health = &reading.health;
+        match self {
+            Self::Value => reading.value,
+            Self::Age => Some(reading.age_s),
+            Self::Period => Some(reading.point.period.as_secs_f64()),
+            Self::FlatFor => Some(health.flat_s),
+            Self::StoodFor => Some(health.stood_s),
+            Self::Clock => Some(health.clock_s),
+            Self::FallFor => Some(health.fall_s),
+            Self::FallTo => Some(health.fall_to),
+            Self::TwinFor => Some(health.twin_s),
+            Self::Resolution => Some(reading.point.resolution),
+            Self::RangeLow => reading.point.range.map(|range| range.low),
+            Self::RangeHigh => reading.point.range.map(|range| range.high),
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "value" => Self::Value,
+            "age" => Self::Age,
+            "period" => Self::Period,
+            "flat_for" => Self::FlatFor,
+            "stood_for" => Self::StoodFor,
+            "clock" => Self::Clock,
+            "fall_for" => Self::FallFor,
+            "fall_to" => Self::FallTo,
+            "twin_for" => Self::TwinFor,
+            "resolution" => Self::Resolution,
+            "range_low" => Self::RangeLow,
+            "range_high" => Self::RangeHigh,
+            _ => return None,
+        })
+    }
+}
+
+impl Over {
+    fn of(self, window: &Window) -> Option<f64> {
+        match self {
+            Self::Mean => window.mean(),
+            Self::Min => window.min(),
+            Self::Max => window.max(),
+            Self::Sum => window.sum(),
+            Self::Count => Some(window.count() as f64),
+            Self::Stddev => window.stddev(),
+            Self::Delta => window.delta(),
+            Self::Rate => window.rate(),
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "mean" => Self::Mean,
+            "min" => Self::Min,
+            "max" => Self::Max,
+            "sum" => Self::Sum,
+            "count" => Self::Count,
+            "stddev" => Self::Stddev,
+            "delta" => Self::Delta,
+            "rate" => Self::Rate,
+            _ => return None,
+        })
+    }
+}
+
+impl Bool {
+    fn ask(&self, sight: &Sight<'_>) -> Option<bool> {
+        match self {
+            Self::Constant(says) => Some(*says),
+            Self::Compare(comparison, sides) => {
+                let (left, right) = (sides.0.ask(sight)?, sides.1.ask(sight)?);
+                Some(comparison.of(left, right))
+            }
+            Self::Has(reason) => Some(sight.reading.health.quality.has(*reason)),
+            Self::Quality(grade) => Some(sight.reading.health.quality.grade() == *grade),
+            Self::Permit(kind) => Some(sight.reading.health.permit == *kind),
+            Self::Not(said) => said.ask(sight).map(|says| !says),
+            Self::And(all) => {
+                for one in all {
+                    if !one.ask(sight)? {
+                        return Some(false);
+                    }
+                }
+                Some(true)
+            }
+            Self::Or(any) => {
+                for one in any {
+                    if one.ask(sight)? {
+                        return Some(true);
+                    }
+                }
+                Some(false)
+            }
+            Self::If(parts) => {
+                if parts.0.ask(sight)? {
+                    parts.1.ask(sight)
+                } else {
+                    parts.2.ask(sight)
+                }
+            }
+        }
+    }
+}
+
+impl Comparison {
+    /// Rhai's formulas: relative to the larger of the two, with the double's epsilon.
+    fn of(self, left: f64, right: f64) -> bool {
+        let larger = if left * right == 0.0 { 1.0 } else { left.abs().max(right.abs()) };
+        if larger == 0.0 {
+            // Nothing but NaN beside zero gets here; Rhai calls the two equal.
+            return matches!(self, Self::Equal | Self::GreaterOrEqual | Self::LessOrEqual);
+        }
+        match self {
+            Self::Equal => (left - right).abs() / larger <= f64::EPSILON,
+            Self::NotEqual => (left - right).abs() / larger > f64::EPSILON,
+            Self::Greater => (left - right) / larger > f64::EPSILON,
+            Self::GreaterOrEqual => (left - right) / larger > -f64::EPSILON,
+            Self::Less => (right - left) / larger > f64::EPSILON,
+            Self::LessOrEqual => (right - left) / larger > -f64::EPSILON,
+        }
+    }
+}
+
+struct Lowering<'a> {
+    point: &'a str,
+    limits: &'a [&'a str],
+    spans: &'a [Rc<str>],
+    /// `let`s in force; a later one hides an earlier one of its name.
+    names: Vec<(String, Typed)>,
+    lets: Vec<Typed>,
+}
+
+impl Lowering<'_> {
+    /// The closure's body: `let`s, then the answer.
+    fn block(&mut self, body: &[Stmt]) -> Result<Typed, String> {
+        let Some((last, before)) = body.split_last() else { return Err("it is empty".into()) };
+        for statement in before {
+            let Stmt::Var(bound, ..) = statement else { return Err("it has statements besides let".into()) };
+            let typed = self.expression(&bound.1)?;
+            self.lets.push(typed.clone());
+            self.names.push((bound.0.name.to_string(), typed));
+        }
+        self.statement(last)
+    }
+
+    fn statement(&self, statement: &Stmt) -> Result<Typed, String> {
+        match statement {
+            Stmt::Expr(expression) => self.expression(expression),
+            Stmt::FnCall(call, _) => self.call(call),
+            Stmt::If(flow, _) => {
+                let Typed::Bool(condition) = self.expression(&flow.expr)? else {
+                    return Err("the condition of an if is a number".into());
+                };
+                match (self.single(flow.body.statements())?, self.single(flow.branch.statements())?) {
+                    (Typed::Bool(yes), Typed::Bool(no)) => Ok(Typed::Bool(Bool::If(Box::new((condition, yes, no))))),
+                    (Typed::Number { number: yes, whole: a }, Typed::Number { number: no, whole: b }) => {
+                        Ok(Typed::Number { number: Num::If(Box::new((condition, yes, no))), whole: a || b })
+                    }
+                    (Typed::Bool(_), Typed::Number { .. }) | (Typed::Number { .. }, Typed::Bool(_)) => {
+                        Err("the branches of an if differ in type".into())
+                    }
+                }
+            }
+            Stmt::Block(block) => self.single(block.statements()),
+            _ => Err("it has a statement that is not lowered".into()),
+        }
+    }
+
+    fn single(&self, statements: &[Stmt]) -> Result<Typed, String> {
+        match statements {
+            [only] => self.statement(only),
+            [] => Err("an if without else".into()),
+            [..] => Err("a block with several statements".into()),
+        }
+    }
+
+    fn expression(&self, expression: &Expr) -> Result<Typed, String> {
+        match expression {
+            Expr::BoolConstant(says, _) => Ok(Typed::Bool(Bool::Constant(*says))),
+            Expr::FloatConstant(number, _) => Ok(Typed::Number { number: Num::Constant(**number), whole: false }),
+            Expr::IntegerConstant(number, _) => {
+                Ok(Typed::Number { number: Num::Constant(*number as f64), whole: true })
+            }
+            Expr::Variable(variable, ..) => {
+                let bound = self.names.iter().rev().find(|(name, _)| *name == *variable.1);
+                bound.map(|(_, typed)| typed.clone()).ok_or_else(|| format!("the variable {}", variable.1))
+            }
+            Expr::And(all, _) => Ok(Typed::Bool(Bool::And(self.bools(all)?))),
+            Expr::Or(any, _) => Ok(Typed::Bool(Bool::Or(self.bools(any)?))),
+            Expr::Stmt(block) => self.single(block.statements()),
+            Expr::FnCall(call, _) => self.call(call),
+            Expr::Dot(..) => self.chain(expression),
+            _ => Err("it has an expression that is not lowered".into()),
+        }
+    }
+
+    fn bools(&self, list: &[Expr]) -> Result<Box<[Bool]>, String> {
+        list.iter()
+            .map(|one| match self.expression(one)? {
+                Typed::Bool(said) => Ok(said),
+                Typed::Number { .. } => Err("a number beside && or ||".to_owned()),
+            })
+            .collect()
+    }
+
+    fn call(&self, call: &FnCallExpr) -> Result<Typed, String> {
+        let token = call.op_token.as_ref();
+        match (token, call.args.as_slice()) {
+            (Some(Token::Bang), [one]) => match self.expression(one)? {
+                Typed::Bool(said) => Ok(Typed::Bool(Bool::Not(Box::new(said)))),
+                Typed::Number { .. } => Err("! of a number".into()),
+            },
+            (Some(Token::UnaryMinus), [one]) => {
+                let number = self.real(one, "- of a whole number")?;
+                Ok(Typed::Number { number: Num::Negative(Box::new(number)), whole: false })
+            }
+            (Some(token), [left, right]) => {
+                if let Some(said) = self.words(token, left, right) {
+                    return said;
+                }
+                if let Some(comparison) = comparison(token) {
+                    let sides = self.sides(left, right)?;
+                    return Ok(Typed::Bool(Bool::Compare(comparison, Box::new(sides))));
+                }
+                let Some(arithmetic) = arithmetic(token) else { return Err(format!("the operator {}", call.name)) };
+                let sides = self.sides(left, right)?;
+                Ok(Typed::Number { number: Num::Of(arithmetic, Box::new(sides)), whole: false })
+            }
+            (None, [left, right]) if call.name == "min" || call.name == "max" => {
+                let arithmetic = if call.name == "min" { Arithmetic::Min } else { Arithmetic::Max };
+                let sides = self.sides(left, right)?;
+                Ok(Typed::Number { number: Num::Of(arithmetic, Box::new(sides)), whole: false })
+            }
+            (None, [one]) if call.name == "abs" => {
+                let number = self.real(one, "abs of a whole number")?;
+                Ok(Typed::Number { number: Num::Absolute(Box::new(number)), whole: false })
+            }
+            (Some(_) | None, _) => Err(format!("the function {}", call.name)),
+        }
+    }
+
+    /// Two numbers of which at least one is surely no integer, so that Rhai makes both doubles.
+    fn sides(&self, left: &Expr, right: &Expr) -> Result<(Num, Num), String> {
+        match (self.expression(left)?, self.expression(right)?) {
+            (Typed::Number { whole: true, .. }, Typed::Number { whole: true, .. }) => {
+                Err("two whole numbers meet; write one with a dot".into())
+            }
+            (Typed::Number { number: left, .. }, Typed::Number { number: right, .. }) => Ok((left, right)),
+            (Typed::Bool(_), _) | (_, Typed::Bool(_)) => Err("true or false is compared or reckoned with".into()),
+        }
+    }
+
+    fn real(&self, expression: &Expr, otherwise: &str) -> Result<Num, String> {
+        match self.expression(expression)? {
+            Typed::Number { number, whole: false } => Ok(number),
+            Typed::Number { whole: true, .. } | Typed::Bool(_) => Err(otherwise.to_owned()),
+        }
+    }
+
+    /// `p.quality == "uncertain"` and the like.
+    fn words(&self, token: &Token, left: &Expr, right: &Expr) -> Option<Result<Typed, String>> {
+        let (asked, word) = match (left, right) {
+            (asked, Expr::StringConstant(word, _)) | (Expr::StringConstant(word, _), asked) => (asked, word),
+            _ => return None,
+        };
+        let equal = match token {
+            Token::EqualsTo => true,
+            Token::NotEqualsTo => false,
+            _ => return Some(Err("a text is compared by its order".into())),
+        };
+        let chain = chain(asked);
+        let said = match chain.as_deref() {
+            Some([Expr::Variable(variable, ..), Expr::Property(property, _)]) if variable.1 == self.point => {
+                match property.2.as_str() {
+                    "quality" => match word.as_str() {
+                        "good" => Bool::Quality(Grade::Good),
+                        "uncertain" => Bool::Quality(Grade::Uncertain),
+                        "bad" => Bool::Quality(Grade::Bad),
+                        _ => Bool::Constant(false),
+                    },
+                    "permit" if word.is_empty() => Bool::Permit(None),
+                    "permit" => match PermitKind::ALL.into_iter().find(|kind| kind.word() == word.as_str()) {
+                        Some(kind) => Bool::Permit(Some(kind)),
+                        None => Bool::Constant(false),
+                    },
+                    _ => return Some(Err("a number is compared with a text".into())),
+                }
+            }
+            Some(_) | None => return Some(Err("a text is compared".into())),
+        };
+        Some(Ok(Typed::Bool(if equal { said } else { Bool::Not(Box::new(said)) })))
+    }
+
+    /// `p.value`, `p.limit.alarm`, `p.mean("5m")`, `p.has("line_break")`, `p.value.abs()`.
+    fn chain(&self, expression: &Expr) -> Result<Typed, String> {
+        let links = chain(expression).ok_or("it asks with ?.")?;
+        let number = |number: Num| Typed::Number { number, whole: false };
+        let of_point = matches!(links[0], Expr::Variable(variable, ..) if variable.1 == self.point
+            && !self.names.iter().any(|(name, _)| name == self.point));
+        let (first, rest) = match (&links[1..], of_point) {
+            ([Expr::Property(limit, _), Expr::Property(name, _), rest @ ..], true) if limit.2 == "limit" => {
+                let place = self.limits.iter().position(|known| *known == name.2.as_str());
+                (number(Num::Limit(place.ok_or_else(|| format!("the limit {}", name.2))?)), rest)
+            }
+            ([Expr::Property(asked, _), rest @ ..], true) => {
+                let asked = Asked::named(&asked.2).ok_or_else(|| format!("p.{}", asked.2))?;
+                (number(Num::Asked(asked)), rest)
+            }
+            ([Expr::MethodCall(call, _), rest @ ..], true) => (self.method(call)?, rest),
+            (rest, false) => (self.expression(links[0])?, rest),
+            (_, true) => return Err("what p is asked".into()),
+        };
+        match (first, rest) {
+            (first, []) => Ok(first),
+            (Typed::Number { number: inner, whole: false }, [Expr::MethodCall(call, _)])
+                if call.name == "abs" && call.args.is_empty() =>
+            {
+                Ok(number(Num::Absolute(Box::new(inner))))
+            }
+            (Typed::Number { .. } | Typed::Bool(_), _) => Err("a method that is not lowered".into()),
+        }
+    }
+
+    fn method(&self, call: &FnCallExpr) -> Result<Typed, String> {
+        let [Expr::StringConstant(text, _)] = call.args.as_slice() else {
+            return Err(format!("p.{}(..)", call.name));
+        };
+        if call.name == "has" {
+            let reason = Reason::from_word(text).ok_or_else(|| format!("the reason {text}"))?;
+            return Ok(Typed::Bool(Bool::Has(reason)));
+        }
+        let over = Over::named(&call.name).ok_or_else(|| format!("p.{}(..)", call.name))?;
+        let span = self.spans.iter().position(|known| **known == **text).ok_or_else(|| format!("the span {text}"))?;
+        Ok(Typed::Number { number: Num::Window(over, span), whole: false })
+    }
+}
+
+/// The links of `a.b.c`; `None` when one of them is `?.`.
+fn chain(expression: &Expr) -> Option<Vec<&Expr>> {
+    let Expr::Dot(sides, flags, _) = expression else { return Some(vec![expression]) };
+    if flags.contains(ASTFlags::NEGATED) {
+        return None;
+    }
+    let mut links = chain(&sides.lhs)?;
+    links.extend(chain(&sides.rhs)?);
+    Some(links)
+}
+
+fn comparison(token: &Token) -> Option<Comparison> {
+    Some(match token {
+        Token::EqualsTo => Comparison::Equal,
+        Token::NotEqualsTo => Comparison::NotEqual,
+        Token::GreaterThan => Comparison::Greater,
+        Token::GreaterThanEqualsTo => Comparison::GreaterOrEqual,
+        Token::LessThan => Comparison::Less,
+        Token::LessThanEqualsTo => Comparison::LessOrEqual,
+        _ => return None,
+    })
+}
+
+fn arithmetic(token: &Token) -> Option<Arithmetic> {
+    Some(match token {
+        Token::Plus => Arithmetic::Add,
+        Token::Minus => Arithmetic::Subtract,
+        Token::Multiply => Arithmetic::Multiply,
+        Token::Divide => Arithmetic::Divide,
+        Token::Modulo => Arithmetic::Modulo,
+        Token::PowerOf => Arithmetic::Power,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests;
