@@ -29,8 +29,10 @@ pub mod rule;
 pub mod facts;
 
 pub mod board;
+pub mod coverage;
 pub mod history;
 pub mod influxdb;
+pub mod losses;
 pub mod notify;
 pub mod remote;
 pub mod web;

@@ -58,7 +58,7 @@ fn every_mistake_is_told_in_one_go() {
         "davy.toml: web.address: \"nowhere\" is not ip:port, such as 127.0.0.1:8080",
         "davy.toml: journal.group_wait: \"soon\" is not a duration",
         "davy.toml: source.mqtt_listner: \"mqtt_listner\" is not a kind of source; did you mean \"mqtt_listener\"?",
-        "davy.toml: source.modbus.d1.unit: invalid value",
+        "davy.toml: source.modbus.d1.unit: 999 is not a whole number from 0 to 255",
         "davy.toml: point.\"mine\": \"mine\" is not an id: site.point",
         "davy.toml: point.\"mine.t1\".kind: \"methan\" is not a kind; did you mean \"methane\"?",
         "davy.toml: point.\"mine.t1\".range: [4, 0] is not a range",
@@ -96,9 +96,9 @@ fn a_point_table_names_line_and_column() {
     let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
     let all = told.join("\n");
     for expected in [
-        "points.csv: line 2.limits.alarm: invalid type: string \"x\", expected f64",
+        "points.csv: line 2.limits.alarm: \"x\" is not a number",
         "points.csv: line 3.kind: \"methan\" is not a kind",
-        "points.csv: line 4: ",
+        "points.csv: line 4: has 5 cells, but the first line names 7",
         "missing.csv: cannot be read",
         "point.\"mine.t4\": is there twice",
     ] {
