@@ -14,10 +14,12 @@ mod alarms;
 mod assets;
 mod config;
 mod counterpart;
+mod coverage;
 mod error;
 mod events;
 mod gate;
 mod health;
+mod losses;
 mod metrics;
 mod page;
 mod points;
@@ -40,7 +42,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::board::Board;
+use crate::coverage::Unit;
 use crate::ledger::{Account, Ledger};
+use crate::losses::Losses;
 
 pub use config::{Config, Raw, Token};
 pub use counterpart::{Alarms, Answering, Asked, Desk, FrontDesk, Health, Number, Numbers, Reading, Samples, Vitals};
@@ -55,6 +59,8 @@ pub struct Web {
     pub alarms: Arc<dyn Alarms>,
     pub desk: Arc<dyn Desk>,
     pub ledger: Arc<Ledger>,
+    pub losses: Arc<Losses>,
+    pub coverage: Arc<[Unit]>,
     pub samples: Arc<dyn Samples>,
     pub health: Arc<dyn Health>,
     pub numbers: Arc<dyn Numbers>,
@@ -127,6 +133,8 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         .route("/api/v1/alarms", get(alarms::list))
         .route("/api/v1/alarms/{id}", get(alarms::one))
         .route("/api/v1/alarms/{id}/ack", post(alarms::acknowledge))
+        .route("/api/v1/losses", get(losses::list))
+        .route("/api/v1/coverage", get(coverage::show))
         .route("/api/v1/events", get(events::stream))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
