@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod model;
 
 pub mod config;
+pub mod import;
 
 pub mod decode;
 pub mod source;

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use crate::source::{modbus, mqtt_client, mqtt_listener};
 use crate::{coverage, decode, history, influxdb, journal, notify, web};
 
-pub use points::{Binding, ConfiguredPoint, Table, Written, read_text};
+pub use points::{Binding, ConfiguredPoint, Row, Table, Written, check_row, read_text, same_cell};
 pub use problem::{Key, Problem, Problems};
 
 /// Everything that the gateway is told, proven.

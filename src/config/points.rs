@@ -127,21 +127,105 @@ pub fn read_csv(path: &Path, devices: &[String], points: &mut Points, problems: 
     let Some(table) = Table::read(&text, problems) else { return };
     for row in table.rows {
         let at = Key::of(format!("line {}", row.line));
-        let mut keys = toml::Table::new();
-        let mut id = "";
-        for (column, cell) in table.columns.iter().zip(&row.cells) {
-            match (column, cell) {
-                (_, "") => {}
-                ("id", cell) => id = cell,
-                (column, cell) => match cell_value(column, cell) {
-                    Ok(value) => put(&mut keys, column, value),
-                    Err(wrong) => problems.add(at.field(column), wrong),
-                },
+        let (id, keys) = read_cells(table.columns.iter().zip(&row.cells), &at, problems);
+        points.written.push(Written { id: id.clone(), file: Some(path.to_owned()), keys: keys.clone() });
+        points.sound.extend(read_point(&id, &at, toml::Value::Table(keys), devices, problems));
+    }
+}
+
+/// One row of a point table, checked; `None` when it has a problem.
+pub fn check_row<'a>(
+    cells: impl Iterator<Item = (&'a str, &'a str)>,
+    at: &Key,
+    devices: &[String],
+    problems: &mut Problems,
+) -> Option<ConfiguredPoint> {
+    let before = problems.len();
+    let (id, keys) = read_cells(cells, at, problems);
+    read_point(&id, at, toml::Value::Table(keys), devices, problems).filter(|_| problems.len() == before)
+}
+
+/// Id and keys of a row.
+fn read_cells<'a>(
+    cells: impl Iterator<Item = (&'a str, &'a str)>,
+    at: &Key,
+    problems: &mut Problems,
+) -> (String, toml::Table) {
+    let mut keys = toml::Table::new();
+    let mut id = String::new();
+    for (column, cell) in cells {
+        match (column, cell) {
+            (_, "") => {}
+            ("id", cell) => cell.clone_into(&mut id),
+            (column, cell) => match cell_value(column, cell) {
+                Ok(value) => put(&mut keys, column, value),
+                Err(wrong) => problems.add(at.field(column), wrong),
+            },
+        }
+    }
+    (id, keys)
+}
+
+/// Do two cells of a column say the same? `4` and `4.0` do.
+#[must_use]
+pub fn same_cell(column: &str, one: &str, other: &str) -> bool {
+    let number = |cell: &str| cell.parse::<f64>().ok().filter(|_| !is_text(column));
+    one == other || number(one).is_some_and(|one| number(other) == Some(one))
+}
+
+fn is_text(column: &str) -> bool {
+    TEXT_COLUMNS.contains(&column) || column.starts_with("notes.")
+}
+
+impl Written {
+    /// Columns and cells of the point, from which the same point is read again.
+    #[must_use]
+    pub fn cells(&self) -> Vec<(String, String)> {
+        let mut cells = vec![("id".to_owned(), self.id.clone())];
+        for (key, value) in &self.keys {
+            let pair = match key.as_str() {
+                "range" => Some(["range.low", "range.high"]),
+                "coordinates" => Some(["longitude", "latitude"]),
+                _ => None,
+            };
+            match (pair, value) {
+                (Some(names), toml::Value::Array(list)) if list.len() == 2 => {
+                    let both = names.into_iter().zip(list);
+                    cells.extend(both.filter_map(|(name, value)| Some((name.to_owned(), cell_text(name, value)?))));
+                }
+                _ => flatten(key, value, &mut cells),
             }
         }
-        points.written.push(Written { id: id.to_owned(), file: Some(path.to_owned()), keys: keys.clone() });
-        points.sound.extend(read_point(id, &at, toml::Value::Table(keys), devices, problems));
+        cells
     }
+}
+
+fn flatten(column: &str, value: &toml::Value, cells: &mut Vec<(String, String)>) {
+    match value {
+        toml::Value::Table(inner) if !inner.is_empty() => {
+            inner.iter().for_each(|(key, value)| flatten(&format!("{column}.{key}"), value, cells));
+        }
+        value => cells.extend(cell_text(column, value).map(|text| (column.to_owned(), text))),
+    }
+}
+
+/// What [`cell_value`] reads as `value` again; `None` for half a range that was never given.
+fn cell_text(column: &str, value: &toml::Value) -> Option<String> {
+    let text = match value {
+        toml::Value::Float(number) if number.is_nan() => return None,
+        toml::Value::String(text) => {
+            let other = !is_text(column) && cell_value(column, text) != Ok(toml::Value::String(text.clone()));
+            let plain = !text.is_empty() && text.trim() == text && !text.starts_with('"') && !other;
+            if plain { text.clone() } else { value.to_string() }
+        }
+        toml::Value::Integer(_)
+        | toml::Value::Float(_)
+        | toml::Value::Boolean(_)
+        | toml::Value::Datetime(_)
+        | toml::Value::Array(_)
+        | toml::Value::Table(_) => value.to_string(),
+    };
+    Some(text)
 }
 
 /// A text file in UTF-8; a byte order mark is no part of it.
@@ -254,22 +338,30 @@ fn comments(text: &str) -> (&str, u64) {
     (&text[..length], lines)
 }
 
+/// A cell as a TOML value: text in text columns, elsewhere a number, `true`, `[..]`, `{..}` or text. Text
+/// that would be read as something else, or is empty, stands between quotes as in TOML.
 fn cell_value(column: &str, cell: &str) -> Result<toml::Value, String> {
-    if TEXT_COLUMNS.contains(&column) || column.starts_with("notes.") {
+    let text = is_text(column);
+    let as_toml = || toml::from_str::<toml::Table>(&format!("cell = {cell}")).ok()?.remove("cell");
+    if cell.starts_with('"')
+        && let Some(value @ toml::Value::String(_)) = as_toml()
+    {
+        return Ok(value);
+    }
+    if text {
         return Ok(toml::Value::String(cell.to_owned()));
     }
     if cell.starts_with(['{', '[']) {
-        let read: Result<toml::Table, _> = toml::from_str(&format!("cell = {cell}"));
-        return match read {
-            Ok(mut table) => table.remove("cell").ok_or_else(|| "is empty".to_owned()),
-            Err(_) => Err(format!("{cell:?} is not a TOML table or list")),
-        };
+        return as_toml().ok_or_else(|| format!("{cell:?} is not a TOML table or list"));
     }
     if let Ok(integer) = cell.parse::<i64>() {
         return Ok(toml::Value::Integer(integer));
     }
     if let Ok(float) = cell.parse::<f64>() {
         return Ok(toml::Value::Float(float));
+    }
+    if let Ok(told) = cell.parse::<bool>() {
+        return Ok(toml::Value::Boolean(told));
     }
     Ok(toml::Value::String(cell.to_owned()))
 }

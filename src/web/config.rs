@@ -53,6 +53,12 @@ impl Token {
         (text.len() >= Self::SHORTEST && text.len() <= 512 && printable).then(|| Self(text.to_owned()))
     }
 
+    /// For Davy's own requests to itself; never for a message.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
     pub(super) fn bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
