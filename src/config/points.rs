@@ -209,6 +209,11 @@ fn flatten(column: &str, value: &toml::Value, cells: &mut Vec<(String, String)>)
     }
 }
 
+/// Text between quotes on one line: JSON's escapes are TOML's too, but for one.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007F")
+}
+
 /// What [`cell_value`] reads as `value` again; `None` for half a range that was never given.
 fn cell_text(column: &str, value: &toml::Value) -> Option<String> {
     let text = match value {
@@ -216,7 +221,7 @@ fn cell_text(column: &str, value: &toml::Value) -> Option<String> {
         toml::Value::String(text) => {
             let other = !is_text(column) && cell_value(column, text) != Ok(toml::Value::String(text.clone()));
             let plain = !text.is_empty() && text.trim() == text && !text.starts_with('"') && !other;
-            if plain { text.clone() } else { value.to_string() }
+            if plain { text.clone() } else { quoted(text) }
         }
         toml::Value::Integer(_)
         | toml::Value::Float(_)
@@ -238,7 +243,12 @@ pub fn read_text(path: &Path, problems: &mut Problems) -> Option<String> {
         }
     };
     match String::from_utf8(bytes) {
-        Ok(text) => Some(text.strip_prefix('\u{feff}').map_or_else(|| text.clone(), str::to_owned)),
+        Ok(mut text) => {
+            if text.starts_with('\u{feff}') {
+                text.remove(0);
+            }
+            Some(text)
+        }
         Err(error) => {
             let valid = error.utf8_error().valid_up_to();
             let line = error.as_bytes().iter().take(valid).filter(|byte| **byte == b'\n').count() + 1;

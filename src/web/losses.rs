@@ -52,7 +52,7 @@ pub(super) async fn list(
         told.slots.iter().map(|(at, count)| json!({ "at": at.to_string(), "count": count })).collect();
     Ok(Json(json!({
         "from": told.from.to_string(), "to": to.to_string(),
-        "lost": lost.iter().map(|loss| loss.count).sum::<u64>(),
+        "counted": lost.iter().map(|loss| loss.count).sum::<u64>(),
         "losses": lost.into_iter().map(view).collect::<Vec<_>>(),
         "points": told.points.iter().filter(|loss| loss.fate != Fate::Accepted).map(view).collect::<Vec<_>>(),
         "points_truncated": told.more, "slots": slots, "accepted": accepted,

@@ -253,6 +253,8 @@ fn lost(path: &Path, now: Timestamp, findings: &mut Findings) {
         // What was made durable late or never is the gateway's own fault; the rest is the field's.
         if matches!(loss.fate, Fate::Trimmed | Fate::Unacknowledged) {
             findings.error(&about, what, "samples were given up: look at the disk and at what follows the journal");
+        } else if loss.fate == Fate::Duplicate {
+            findings.fine(&about, what);
         } else {
             findings.warn(&about, what, "GET /api/v1/losses names points and times");
         }

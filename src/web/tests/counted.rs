@@ -14,7 +14,7 @@ async fn losses_are_told_by_source_reason_point_and_span() {
     stage.ledger.account("modbus").lost(PointIndex(3), Fate::BadValue, 2);
     let (status, told) = stage.asks("/api/v1/losses").await;
     assert_eq!(status, 200);
-    assert_eq!(told["lost"], 5);
+    assert_eq!(told["counted"], 5);
     assert_eq!(told["accepted"], json!([{ "source": "mqtt", "count": 100 }]));
     let of = |list: &serde_json::Value| {
         let list = list.as_array().unwrap().iter();
@@ -30,9 +30,9 @@ async fn losses_are_told_by_source_reason_point_and_span() {
     let (_, told) = stage.asks("/api/v1/losses?point=plant.p1").await;
     assert_eq!(of(&told["losses"]), [json!(["modbus", "bad_value", 2])]);
     let (_, told) = stage.asks("/api/v1/losses?point=mine.t1").await;
-    assert_eq!(told["lost"], 0);
+    assert_eq!(told["counted"], 0);
     let (_, told) = stage.asks("/api/v1/losses?to=2020-01-01T00:00:00Z").await;
-    assert_eq!((&told["lost"], &told["slots"]), (&json!(0), &json!([])));
+    assert_eq!((&told["counted"], &told["slots"]), (&json!(0), &json!([])));
     for (path, status) in [
         ("/api/v1/losses?point=mine.nobody", 404),
         ("/api/v1/losses?from=yesterday", 400),
