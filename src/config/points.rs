@@ -201,11 +201,10 @@ impl Written {
 }
 
 fn flatten(column: &str, value: &toml::Value, cells: &mut Vec<(String, String)>) {
-    match value {
-        toml::Value::Table(inner) if !inner.is_empty() => {
-            inner.iter().for_each(|(key, value)| flatten(&format!("{column}.{key}"), value, cells));
-        }
-        value => cells.extend(cell_text(column, value).map(|text| (column.to_owned(), text))),
+    if let Some(inner) = value.as_table().filter(|inner| !inner.is_empty()) {
+        inner.iter().for_each(|(key, value)| flatten(&format!("{column}.{key}"), value, cells));
+    } else {
+        cells.extend(cell_text(column, value).map(|text| (column.to_owned(), text)));
     }
 }
 

@@ -102,7 +102,7 @@ pub fn write(old: Option<&Table<'_>>, sheet: &Sheet, retire: bool) -> Merged {
             merged.changed.push(Change { id: id.to_owned(), cells });
         }
         text.push_str(row.above);
-        push(&mut text, columns.iter().map(|column| new(column)));
+        push(&mut text, columns.iter().map(new));
     }
     for line in sheet.lines.iter().filter(|line| !old_rows.contains_key(line.cell("id"))) {
         merged.added.push(line.cell("id").to_owned());
