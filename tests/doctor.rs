@@ -32,12 +32,18 @@ fn about<'a>(told: &'a Value, about: &str) -> Vec<(&'a str, &'a str)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn losses_outlive_a_kill_and_the_doctor_tells_them() {
-    let site = Site::new(&config(free_port(), 0, ""), &[("coal.rhai", &methane_rule(1.0, ""))]);
+    let plc = format!(
+        "[source.modbus.plc]\naddress = \"127.0.0.1:{}\"\n[point.\"pit.pump\"]\nkind = \"pressure\"\n\
+         modbus = {{ device = \"plc\", register = 40003, type = \"float32\" }}\n",
+        free_port()
+    );
+    let config = config(free_port(), free_port(), &plc);
+    let site = Site::new(&config, &[("coal.rhai", &methane_rule(1.0, ""))]);
     let davy = site.start().await;
     let mut device = Device::new("face");
     device.send(davy.mqtt(), [Message::new("pit/t1", "no json"), Message::value("pit/t1", 0.4, now_ms())]).await;
     device.send(davy.mqtt(), [Message::new("pit/t1", "{\"value\":1e999}"), Message::new("pit/t9", "0.4")]).await;
-    let losses = davy.get("/api/v1/losses").await;
+    let losses = davy.get("/api/v1/losses?source=mqtt_listener.front").await;
     // Each device hangs up without a word, which is counted whenever it is noticed.
     let counted = |losses: &Value| {
         let list = losses["losses"].as_array().unwrap().iter().filter(|loss| loss["fate"] != "disconnected");
@@ -53,13 +59,19 @@ async fn losses_outlive_a_kill_and_the_doctor_tells_them() {
 
     let davy = site.start().await;
     assert_eq!(davy.fate("mqtt_listener.front", "not_json").await, 0, "the counters begin anew");
-    assert_eq!(counted(&davy.get("/api/v1/losses").await), expected, "the ledger does not");
+    assert_eq!(counted(&davy.get("/api/v1/losses?source=mqtt_listener.front").await), expected, "the ledger does not");
     assert_eq!(davy.get("/api/v1/losses?point=pit.t1").await["counted"], 1);
     let coverage = davy.get("/api/v1/coverage").await;
     assert_eq!(json!([coverage["units"], coverage["covered"]]), json!([1, 0]));
 
+    until("the device that is not there is an alarm", async || davy.holding("davy-source-down").await.is_some()).await;
     let (code, told) = doctor(&site);
-    assert_eq!((code, &told["runs"], &told["errors"]), (0, &json!(true), &json!(0)), "{told:#}");
+    assert_eq!((code, &told["runs"], &told["errors"]), (1, &json!(true), &json!(1)), "{told:#}");
+    let device = told["findings"].as_array().unwrap().iter().find(|finding| finding["severity"] == "error").unwrap();
+    assert!(device["about"].as_str().unwrap().contains("plc"), "{device}");
+    assert_eq!(about(&told, "source.mqtt_listener.front")[0].0, "fine", "{told:#}");
+    let losses = davy.get("/api/v1/losses?source=mqtt_listener.front").await;
+    assert_eq!(counted(&losses), expected, "the doctor's look is no loss");
     let lost = about(&told, "losses.mqtt_listener.front");
     assert!(lost.contains(&("warning", "1 in 24 h: not_json (payload did not parse)")), "{lost:?}");
     let silent = about(&told, "points");

@@ -19,6 +19,8 @@ const GIB: u64 = 1 << 30;
 const CHECKED_BYTES: u64 = 2 * GIB;
 /// No clock is right before Davy was written: 2026-01-01.
 const FIRST: Timestamp = Timestamp::from_secs(1_767_225_600);
+/// The rule of Davy's own alarm that a source is away.
+const SOURCE_DOWN: &str = "davy-source-down";
 /// An unanswered alarm is a fault of the plant's people, not only news, after this long.
 const UNANSWERED: Duration = Duration::from_secs(600);
 
@@ -49,7 +51,7 @@ pub fn look(seen: &Seen, now: Timestamp, findings: &mut Findings) -> bool {
     history(&folder.join("history"), findings);
     if facts.exists() {
         match facts::Reader::open(&facts) {
-            Ok(reader) => alarms(&reader, now, findings),
+            Ok(reader) => alarms(&reader, runs, now, findings),
             Err(cause) => findings.error("facts", cause.to_string(), "restore facts.db from a backup"),
         }
         stored_ahead(&facts, now, findings);
@@ -196,12 +198,19 @@ fn stored_ahead(facts: &Path, now: Timestamp, findings: &mut Findings) {
     }
 }
 
-fn alarms(reader: &facts::Reader, now: Timestamp, findings: &mut Findings) {
+fn alarms(reader: &facts::Reader, runs: bool, now: Timestamp, findings: &mut Findings) {
     let open = reader.alarms(&facts::Wanted { open: true, most: 100_000, ..facts::Wanted::default() });
     let open = match open {
         Ok(open) => open,
         Err(cause) => return findings.error("alarms", cause.to_string(), "restore facts.db from a backup"),
     };
+    let away = |alarm: &&crate::alarm::Alarm| {
+        &*alarm.rule == SOURCE_DOWN && alarm.standing != Standing::ReturnedUnacknowledged
+    };
+    for alarm in open.iter().filter(away).filter(|_| runs) {
+        let what = format!("away since {}: {}", alarm.raised, alarm.detail);
+        findings.error(&format!("source.{}", alarm.subject), what, "check network, power and the peer");
+    }
     let unanswered: Vec<_> = open.iter().filter(|alarm| alarm.standing != Standing::Acknowledged).collect();
     let oldest = unanswered.iter().min_by_key(|alarm| (alarm.priority, alarm.raised));
     match oldest {
