@@ -2,15 +2,20 @@
 //!
 //! In comes every fate of a sample or message that is not "stored as received"; out go counters by
 //! source and reason, in `/metrics` and at the end of `davy demo`. Counting is one relaxed atomic add,
-//! so the field side may count in its innermost loop.
+//! so the field side may count in its innermost loop. Where the point is known, its loss is counted under
+//! its number as well; that takes a lock, which only what is lost pays for. The counters begin at zero with
+//! the process: `losses` writes down what they gained.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::model::PointIndex;
 
 macro_rules! fates {
     ($($variant:ident $word:literal $what:literal,)*) => {
         /// What became of a message or sample.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(usize)]
         pub enum Fate { $(#[doc = $what] $variant,)* }
 
@@ -21,6 +26,17 @@ macro_rules! fates {
             #[must_use]
             pub const fn word(self) -> &'static str {
                 match self { $(Self::$variant => $word,)* }
+            }
+
+            /// One line for people.
+            #[must_use]
+            pub const fn what(self) -> &'static str {
+                match self { $(Self::$variant => $what,)* }
+            }
+
+            #[must_use]
+            pub fn from_word(word: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|fate| fate.word() == word)
             }
         }
 
@@ -59,6 +75,8 @@ fates! {
 pub struct Account {
     pub name: String,
     counts: [AtomicU64; FATES],
+    /// As many entries as there are points and fates, at the most.
+    points: Mutex<HashMap<(PointIndex, Fate), u64, foldhash::fast::RandomState>>,
 }
 
 impl Account {
@@ -68,6 +86,20 @@ impl Account {
 
     pub fn one(&self, fate: Fate) {
         self.add(fate, 1);
+    }
+
+    /// The loss of one point: counted for the source and for the point.
+    pub fn lost(&self, point: PointIndex, fate: Fate, count: u64) {
+        self.add(fate, count);
+        let mut points = self.points.lock().unwrap_or_else(PoisonError::into_inner);
+        *points.entry((point, fate)).or_default() += count;
+    }
+
+    /// What was counted under points, in no order.
+    #[must_use]
+    pub fn by_point(&self) -> Vec<((PointIndex, Fate), u64)> {
+        let points = self.points.lock().unwrap_or_else(PoisonError::into_inner);
+        points.iter().map(|(of, count)| (*of, *count)).collect()
     }
 
     #[must_use]
@@ -95,7 +127,11 @@ impl Ledger {
         if let Some(account) = accounts.iter().find(|account| account.name == name) {
             return account.clone();
         }
-        let account = Arc::new(Account { name: name.to_owned(), counts: std::array::from_fn(|_| AtomicU64::new(0)) });
+        let account = Arc::new(Account {
+            name: name.to_owned(),
+            counts: std::array::from_fn(|_| AtomicU64::new(0)),
+            points: Mutex::default(),
+        });
         accounts.push(account.clone());
         account
     }
@@ -125,5 +161,22 @@ mod tests {
         assert_eq!(ledger.total(Fate::Accepted), 7);
         let seen: Vec<_> = ledger.account("mqtt").seen().collect();
         assert_eq!(seen, [(Fate::Accepted, 3), (Fate::NotJson, 1)]);
+    }
+
+    #[test]
+    fn the_loss_of_a_point_counts_for_its_source_too() {
+        let account = Ledger::default().account("modbus");
+        account.lost(PointIndex(7), Fate::BadValue, 2);
+        account.lost(PointIndex(7), Fate::BadValue, 1);
+        account.one(Fate::BadValue);
+        assert_eq!(account.get(Fate::BadValue), 4);
+        assert_eq!(account.by_point(), [((PointIndex(7), Fate::BadValue), 3)]);
+    }
+
+    #[test]
+    fn every_fate_has_a_word_of_its_own() {
+        for fate in Fate::ALL {
+            assert_eq!(Fate::from_word(fate.word()), Some(*fate));
+        }
     }
 }

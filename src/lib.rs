@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod model;
 
 pub mod config;
+pub mod import;
 
 pub mod decode;
 pub mod source;
@@ -29,8 +30,10 @@ pub mod rule;
 pub mod facts;
 
 pub mod board;
+pub mod coverage;
 pub mod history;
 pub mod influxdb;
+pub mod losses;
 pub mod notify;
 pub mod remote;
 pub mod web;

@@ -96,7 +96,10 @@ pit.c6,C6,methane,T1,0,4,5s,,x
 
 /// Whole lines, but for those that end in the words of others.
 const EXPECTED: &[&str] = &[
-    "davy.toml: colour: \"colour\" is not a section; known are gateway, journal, payload, source, point, history, influxdb, notify, web",
+    "davy.toml: colour: \"colour\" is not a section; known are gateway, journal, payload, source, point, history, influxdb, notify, web, coverage",
+    "davy.toml: journal.group_kib: \"many\" is not a whole number, 0 or more",
+    "points.csv: line 4: has 4 cells, but the first line names 9",
+    "points.csv: line 5.limits.alarm: \"high\" is not a number",
     "davy.toml: gateway.naem: unknown key; did you mean \"name\"?",
     "davy.toml: source.modbus.pump.unti: unknown key; did you mean \"unit\"?",
     "davy.toml: source.modbuss: \"modbuss\" is not a kind of source; did you mean \"modbus\"?",
@@ -114,21 +117,18 @@ const EXPECTED: &[&str] = &[
     "davy.toml: point.\"pit.t1\".kind: \"methan\" is not a kind; did you mean \"methane\"?",
     "davy.toml: point.\"pit.t2\".range: [4, 0] is not a range: give the lowest and the highest value",
     "davy.toml: point.\"pit.t2\".period: \"never\" is not a duration; write a number and ms, s, m, h or d, such as 30s or 10m",
-    "davy.toml: point.\"pit.t3\".modbus.device: \"plcc\" is not a device under source.modbus",
+    "davy.toml: point.\"pit.t3\".modbus.device: \"plcc\" is not a device under source.modbus; did you mean \"plc\"?",
     "davy.toml: point.\"pit.t3\".modbus.type: \"float23\" is not a type; did you mean \"float32\"?",
     "davy.toml: point.\"pit.t4\": has both mqtt and modbus; a point is read in one way",
     "davy.toml: point.\"pit.c1\": is there twice; an id names one point",
     "points.csv: line 6: \"\" is not an id: site.point, with letters, digits, '-' and '_', up to 128 bytes",
-    "points.csv: line 7.wrong: unknown key; known are name, kind, place, unit, range, resolution, period, limits, coordinates, static_risk, mqtt, modbus",
+    "points.csv: line 7.wrong: unknown key; known are name, kind, place, unit, range, resolution, period, limits, coordinates, static_risk, mqtt, modbus, notes",
 ];
 
 /// Beginnings, where the rest is a library's wording or the operating system's.
 const BEGINNINGS: &[&str] = &[
-    "davy.toml: journal.group_kib: invalid type: string \"many\", expected",
     "davy.toml: source.mqtt_client.mine.password_file: secrets/mine: No such file",
     "davy.toml: notify.webhook.duty.secret_file: secret file secrets/hook: No such file",
-    "points.csv: line 4: ",
-    "points.csv: line 5.limits.alarm: invalid type: string \"high\", expected",
     "nowhere.csv: cannot be read: No such file",
 ];
 
@@ -241,4 +241,35 @@ fn a_sound_configuration_passes_and_a_missing_or_torn_one_does_not() {
     assert_eq!(code(&run), 1);
     assert!(lines(&run.stderr)[0].contains("davy.toml: cannot be read: No such file"));
     assert_eq!(code(&site.command(&["chekc"])), 2, "a command that does not exist is a usage error");
+}
+
+/// A mistake in the configuration hides neither those in the rules nor those between rules and points, and
+/// what is only odd does not stand among the problems.
+#[test]
+fn configuration_points_and_rules_are_told_in_one_run() {
+    let wrong = "[web]\naddress = \"127.0.0.1:18080\"\n[source.mqtt_listener.front]\naddress = \"0.0.0.0:18080\"\n\
+                 anonymous = true\nanonymous_from_anywhere = true\n\
+                 [source.modbus.plc]\naddress = \"10.0.4.7:502\"\nunit = \"one\"\n\
+                 [point.\"pit.loose\"]\nkind = \"methane\"\nplace = \"T1\"\nlimits.alarm = 1.5\n\
+                 modbus = { device = \"plc\", register = 40003, type = \"int16\" }\n";
+    let broken = [("coal.rhai", methane_rule(1.0, "")), ("typo.rhai", "rule(\"x\", #{".into())];
+    let site = Site::new(wrong, &broken.each_ref().map(|(file, text)| (*file, text.as_str())));
+    let check = site.command(&["check"]);
+    let told = lines(&check.stdout);
+    assert_eq!(code(&check), 1);
+    for beginning in [
+        "davy.toml: source.modbus.plc.unit: \"one\" is not a whole number from 0 to 255",
+        "davy.toml: web.address: port 18080 is taken by source.mqtt_listener.front.address already",
+        "rules/coal.rhai:1: point pit.loose: limit alarm = 1.5 is looser than 1 %VOL",
+        "rules/typo.rhai:1: ",
+    ] {
+        assert!(told.iter().any(|line| line.starts_with(beginning)), "{beginning}\nis not in\n{}", told.join("\n"));
+    }
+    assert_eq!(told.len(), 5, "a device with a problem is still a device: {told:#?}");
+    let empty = Site::new("", &[("coal.rhai", &methane_rule(1.0, ""))]);
+    let check = empty.command(&["check"]);
+    let told = lines(&check.stdout);
+    assert_eq!(code(&check), 0, "{told:?}");
+    assert!(told[0].starts_with("warning: davy.toml: there is no point: nothing is watched"), "{told:?}");
+    assert!(told[1].starts_with("warning: davy.toml: source: there is no source"), "{told:?}");
 }

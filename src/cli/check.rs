@@ -1,4 +1,4 @@
-//! `davy check`: every problem at once, before anything is started.
+//! `davy check`: every problem at once, before anything is started: configuration, points and rules in one run.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -6,50 +6,51 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::Refusal;
-use crate::config::{self, Config};
+use crate::config::{self, Seen};
 use crate::gateway::rulebook;
 
 pub fn run(path: &Path, as_json: bool) -> Result<ExitCode, Refusal> {
-    let mut told = Vec::new();
-    let mut remarks = Vec::new();
-    let mut sound = None;
-    match config::load(path) {
-        Ok(config) => {
-            let (wrong, notes) = rules(&config);
-            told.extend(wrong);
-            remarks = notes;
-            sound = Some(config);
-        }
-        Err(problems) => told.extend(problems.iter().map(ToString::to_string)),
-    }
+    let seen = config::look(path);
+    let mut told: Vec<String> = seen.problems.iter().map(ToString::to_string).collect();
+    let warnings: Vec<String> = seen.warnings.iter().map(ToString::to_string).collect();
+    let (wrong, remarks) = rules(&seen, path);
+    told.extend(wrong);
     if as_json {
         told.iter().for_each(|problem| println!("{}", json!({ "problem": problem })));
+        warnings.iter().for_each(|warning| println!("{}", json!({ "warning": warning })));
         remarks.iter().for_each(|remark| println!("{}", json!({ "remark": remark })));
     } else {
         told.iter().for_each(|problem| println!("{problem}"));
+        warnings.iter().for_each(|warning| println!("warning: {warning}"));
         let (idle, worth): (Vec<_>, Vec<_>) = remarks.iter().partition(|remark| remark.ends_with("watches no point"));
         worth.iter().for_each(|remark| println!("remark: {remark}"));
         if !idle.is_empty() {
             println!("remark: {} rules watch no point of this configuration (--json names them)", idle.len());
         }
-        match (&sound, told.len()) {
-            (Some(config), 0) => println!("{}: sound, {} points", path.display(), config.points.len()),
-            (_, 1) => println!("1 problem"),
-            (_, count) => println!("{count} problems"),
+        match told.len() {
+            0 => println!("{}: sound, {} points", path.display(), seen.points.len()),
+            1 => println!("1 problem"),
+            count => println!("{count} problems"),
         }
     }
     Ok(if told.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Problems and remarks of the rules, laid over the configured points.
-fn rules(config: &Config) -> (Vec<String>, Vec<String>) {
-    let (files, unreadable) = rulebook::read_folder(&config.rules);
-    let points: Vec<_> = config.points.iter().map(|point| point.point.clone()).collect();
+/// Problems and remarks of the rules, laid over the points that are sound by themselves. While some are not,
+/// a rule that watches no point, or a folder that may not be the one meant, is no news.
+pub(super) fn rules(seen: &Seen, path: &Path) -> (Vec<String>, Vec<String>) {
+    let (files, unreadable) = rulebook::read_folder(&seen.rules);
+    let whole = seen.problems.is_empty();
+    if !whole && files.is_empty() {
+        return (Vec::new(), Vec::new());
+    }
+    let points: Vec<_> = seen.points.iter().map(|point| point.point.clone()).collect();
     let verdict = rulebook::weigh(files, unreadable, &[], &points);
     let under = |problem: &crate::rule::RuleProblem| match &*problem.file {
-        "" => format!("{}: {problem}", config.file.display()),
-        _ => format!("{}/{problem}", config.rules.display()),
+        "" => format!("{}: {problem}", path.display()),
+        _ => format!("{}/{problem}", seen.rules.display()),
     };
     let wrong = verdict.broken.values().flatten().chain(&verdict.refused).map(under).collect();
-    (wrong, verdict.remarks.iter().map(under).collect())
+    let remarks = verdict.remarks.iter().map(under).filter(|told| whole || !told.ends_with("watches no point"));
+    (wrong, remarks.collect())
 }

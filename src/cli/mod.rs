@@ -5,7 +5,9 @@
 mod bench;
 mod check;
 mod demo;
+mod doctor;
 mod permit;
+mod points;
 mod rules;
 mod run;
 
@@ -49,6 +51,18 @@ enum Command {
     /// Open, end or list work on sensors: calibration, maintenance, exercise.
     #[command(subcommand)]
     Permit(permit::Command),
+    /// Look for what is wrong with a gateway, running or stopped; exit 1 if anything is an error.
+    Doctor {
+        /// The configuration of the gateway.
+        #[arg(long, default_value = "config/davy.toml")]
+        config: PathBuf,
+        /// One JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Import or export points in bulk.
+    #[command(subcommand)]
+    Points(points::Command),
     /// List or test rules.
     #[command(subcommand)]
     Rules(rules::Command),
@@ -87,9 +101,13 @@ impl Cli {
         rustls::crypto::ring::default_provider().install_default().ok();
         let quiet = match &self.command {
             Command::Run { .. } => "info",
-            Command::Demo(_) | Command::Permit(_) | Command::Check { .. } | Command::Rules(_) | Command::Bench(_) => {
-                "warn"
-            }
+            Command::Demo(_)
+            | Command::Permit(_)
+            | Command::Check { .. }
+            | Command::Doctor { .. }
+            | Command::Points(_)
+            | Command::Rules(_)
+            | Command::Bench(_) => "warn",
         };
         log(self.log_json, quiet);
         let done = match self.command {
@@ -97,6 +115,8 @@ impl Cli {
             Command::Demo(arguments) => demo::run(&arguments),
             Command::Check { config, json } => check::run(&config, json),
             Command::Permit(command) => permit::run(&command),
+            Command::Doctor { config, json } => doctor::run(&config, json),
+            Command::Points(command) => points::run(&command),
             Command::Rules(command) => rules::run(&command),
             Command::Bench(command) => bench::run(&command),
         };

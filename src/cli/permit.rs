@@ -136,7 +136,7 @@ fn ask(at: &Gateway, path: &str, body: Option<Value>) -> Result<Value, Refusal> 
         None => client.get(target),
     };
     let request = match &config.web.token {
-        Some(token) => request.bearer_auth(token.expose()),
+        Some(token) => request.bearer_auth(token.reveal()),
         None => request,
     };
     runtime()?.block_on(async {

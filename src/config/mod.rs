@@ -7,15 +7,16 @@
 mod points;
 mod problem;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::source::{modbus, mqtt_client, mqtt_listener};
-use crate::{decode, history, influxdb, journal, notify, web};
+use crate::{coverage, decode, history, influxdb, journal, notify, web};
 
-pub use points::{Binding, ConfiguredPoint};
+pub use points::{Binding, ConfiguredPoint, Row, Table, Written, check_row, read_text, same_cell};
 pub use problem::{Key, Problem, Problems};
 
 /// Everything that the gateway is told, proven.
@@ -39,6 +40,8 @@ pub struct Config {
     pub influxdb: Option<influxdb::Config>,
     pub notify: notify::Config,
     pub web: web::Config,
+    /// Hazard units and the measurements that each must have.
+    pub coverage: Vec<coverage::Unit>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -87,60 +90,115 @@ const fn most_mib() -> u64 {
 }
 
 /// Sections of the file; anything else is a typo.
-const SECTIONS: [&str; 9] =
-    ["gateway", "journal", "payload", "source", "point", "history", "influxdb", "notify", "web"];
+const SECTIONS: [&str; 10] =
+    ["gateway", "journal", "payload", "source", "point", "history", "influxdb", "notify", "web", "coverage"];
 const SOURCES: [&str; 3] = ["mqtt_listener", "mqtt_client", "modbus"];
+
+/// A configuration as far as it could be read, sound or not.
+#[derive(Debug)]
+pub struct Seen {
+    /// The whole of it, if there is no problem.
+    pub config: Option<Config>,
+    pub problems: Vec<Problem>,
+    /// Not wrong, but most likely not meant.
+    pub warnings: Vec<Problem>,
+    /// Folders, and the point tables that `[gateway] points` names, as far as they are known.
+    pub data: PathBuf,
+    pub rules: PathBuf,
+    pub tables: Vec<PathBuf>,
+    /// Points that are sound by themselves, and all points as they are written.
+    pub points: Vec<ConfiguredPoint>,
+    pub written: Vec<Written>,
+    /// Names of the Modbus devices, sound or not.
+    pub devices: Vec<String>,
+}
 
 /// Reads and checks a configuration file and every file that it names.
 pub fn load(path: &Path) -> Result<Config, Vec<Problem>> {
+    let seen = look(path);
+    seen.config.ok_or(seen.problems)
+}
+
+/// The same, and what there is to see of a configuration that has problems.
+#[must_use]
+pub fn look(path: &Path) -> Seen {
     let mut problems = Problems::in_file(path.display().to_string());
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
+    match std::fs::read_to_string(path) {
+        Ok(text) => look_at(&text, path, problems),
         Err(error) => {
             problems.add(Key::root(), format!("cannot be read: {error}"));
-            return Err(problems.into_list());
+            Seen::nothing(path, problems)
         }
-    };
-    parse(&text, path, problems)
+    }
 }
 
 /// The same for a text that stands in no file, as the demo's; `path` is what messages name and what paths
 /// in the text are relative to.
-pub fn parse(text: &str, path: &Path, mut problems: Problems) -> Result<Config, Vec<Problem>> {
+pub fn parse(text: &str, path: &Path, problems: Problems) -> Result<Config, Vec<Problem>> {
+    let seen = look_at(text, path, problems);
+    seen.config.ok_or(seen.problems)
+}
+
+fn look_at(text: &str, path: &Path, mut problems: Problems) -> Seen {
     let mut file: toml::Table = match toml::from_str(text) {
         Ok(table) => table,
         Err(error) => {
             let line = error.span().map_or(0, |span| text[..span.start].lines().count().max(1));
             problems.add(Key::of(format!("line {line}")), error.message().to_owned());
-            return Err(problems.into_list());
+            return Seen::nothing(path, problems);
         }
     };
     let base = path.parent().unwrap_or(Path::new("")).to_owned();
     anchor(&mut file, &base);
-    let config = read(&mut file, path, &base, &mut problems);
-    match config {
-        Some(config) if problems.is_empty() => Ok(config),
-        Some(_) | None => Err(problems.into_list()),
+    read(&mut file, path, &base, problems)
+}
+
+impl Seen {
+    fn nothing(path: &Path, problems: Problems) -> Self {
+        let base = path.parent().unwrap_or(Path::new(""));
+        Self {
+            config: None,
+            problems: problems.into_list(),
+            warnings: Vec::new(),
+            data: base.join(data()),
+            rules: base.join(rules()),
+            tables: Vec::new(),
+            points: Vec::new(),
+            written: Vec::new(),
+            devices: Vec::new(),
+        }
     }
 }
 
-fn read(file: &mut toml::Table, path: &Path, base: &Path, problems: &mut Problems) -> Option<Config> {
+fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems) -> Seen {
     for name in file.keys() {
         problems.known(Key::of(name), name, "section", SECTIONS.map(|section| (section, ())));
     }
-    // Told apart from the section, so that a mistake in it does not hide those in the points.
-    let lists: Vec<PathBuf> = file
-        .get("gateway")
-        .and_then(|gateway| gateway.get("points")?.as_array())
-        .map(|lists| lists.iter().filter_map(|list| list.as_str().map(PathBuf::from)).collect())
-        .unwrap_or_default();
+    // Told apart from the section, so that a mistake in it does not hide those in points and rules.
+    let written = |key: &str| file.get("gateway").and_then(|gateway| gateway.get(key)).cloned();
+    let lists = written("points").and_then(|lists| lists.as_array().cloned()).unwrap_or_default();
+    let folder = |key: &str| written(key).and_then(|folder| Some(base.join(folder.as_str()?)));
+    let data = folder("data").unwrap_or_else(|| base.join(data()));
+    let rules = folder("rules").unwrap_or_else(|| base.join(rules()));
+    let problems = &mut problems;
     let gateway: Option<RawGateway> = section(file, "gateway", problems);
+    let tables: Vec<PathBuf> = match &gateway {
+        Some(gateway) => gateway.points.iter().map(|list| base.join(list)).collect(),
+        None => lists.iter().filter_map(|list| Some(base.join(list.as_str()?))).collect(),
+    };
     let journal: Option<RawJournal> = section(file, "journal", problems);
     let patterns = read_patterns(file, problems);
     let mut sources = table(file, "source", problems);
     for name in sources.keys() {
         problems.known(Key::of("source").field(name), name, "kind of source", SOURCES.map(|kind| (kind, ())));
     }
+    let no_source = sources.is_empty();
+    // A device whose own table has a problem is still a device: its points are not wrong because of it.
+    let devices: Vec<String> = sources
+        .get("modbus")
+        .and_then(toml::Value::as_table)
+        .map(|devices| devices.keys().cloned().collect())
+        .unwrap_or_default();
     let mqtt_listeners = named(&mut sources, "mqtt_listener", problems, |raw: mqtt_listener::Raw, _, at, problems| {
         raw.check(at, problems)
     });
@@ -154,36 +212,87 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, problems: &mut Problem
     let influxdb: Option<influxdb::Raw> = optional(file, "influxdb", problems);
     let notify: Option<notify::Raw> = section(file, "notify", problems);
     let web: Option<web::Raw> = section(file, "web", problems);
-    let data = base.join(gateway.as_ref().map_or_else(data, |gateway| gateway.data.clone()));
     let journal = journal.and_then(|raw| check_journal(&raw, &data, problems));
     let history = history.and_then(|raw| raw.check(&Key::of("history"), problems));
     let influxdb = influxdb.and_then(|raw| raw.check(&Key::of("influxdb"), problems));
     let notify = notify.and_then(|raw| raw.check(&Key::of("notify"), problems));
     let web = web.and_then(|raw| raw.check(&Key::of("web"), problems));
-    let tables = table(file, "point", problems);
-    let mut configured = points::read_tables(tables, &modbus, problems);
-    for csv in gateway.as_ref().map_or(&lists, |gateway| &gateway.points) {
-        configured.extend(points::read_csv(&base.join(csv), &modbus, problems));
+    let mut listening: Vec<(Key, SocketAddr)> = mqtt_listeners
+        .iter()
+        .map(|listener| (Key::of("source.mqtt_listener").field(&listener.name).field("address"), listener.address))
+        .collect();
+    listening.extend(web.as_ref().map(|web| (Key::of("web.address"), web.address)));
+    check_ports(&listening, problems);
+    let units = coverage::read(table(file, "coverage", problems), problems);
+    let point_tables = table(file, "point", problems);
+    let mut found = points::Points::default();
+    points::read_tables(point_tables, &devices, &mut found, problems);
+    for csv in &tables {
+        points::read_csv(csv, &devices, &mut found, problems);
     }
     problems.enter(path.display().to_string());
-    points::check_unique(&configured, problems);
-    let gateway = gateway?;
-    Some(Config {
-        file: path.to_owned(),
-        name: gateway.name,
+    points::check_unique(&found.sound, problems);
+    let mut warnings = Problems::in_file(path.display().to_string());
+    if found.written.is_empty() {
+        warnings.add(Key::root(), "there is no point: nothing is watched; add [point.\"site.name\"] or a point table");
+    }
+    if no_source {
+        warnings.add(Key::of("source"), "there is no source: nothing is read from the field");
+    }
+    for unit in &units {
+        if !found.sound.iter().any(|point| unit.may_be_of(&point.point)) {
+            let key = Key::of(format!("coverage.{:?}", unit.id));
+            warnings.add(key, "no point of the configuration belongs to it: check its site and `points`");
+        }
+    }
+    let sound = problems.is_empty();
+    let points::Points { sound: configured, written } = found;
+    let config = || {
+        let gateway = gateway?;
+        Some(Config {
+            file: path.to_owned(),
+            name: gateway.name,
+            data: base.join(gateway.data),
+            rules: base.join(gateway.rules),
+            journal: journal?,
+            patterns: patterns?,
+            mqtt_listeners,
+            mqtt_clients,
+            modbus,
+            points: configured.clone(),
+            history: history?,
+            influxdb,
+            notify: notify?,
+            web: web?,
+            coverage: units,
+        })
+    };
+    let config = if sound { config() } else { None };
+    Seen {
+        config,
+        problems: std::mem::take(problems).into_list(),
+        warnings: warnings.into_list(),
         data,
-        rules: base.join(gateway.rules),
-        journal: journal?,
-        patterns: patterns?,
-        mqtt_listeners,
-        mqtt_clients,
-        modbus,
+        rules,
+        tables,
         points: configured,
-        history: history?,
-        influxdb,
-        notify: notify?,
-        web: web?,
-    })
+        written,
+        devices,
+    }
+}
+
+/// Two of Davy's own servers on one TCP port: the second would not start.
+fn check_ports(listening: &[(Key, SocketAddr)], problems: &mut Problems) {
+    for (at, (key, address)) in listening.iter().enumerate().filter(|(_, (_, address))| address.port() != 0) {
+        let meets = |other: &SocketAddr| {
+            let same = other.ip() == address.ip();
+            other.port() == address.port() && (same || other.ip().is_unspecified() || address.ip().is_unspecified())
+        };
+        if let Some((first, _)) = listening[..at].iter().find(|(_, other)| meets(other)) {
+            let port = address.port();
+            problems.add(key.clone(), format!("port {port} is taken by {first} already; give one of them another"));
+        }
+    }
 }
 
 fn check_journal(raw: &RawJournal, data: &Path, problems: &mut Problems) -> Option<journal::Options> {

@@ -12,10 +12,11 @@
 //! modbus = { device = "substation-1", register = 40003, type = "float32" }
 //! ```
 //! A CSV file has the same keys as column names, with a dot for what is inside (`range.low`, `limits.alarm`,
-//! `modbus.register`). An empty cell is a key that is not there.
+//! `modbus.register`). An empty cell is a key that is not there. `notes` are kept for people and for exports
+//! (`notes.code = "140524..."`, `notes.related`): nothing in the gateway goes by them.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -41,6 +42,23 @@ pub struct ConfiguredPoint {
     pub binding: Binding,
 }
 
+/// A point as it is written, for whoever writes it anew.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Written {
+    pub id: String,
+    /// The CSV file that it stands in; `None` in the configuration itself.
+    pub file: Option<PathBuf>,
+    /// Its keys and values; lists and tables inside as in TOML.
+    pub keys: toml::Table,
+}
+
+/// What was read of the points: those that are sound, and all as they are written.
+#[derive(Debug, Default)]
+pub struct Points {
+    pub sound: Vec<ConfiguredPoint>,
+    pub written: Vec<Written>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawPoint {
@@ -62,6 +80,10 @@ struct RawPoint {
     calibrate_every: Option<String>,
     mqtt: Option<decode::RawBinding>,
     modbus: Option<modbus::RawBinding>,
+    /// Checked to be text, and left in the file.
+    #[serde(default)]
+    #[expect(dead_code, reason = "only its form is checked here; `Written` keeps it")]
+    notes: BTreeMap<String, String>,
 }
 
 /// `[low, high]` in TOML, two columns in CSV; coordinates are `[longitude, latitude]`.
@@ -89,83 +111,268 @@ const TEXT_COLUMNS: [&str; 12] = [
     "modbus.order",
 ];
 
-/// `[point."site.name"]` tables.
-pub fn read_tables(tables: toml::Table, devices: &[modbus::Device], problems: &mut Problems) -> Vec<ConfiguredPoint> {
-    let mut points = Vec::new();
+/// `[point."site.name"]` tables. `devices` are the names of all Modbus devices, sound or not.
+pub fn read_tables(tables: toml::Table, devices: &[String], points: &mut Points, problems: &mut Problems) {
     for (id, value) in tables {
         let at = Key::of(format!("point.{id:?}"));
-        points.extend(read_point(&id, &at, value, devices, problems));
+        if let toml::Value::Table(keys) = &value {
+            points.written.push(Written { id: id.clone(), file: None, keys: keys.clone() });
+        }
+        points.sound.extend(read_point(&id, &at, value, devices, problems));
     }
-    points
 }
 
-/// A CSV file of points; problems name the line.
-pub fn read_csv(path: &Path, devices: &[modbus::Device], problems: &mut Problems) -> Vec<ConfiguredPoint> {
+/// A CSV file of points; problems name line and column.
+pub fn read_csv(path: &Path, devices: &[String], points: &mut Points, problems: &mut Problems) {
     problems.enter(path.display().to_string());
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
+    let Some(text) = read_text(path, problems) else { return };
+    let Some(table) = Table::read(&text, problems) else { return };
+    for row in table.rows {
+        let at = Key::of(format!("line {}", row.line));
+        let (id, keys) = read_cells(table.columns.iter().zip(&row.cells), &at, problems);
+        points.written.push(Written { id: id.clone(), file: Some(path.to_owned()), keys: keys.clone() });
+        points.sound.extend(read_point(&id, &at, toml::Value::Table(keys), devices, problems));
+    }
+}
+
+/// One row of a point table, checked; `None` when it has a problem.
+pub fn check_row<'a>(
+    cells: impl Iterator<Item = (&'a str, &'a str)>,
+    at: &Key,
+    devices: &[String],
+    problems: &mut Problems,
+) -> Option<ConfiguredPoint> {
+    let before = problems.len();
+    let (id, keys) = read_cells(cells, at, problems);
+    read_point(&id, at, toml::Value::Table(keys), devices, problems).filter(|_| problems.len() == before)
+}
+
+/// Id and keys of a row.
+fn read_cells<'a>(
+    cells: impl Iterator<Item = (&'a str, &'a str)>,
+    at: &Key,
+    problems: &mut Problems,
+) -> (String, toml::Table) {
+    let mut keys = toml::Table::new();
+    let mut id = String::new();
+    for (column, cell) in cells {
+        match (column, cell) {
+            (_, "") => {}
+            ("id", cell) => cell.clone_into(&mut id),
+            (column, cell) => match cell_value(column, cell) {
+                Ok(value) => put(&mut keys, column, value),
+                Err(wrong) => problems.add(at.field(column), wrong),
+            },
+        }
+    }
+    (id, keys)
+}
+
+/// Do two cells of a column say the same? `4` and `4.0` do.
+#[must_use]
+pub fn same_cell(column: &str, one: &str, other: &str) -> bool {
+    let number = |cell: &str| cell.parse::<f64>().ok().filter(|_| !is_text(column));
+    one == other || number(one).is_some_and(|one| number(other) == Some(one))
+}
+
+fn is_text(column: &str) -> bool {
+    TEXT_COLUMNS.contains(&column) || column.starts_with("notes.")
+}
+
+impl Written {
+    /// Columns and cells of the point, from which the same point is read again.
+    #[must_use]
+    pub fn cells(&self) -> Vec<(String, String)> {
+        let mut cells = vec![("id".to_owned(), self.id.clone())];
+        for (key, value) in &self.keys {
+            let pair = match key.as_str() {
+                "range" => Some(["range.low", "range.high"]),
+                "coordinates" => Some(["longitude", "latitude"]),
+                _ => None,
+            };
+            match (pair, value) {
+                (Some(names), toml::Value::Array(list)) if list.len() == 2 => {
+                    let both = names.into_iter().zip(list);
+                    cells.extend(both.filter_map(|(name, value)| Some((name.to_owned(), cell_text(name, value)?))));
+                }
+                _ => flatten(key, value, &mut cells),
+            }
+        }
+        cells
+    }
+}
+
+fn flatten(column: &str, value: &toml::Value, cells: &mut Vec<(String, String)>) {
+    if let Some(inner) = value.as_table().filter(|inner| !inner.is_empty()) {
+        inner.iter().for_each(|(key, value)| flatten(&format!("{column}.{key}"), value, cells));
+    } else {
+        cells.extend(cell_text(column, value).map(|text| (column.to_owned(), text)));
+    }
+}
+
+/// Text between quotes on one line: JSON's escapes are TOML's too, but for one.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007F")
+}
+
+/// What [`cell_value`] reads as `value` again; `None` for half a range that was never given.
+fn cell_text(column: &str, value: &toml::Value) -> Option<String> {
+    let text = match value {
+        toml::Value::Float(number) if number.is_nan() => return None,
+        toml::Value::String(text) => {
+            let other = !is_text(column) && cell_value(column, text) != Ok(toml::Value::String(text.clone()));
+            let plain = !text.is_empty() && text.trim() == text && !text.starts_with('"') && !other;
+            if plain { text.clone() } else { quoted(text) }
+        }
+        toml::Value::Integer(_)
+        | toml::Value::Float(_)
+        | toml::Value::Boolean(_)
+        | toml::Value::Datetime(_)
+        | toml::Value::Array(_)
+        | toml::Value::Table(_) => value.to_string(),
+    };
+    Some(text)
+}
+
+/// A text file in UTF-8; a byte order mark is no part of it.
+pub fn read_text(path: &Path, problems: &mut Problems) -> Option<String> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
         Err(error) => {
             problems.add(Key::root(), format!("cannot be read: {error}"));
-            return Vec::new();
+            return None;
         }
     };
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let mut reader = csv::ReaderBuilder::new().comment(Some(b'#')).trim(csv::Trim::All).from_reader(text.as_bytes());
-    let headers = match reader.headers() {
-        Ok(headers) if headers.iter().any(|header| header == "id") => headers.clone(),
-        Ok(_) => {
-            problems.add(Key::of("line 1"), "there is no column \"id\"; the first line names the columns");
-            return Vec::new();
+    match String::from_utf8(bytes) {
+        Ok(mut text) => {
+            if text.starts_with('\u{feff}') {
+                text.remove(0);
+            }
+            Some(text)
         }
         Err(error) => {
-            problems.add(Key::of("line 1"), error.to_string());
-            return Vec::new();
+            let valid = error.utf8_error().valid_up_to();
+            let line = error.as_bytes().iter().take(valid).filter(|byte| **byte == b'\n').count() + 1;
+            let message = "is not UTF-8; if it is GB18030 or GBK, turn it into UTF-8 first: \
+                           iconv -f GB18030 -t UTF-8 OLD > NEW";
+            problems.add(Key::of(format!("line {line}")), message);
+            None
         }
-    };
-    let mut points = Vec::new();
-    for record in reader.records() {
-        let record = match record {
-            Ok(record) => record,
-            Err(error) => {
-                let line = error.position().map_or(0, csv::Position::line);
-                problems.add(Key::of(format!("line {line}")), error.to_string());
-                continue;
-            }
-        };
-        let at = Key::of(format!("line {}", record.position().map_or(0, csv::Position::line)));
-        let mut table = toml::Table::new();
-        let mut id = "";
-        for (column, cell) in headers.iter().zip(&record) {
-            match (column, cell) {
-                (_, "") => {}
-                ("id", cell) => id = cell,
-                (column, cell) => match cell_value(column, cell) {
-                    Ok(value) => put(&mut table, column, value),
-                    Err(wrong) => problems.add(at.field(column), wrong),
-                },
-            }
-        }
-        points.extend(read_point(id, &at, toml::Value::Table(table), devices, problems));
     }
-    points
 }
 
+/// The cells of a CSV file, with the lines that they stand on and what stands between them.
+pub struct Table<'a> {
+    /// Comments above the names of the columns.
+    pub head: &'a str,
+    pub columns: csv::StringRecord,
+    pub rows: Vec<Row<'a>>,
+    /// Comments below the last row.
+    pub foot: &'a str,
+}
+
+pub struct Row<'a> {
+    pub line: u64,
+    /// Comments and empty lines above the row.
+    pub above: &'a str,
+    pub cells: csv::StringRecord,
+}
+
+impl<'a> Table<'a> {
+    /// Rows with too few or too many cells are problems and are left out; `None` when the file is no table.
+    pub fn read(text: &'a str, problems: &mut Problems) -> Option<Self> {
+        let mut reader = csv::ReaderBuilder::new()
+            .comment(Some(b'#'))
+            .trim(csv::Trim::All)
+            .flexible(true)
+            .has_headers(false)
+            .from_reader(text.as_bytes());
+        let mut table = Table { head: "", columns: csv::StringRecord::new(), rows: Vec::new(), foot: "" };
+        let mut cells = csv::StringRecord::new();
+        let mut first = true;
+        loop {
+            let (from, line) = (byte(reader.position()), reader.position().line());
+            let (above, skipped) = comments(text.get(from..).unwrap_or_default());
+            let line = line + skipped;
+            match reader.read_record(&mut cells) {
+                Ok(false) => {
+                    table.foot = above;
+                    break;
+                }
+                Ok(true) if first => {
+                    first = false;
+                    if !cells.iter().any(|column| column == "id") {
+                        let message = "there is no column \"id\"; the first line names the columns";
+                        problems.add(Key::of(format!("line {line}")), message);
+                        return None;
+                    }
+                    let mut seen = HashSet::new();
+                    for column in cells.iter().filter(|column| !seen.insert(*column)) {
+                        problems.add(Key::of(format!("line {line}")), format!("column {column:?} is there twice"));
+                    }
+                    (table.head, table.columns) = (above, cells.clone());
+                }
+                Ok(true) if cells.len() != table.columns.len() => {
+                    let message =
+                        format!("has {} cells, but the first line names {}", cells.len(), table.columns.len());
+                    problems.add(Key::of(format!("line {line}")), message);
+                }
+                Ok(true) => table.rows.push(Row { line, above, cells: cells.clone() }),
+                Err(error) => {
+                    problems.add(Key::of(format!("line {line}")), format!("is not CSV: {error}"));
+                    return None;
+                }
+            }
+        }
+        if first {
+            problems.add(Key::of("line 1"), "there is no column \"id\"; the first line names the columns");
+            return None;
+        }
+        Some(table)
+    }
+}
+
+fn byte(position: &csv::Position) -> usize {
+    usize::try_from(position.byte()).unwrap_or(usize::MAX)
+}
+
+/// Comments and empty lines at the beginning of `text`, and how many lines they are.
+fn comments(text: &str) -> (&str, u64) {
+    let (mut length, mut lines) = (0, 0);
+    for line in text.split_inclusive('\n') {
+        if !(line.starts_with('#') || line.trim_end_matches(['\r', '\n']).is_empty()) {
+            break;
+        }
+        length += line.len();
+        lines += 1;
+    }
+    (&text[..length], lines)
+}
+
+/// A cell as a TOML value: text in text columns, elsewhere a number, `true`, `[..]`, `{..}` or text. Text
+/// that would be read as something else, or is empty, stands between quotes as in TOML.
 fn cell_value(column: &str, cell: &str) -> Result<toml::Value, String> {
-    if TEXT_COLUMNS.contains(&column) {
+    let text = is_text(column);
+    let as_toml = || toml::from_str::<toml::Table>(&format!("cell = {cell}")).ok()?.remove("cell");
+    if cell.starts_with('"')
+        && let Some(value @ toml::Value::String(_)) = as_toml()
+    {
+        return Ok(value);
+    }
+    if text {
         return Ok(toml::Value::String(cell.to_owned()));
     }
     if cell.starts_with(['{', '[']) {
-        let read: Result<toml::Table, _> = toml::from_str(&format!("cell = {cell}"));
-        return match read {
-            Ok(mut table) => table.remove("cell").ok_or_else(|| "is empty".to_owned()),
-            Err(_) => Err(format!("{cell:?} is not a TOML table or list")),
-        };
+        return as_toml().ok_or_else(|| format!("{cell:?} is not a TOML table or list"));
     }
     if let Ok(integer) = cell.parse::<i64>() {
         return Ok(toml::Value::Integer(integer));
     }
     if let Ok(float) = cell.parse::<f64>() {
         return Ok(toml::Value::Float(float));
+    }
+    if let Ok(told) = cell.parse::<bool>() {
+        return Ok(toml::Value::Boolean(told));
     }
     Ok(toml::Value::String(cell.to_owned()))
 }
@@ -212,7 +419,7 @@ fn read_point(
     id: &str,
     at: &Key,
     value: toml::Value,
-    devices: &[modbus::Device],
+    devices: &[String],
     problems: &mut Problems,
 ) -> Option<ConfiguredPoint> {
     let before = problems.len();
@@ -252,7 +459,7 @@ fn read_point(
         (None, None) => Some(Binding::Pattern),
         (Some(raw), None) => raw.check(&at.field("mqtt"), problems).map(Binding::Mqtt),
         (None, Some(raw)) => {
-            let names = devices.iter().map(|device| device.name.as_str());
+            let names = devices.iter().map(String::as_str);
             raw.check(&at.field("modbus"), problems, names).map(Binding::Modbus)
         }
         (Some(_), Some(_)) => {

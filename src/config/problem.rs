@@ -224,13 +224,60 @@ fn remove<'a>(value: &mut toml::Value, path: impl Iterator<Item = &'a serde_path
     }
 }
 
-/// Serde's "unknown field `adress`, expected one of ..." with the nearest of the expected names.
+/// Serde's words in those of whoever writes a configuration: no names of Rust types, and for an unknown
+/// field the nearest of those that there are.
 fn reworded(text: &str) -> String {
+    if let Some(told) = mismatch(text) {
+        return told;
+    }
+    if let Some(name) = text.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
+        return format!("{name} is missing");
+    }
     let Some(rest) = text.strip_prefix("unknown field `") else { return text.to_owned() };
     let mut quoted = rest.split('`').step_by(2);
     let found = quoted.next().unwrap_or_default().to_owned();
     let expected: Vec<&str> = rest.split('`').skip(2).step_by(2).collect();
     format!("unknown key{}", suggestion(&found, &expected))
+}
+
+/// "invalid type: string "x", expected f64" as `"x" is not a number`.
+fn mismatch(text: &str) -> Option<String> {
+    let rest = text.strip_prefix("invalid type: ").or_else(|| text.strip_prefix("invalid value: "))?;
+    let (found, expected) = rest.rsplit_once(", expected ")?;
+    let is_text = found.starts_with("string ");
+    let found = match found {
+        "map" => "a table",
+        "sequence" => "a list",
+        "unit value" | "Option value" => "an empty value",
+        told => {
+            let bare = ["string ", "integer ", "floating point ", "boolean "];
+            bare.iter().find_map(|word| told.strip_prefix(word)).map_or(told, |value| value.trim_matches('`'))
+        }
+    };
+    let expected = match expected {
+        "f64" | "f32" => "a number".to_owned(),
+        "u8" => format!("a whole number from 0 to {}", u8::MAX),
+        "u16" => format!("a whole number from 0 to {}", u16::MAX),
+        "u32" => format!("a whole number from 0 to {}", u32::MAX),
+        "u64" | "u128" | "usize" => "a whole number, 0 or more".to_owned(),
+        "i8" | "i16" | "i32" | "i64" | "i128" | "isize" => "a whole number".to_owned(),
+        "a boolean" => "true or false".to_owned(),
+        "a string" | "path string" | "a borrowed string" => "text; write it in quotes".to_owned(),
+        "a sequence" => "a list".to_owned(),
+        told if told.starts_with("an array of length ") => {
+            format!("a list of {} numbers", told.trim_start_matches("an array of length "))
+        }
+        told if told == "a map" || told.starts_with("struct ") || told.starts_with("internally tagged") => {
+            "a table".to_owned()
+        }
+        told => told.to_owned(),
+    };
+    let hint = if is_text && expected.contains("number") && found.trim_matches('"').parse::<f64>().is_ok() {
+        "; write it without quotes"
+    } else {
+        ""
+    };
+    Some(format!("{found} is not {expected}{hint}"))
 }
 
 /// `; did you mean "address"?`, or the list of what there is, or nothing.
@@ -266,7 +313,7 @@ mod tests {
         assert_eq!(told.len(), 3, "{told:#?}");
         let all = told.join("\n");
         assert!(all.contains("davy.toml: source.modbus.b1.poll_mss: unknown key; did you mean \"poll_ms\"?"), "{all}");
-        assert!(all.contains("source.modbus.b1.unit: invalid type"), "{all}");
+        assert!(all.contains("source.modbus.b1.unit: \"x\" is not a whole number from 0 to 255"), "{all}");
         assert!(all.contains("source.modbus.b1.nonsense: unknown key"), "{all}");
     }
 
@@ -277,6 +324,26 @@ mod tests {
         let raw: Raw = problems.read(&Key::root(), table).unwrap();
         assert_eq!((raw.address.as_str(), raw.poll_ms, raw.unit), ("a", 0, 3));
         assert!(problems.is_empty());
+    }
+
+    #[test]
+    fn nobody_is_told_the_name_of_a_rust_type() {
+        for (serde, told) in [
+            ("invalid type: string \"0,8\", expected f64", "\"0,8\" is not a number"),
+            (
+                "invalid type: string \"5\", expected u64",
+                "\"5\" is not a whole number, 0 or more; write it without quotes",
+            ),
+            ("invalid value: integer `999`, expected u8", "999 is not a whole number from 0 to 255"),
+            ("invalid type: integer `7`, expected a string", "7 is not text; write it in quotes"),
+            ("invalid type: string \"yes\", expected a boolean", "\"yes\" is not true or false"),
+            ("invalid type: floating point `4.0`, expected an array of length 2", "4.0 is not a list of 2 numbers"),
+            ("invalid type: sequence, expected a map", "a list is not a table"),
+            ("invalid type: string \"a, expected b\", expected i64", "\"a, expected b\" is not a whole number"),
+            ("missing field `kind`", "kind is missing"),
+        ] {
+            assert_eq!(reworded(serde), told);
+        }
     }
 
     #[test]

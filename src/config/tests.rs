@@ -21,6 +21,9 @@ fn the_shipped_configuration_is_sound_and_complete() {
     assert!(matches!(&smoke.binding, Binding::Mqtt(_)));
     assert_eq!(smoke.point.unit, "", "a switch has no unit");
     assert_eq!(config.points[0].point.limits.get("alarm"), Some(&0.8));
+    let unit = &config.coverage[0];
+    let of_it = config.points.iter().filter(|point| unit.may_be_of(&point.point)).count();
+    assert_eq!((unit.id.as_str(), of_it), ("demo-mine.face-3201", 4));
     assert_eq!(config.points[1].point.coordinates.map(|place| place.latitude), Some(35.62));
 }
 
@@ -58,7 +61,7 @@ fn every_mistake_is_told_in_one_go() {
         "davy.toml: web.address: \"nowhere\" is not ip:port, such as 127.0.0.1:8080",
         "davy.toml: journal.group_wait: \"soon\" is not a duration",
         "davy.toml: source.mqtt_listner: \"mqtt_listner\" is not a kind of source; did you mean \"mqtt_listener\"?",
-        "davy.toml: source.modbus.d1.unit: invalid value",
+        "davy.toml: source.modbus.d1.unit: 999 is not a whole number from 0 to 255",
         "davy.toml: point.\"mine\": \"mine\" is not an id: site.point",
         "davy.toml: point.\"mine.t1\".kind: \"methan\" is not a kind; did you mean \"methane\"?",
         "davy.toml: point.\"mine.t1\".range: [4, 0] is not a range",
@@ -96,14 +99,38 @@ fn a_point_table_names_line_and_column() {
     let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
     let all = told.join("\n");
     for expected in [
-        "points.csv: line 2.limits.alarm: invalid type: string \"x\", expected f64",
+        "points.csv: line 2.limits.alarm: \"x\" is not a number",
         "points.csv: line 3.kind: \"methan\" is not a kind",
-        "points.csv: line 4: ",
+        "points.csv: line 4: has 5 cells, but the first line names 7",
         "missing.csv: cannot be read",
         "point.\"mine.t4\": is there twice",
     ] {
         assert!(all.contains(expected), "{expected}\nis not in\n{all}");
     }
+}
+
+/// A table that came from a spreadsheet: a byte order mark, comments in between, and GB18030 by mistake.
+#[test]
+fn lines_are_counted_with_the_comments_between_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("davy.toml");
+    let told = |csv: &[u8]| {
+        std::fs::write(folder.path().join("points.csv"), csv).unwrap();
+        let problems = parse("[gateway]\npoints = [\"points.csv\"]", &path, Problems::in_file("davy.toml"));
+        let told = problems.unwrap_err().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        told.replace(&folder.path().join("").display().to_string(), "")
+    };
+    let csv = "\u{feff}# points\nid,kind,name\nmine.a,methane,\"two\nlines\"\n\n# belt\n\nmine.b,methan,\n";
+    assert!(
+        told(csv.as_bytes()).starts_with("points.csv: line 8.kind: \"methan\" is not a kind"),
+        "{}",
+        told(csv.as_bytes())
+    );
+    assert!(
+        told(b"id,kind\nmine.a,methane,\xcd\xdf\n").starts_with("points.csv: line 2: is not UTF-8; if it is GB18030")
+    );
+    assert!(told(b"id,kind,kind\n").starts_with("points.csv: line 1: column \"kind\" is there twice"));
+    assert!(told(b"# nothing\n").starts_with("points.csv: line 1: there is no column \"id\""));
 }
 
 /// 10,000 points are read in well under a second in a release build; here only that they all arrive.

@@ -342,10 +342,10 @@ impl Reader<'_> {
             sample.quality = sample.quality.and(Reason::OverRange);
         }
         if sample.quality.has(Reason::NonFinite) {
-            self.account.one(Fate::BadValue);
+            self.account.lost(point, Fate::BadValue, 1);
         }
         if sample.quality.has(Reason::ClockWrong) {
-            self.account.one(Fate::BadTime);
+            self.account.lost(point, Fate::BadTime, 1);
         }
         self.samples.push(sample);
     }

@@ -25,7 +25,8 @@ use crate::decode::{Decoder, Forms};
 use crate::history::{self, History};
 use crate::influxdb::{self, Sink};
 use crate::journal::{Cursor, Entry, Intake, Note, RuleFile};
-use crate::ledger::Ledger;
+use crate::ledger::{Fate, Ledger};
+use crate::losses::{self, Losses};
 use crate::model::PointTable;
 use crate::notify::{self, Message};
 use crate::source::mqtt_client::MqttClient;
@@ -60,6 +61,8 @@ pub enum Error {
     Journal(#[from] crate::journal::Error),
     #[error(transparent)]
     Facts(#[from] crate::facts::Error),
+    #[error(transparent)]
+    Losses(#[from] losses::Error),
     #[error("a part of the gateway failed; the log says which")]
     Broken,
 }
@@ -74,6 +77,7 @@ pub struct Gateway {
     pub web: SocketAddr,
     /// Cancelled from outside to stop, or from inside when a part failed.
     pub stop: CancellationToken,
+    losses: Arc<Losses>,
     intake: Intake,
     tasks: JoinSet<()>,
     followers: Vec<JoinHandle<Result<(), crate::journal::Error>>>,
@@ -101,6 +105,9 @@ impl Gateway {
                 (core.tail.cursor(INFLUXDB)?, table.clone(), intake.clone(), stop.clone());
             followers.push(thread("influxdb", move || influxdb::follow(cursor, points, sink, intake, &stop)));
         }
+
+        let losses = Arc::new(Losses::open(&config.data.join("losses.db"), ledger.clone())?);
+        tasks.spawn(keep_losses(losses.clone(), history.clone(), ledger.clone(), table.clone(), stop.clone()));
 
         let forms = Arc::new(Forms::new(config.patterns.clone(), mqtt_bindings(&config, &table)));
         let subscribers = Subscribers::new(core.board.clone(), Message::standing);
@@ -135,6 +142,8 @@ impl Gateway {
             permits: Arc::new(core.facts.clone()),
             desk: Arc::new(FrontDesk { intake: intake.clone(), answers: core.answers.clone() }),
             ledger: ledger.clone(),
+            losses: losses.clone(),
+            coverage: config.coverage.clone().into(),
             samples: history.clone(),
             health: vitals.clone(),
             numbers: vitals,
@@ -147,7 +156,19 @@ impl Gateway {
         tasks.spawn(rules.run(stop.clone()));
         tasks.spawn(tick(intake.clone(), stop.clone()));
         info!(name = %config.name, points = table.len(), web = %web_address, ?mqtt, "davy runs");
-        Ok(Self { core, history, mqtt, web: web_address, stop, intake, tasks, followers, history_stop, history_thread })
+        Ok(Self {
+            core,
+            history,
+            mqtt,
+            web: web_address,
+            stop,
+            losses,
+            intake,
+            tasks,
+            followers,
+            history_stop,
+            history_thread,
+        })
     }
 
     /// The journal's front door, for whoever runs the gateway in its own process.
@@ -190,7 +211,7 @@ impl Gateway {
     async fn finish(mut self) -> Result<(), Error> {
         self.stop.cancel();
         while self.tasks.join_next().await.is_some() {}
-        let Self { core, intake, followers, history_stop, history_thread, .. } = self;
+        let Self { core, intake, followers, history_stop, history_thread, losses, .. } = self;
         drop(intake);
         let finished = tokio::task::spawn_blocking(move || -> Result<(), Error> {
             for follower in followers {
@@ -198,7 +219,11 @@ impl Gateway {
                     warn!("a follower of the journal ended early");
                 }
             }
+            let table = core.table.clone();
             let ended = core.join();
+            if let Err(cause) = losses.flush(&table, clock::now()) {
+                warn!(%cause, "the last losses could not be written down");
+            }
             history_stop.cancel();
             let stored = history_thread.join();
             ended?;
@@ -342,6 +367,42 @@ fn follow_history(
 
 fn thread<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     std::thread::Builder::new().name(name.into()).spawn(body).expect("the operating system gives a thread at the start")
+}
+
+/// Writes down losses, those of the history included, until `stop`; the last ones are written at the end.
+async fn keep_losses(
+    losses: Arc<Losses>,
+    history: Arc<History>,
+    ledger: Arc<Ledger>,
+    table: Arc<PointTable>,
+    stop: CancellationToken,
+) {
+    let account = ledger.account(HISTORY);
+    let mut repeated = history.stored().duplicates;
+    let mut failing = false;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(losses::EVERY) => {}
+        }
+        let (losses, table, store) = (losses.clone(), table.clone(), history.clone());
+        let (account, before) = (account.clone(), repeated);
+        let written = tokio::task::spawn_blocking(move || {
+            let repeated = store.stored().duplicates;
+            account.add(Fate::Duplicate, repeated.saturating_sub(before));
+            (repeated, losses.flush(&table, clock::now()))
+        });
+        let Ok((now_repeated, written)) = written.await else { return };
+        repeated = now_repeated;
+        match written {
+            Ok(()) => failing = false,
+            Err(cause) if !failing => {
+                warn!(%cause, "losses cannot be written down; they are counted on and written when it works again");
+                failing = true;
+            }
+            Err(_) => {}
+        }
+    }
 }
 
 /// Time, as an entry like any other.

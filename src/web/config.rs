@@ -53,9 +53,9 @@ impl Token {
         (text.len() >= Self::SHORTEST && text.len() <= 512 && printable).then(|| Self(text.to_owned()))
     }
 
-    /// For whoever asks with it; never to be shown.
+    /// For Davy's own requests to itself; never for a message.
     #[must_use]
-    pub fn expose(&self) -> &str {
+    pub fn reveal(&self) -> &str {
         &self.0
     }
 

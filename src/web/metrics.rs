@@ -25,6 +25,7 @@ pub(super) async fn scrape(State(edge): State<Shared>) -> Result<([(HeaderName, 
     let mut numbers = ledger(&edge);
     numbers.extend(alarms(&edge));
     numbers.extend(points(&edge));
+    numbers.extend(coverage(&edge));
     numbers.extend(own(&edge));
     numbers.extend(edge.web.numbers.numbers());
     let mut registry = Registry::with_prefix("davy");
@@ -91,6 +92,24 @@ fn points(edge: &Edge) -> Vec<Number> {
         Vec::new(),
         edge.web.board.last_change() as f64,
     ));
+    numbers
+}
+
+/// Per site; units one by one are in the API.
+fn coverage(edge: &Edge) -> Vec<Number> {
+    let survey = super::coverage::now(edge);
+    let mut numbers = Vec::new();
+    for site in survey.sites.iter().filter(|site| site.of.units > 0) {
+        let uncovered = site.of.units - site.of.covered;
+        for (word, count) in [("covered", site.of.covered), ("not_covered", uncovered)] {
+            let labels = vec![("site", site.site.clone()), ("state", word.to_owned())];
+            numbers.push(gauge("hazard_units", "hazard units by coverage", labels, count as f64));
+        }
+    }
+    if let Some(rate) = survey.total.rate {
+        let help = "share of hazard units of which every required measurement is good now";
+        numbers.push(gauge("coverage_ratio", help, Vec::new(), rate));
+    }
     numbers
 }
 

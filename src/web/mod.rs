@@ -15,10 +15,12 @@ mod alarms;
 mod assets;
 mod config;
 mod counterpart;
+mod coverage;
 mod error;
 mod events;
 mod gate;
 mod health;
+mod losses;
 mod metrics;
 mod page;
 mod permits;
@@ -42,7 +44,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::board::Board;
+use crate::coverage::Unit;
 use crate::ledger::{Account, Ledger};
+use crate::losses::Losses;
 
 pub use config::{Config, Raw, Token};
 pub use counterpart::{
@@ -60,6 +64,8 @@ pub struct Web {
     pub permits: Arc<dyn Permits>,
     pub desk: Arc<dyn Desk>,
     pub ledger: Arc<Ledger>,
+    pub losses: Arc<Losses>,
+    pub coverage: Arc<[Unit]>,
     pub samples: Arc<dyn Samples>,
     pub health: Arc<dyn Health>,
     pub numbers: Arc<dyn Numbers>,
@@ -135,6 +141,8 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         .route("/api/v1/permits", get(permits::list).post(permits::open))
         .route("/api/v1/permits/{id}/end", post(permits::end))
         .route("/api/v1/calibrations", get(permits::calendar))
+        .route("/api/v1/losses", get(losses::list))
+        .route("/api/v1/coverage", get(coverage::show))
         .route("/api/v1/events", get(events::stream))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))

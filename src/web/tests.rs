@@ -1,6 +1,7 @@
 //! The edge through a real socket: a real server, a real client, doubles only behind the edge.
 
 mod api;
+mod counted;
 mod door;
 mod live;
 mod screen;

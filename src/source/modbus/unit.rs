@@ -253,7 +253,7 @@ impl Polled {
         value_answer.copy(offset, words)?;
         let (value, mut quality) = self.reading.read(words);
         if !quality.usable() {
-            account.one(Fate::BadValue);
+            account.lost(self.point, Fate::BadValue, 1);
         }
         for (span, fields) in &self.status {
             let (status_answer, offset) = answer(*span)?;

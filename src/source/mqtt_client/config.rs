@@ -94,6 +94,14 @@ pub struct Config {
     pub(super) tls: Option<Arc<rustls::ClientConfig>>,
 }
 
+impl Config {
+    /// `host:port` of the broker.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("{}:{}", self.broker.host, self.broker.port)
+    }
+}
+
 /// Shown in messages as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Broker {

@@ -175,6 +175,8 @@ pub struct Stage {
     pub address: SocketAddr,
     pub client: reqwest::Client,
     stop: CancellationToken,
+    /// Of `losses.db`.
+    _folder: tempfile::TempDir,
     server: tokio::task::JoinHandle<()>,
 }
 
@@ -204,8 +206,15 @@ impl Stage {
         let ledger = Arc::<Ledger>::default();
         let numbers =
             || vec![Number { name: "journal_seq", help: "newest entry", labels: vec![], value: 42.0, counter: false }];
+        let folder = tempfile::tempdir().unwrap();
+        let losses = crate::losses::Losses::open(&folder.path().join("losses.db"), ledger.clone()).unwrap();
+        let unit = "[\"mine.face\"]\nsets = [\"coal-heading\"]\n[\"plant.r1\"]\nrequires = [{ kind = \"pressure\" }]";
+        let mut problems = crate::config::Problems::default();
+        let units = crate::coverage::read(toml::from_str(unit).unwrap(), &mut problems);
         let web = Web {
             board: backstage.board.clone(),
+            losses: Arc::new(losses),
+            coverage: units.into(),
             alarms: backstage.clone(),
             permits: backstage.clone(),
             desk: backstage.clone(),
@@ -225,7 +234,7 @@ impl Stage {
             .timeout(Duration::from_secs(20))
             .build()
             .unwrap();
-        Self { backstage, ledger, address, client, stop, server }
+        Self { backstage, ledger, address, client, stop, _folder: folder, server }
     }
 
     pub async fn close(self) {
