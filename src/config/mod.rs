@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::source::{modbus, mqtt_client, mqtt_listener};
+use crate::source::{modbus, mqtt_client, mqtt_listener, sparkplug};
 use crate::{decode, history, influxdb, journal, notify, web};
 
 pub use points::{Binding, ConfiguredPoint};
@@ -34,6 +34,7 @@ pub struct Config {
     pub mqtt_listeners: Vec<mqtt_listener::Config>,
     pub mqtt_clients: Vec<(String, mqtt_client::Config)>,
     pub modbus: Vec<modbus::Device>,
+    pub sparkplug: Vec<(String, sparkplug::Config)>,
     pub points: Vec<ConfiguredPoint>,
     pub history: history::Config,
     pub influxdb: Option<influxdb::Config>,
@@ -89,7 +90,7 @@ const fn most_mib() -> u64 {
 /// Sections of the file; anything else is a typo.
 const SECTIONS: [&str; 9] =
     ["gateway", "journal", "payload", "source", "point", "history", "influxdb", "notify", "web"];
-const SOURCES: [&str; 3] = ["mqtt_listener", "mqtt_client", "modbus"];
+const SOURCES: [&str; 4] = ["mqtt_listener", "mqtt_client", "modbus", "sparkplug"];
 
 /// Reads and checks a configuration file and every file that it names.
 pub fn load(path: &Path) -> Result<Config, Vec<Problem>> {
@@ -150,6 +151,9 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, problems: &mut Problem
     let modbus = named(&mut sources, "modbus", problems, |raw: modbus::RawDevice, name, at, problems| {
         raw.check(name, at, problems)
     });
+    let sparkplug = named(&mut sources, "sparkplug", problems, |raw: sparkplug::Raw, name, at, problems| {
+        raw.check(at, problems).map(|config| (name.to_owned(), config))
+    });
     let history: Option<history::Raw> = section(file, "history", problems);
     let influxdb: Option<influxdb::Raw> = optional(file, "influxdb", problems);
     let notify: Option<notify::Raw> = section(file, "notify", problems);
@@ -167,6 +171,11 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, problems: &mut Problem
     }
     problems.enter(path.display().to_string());
     points::check_unique(&configured, problems);
+    let by_sparkplug = configured.iter().filter_map(|configured| match &configured.binding {
+        Binding::Sparkplug(binding) => Some((&*configured.point.id, binding)),
+        Binding::Pattern | Binding::Mqtt(_) | Binding::Modbus(_) => None,
+    });
+    sparkplug::check_groups(&sparkplug, by_sparkplug, problems);
     let gateway = gateway?;
     Some(Config {
         file: path.to_owned(),
@@ -178,6 +187,7 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, problems: &mut Problem
         mqtt_listeners,
         mqtt_clients,
         modbus,
+        sparkplug,
         points: configured,
         history: history?,
         influxdb,
@@ -221,7 +231,7 @@ fn anchor(table: &mut toml::Table, base: &Path) {
     for (key, value) in table.iter_mut().filter(|(key, _)| *key != "point" && *key != "payload") {
         match value {
             toml::Value::String(text)
-                if key.ends_with("_file") || ["certificate", "key", "ca"].contains(&key.as_str()) =>
+                if key.ends_with("_file") || ["certificate", "key", "ca", "client_ca"].contains(&key.as_str()) =>
             {
                 *text = base.join(&*text).to_string_lossy().into_owned();
             }

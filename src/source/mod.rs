@@ -8,6 +8,7 @@ mod broker;
 pub mod modbus;
 pub mod mqtt_client;
 pub mod mqtt_listener;
+pub mod sparkplug;
 
 use std::convert::Infallible;
 use std::future::Future;
