@@ -34,7 +34,7 @@ pub struct Metric<'a> {
     pub alias: Option<u64>,
     /// Milliseconds since 1970, UTC: when the value was captured.
     pub timestamp: Option<u64>,
-    /// Section 6.4.16; 0 when the message leaves it out.
+    /// One of the Sparkplug data types (6.4); 0 when the message leaves it out.
     pub datatype: u32,
     /// Back-filled: not to be taken for a live value.
     pub historical: bool,

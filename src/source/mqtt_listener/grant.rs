@@ -30,8 +30,15 @@ pub enum Publish {
 #[derive(Debug)]
 pub(super) struct Points {
     patterns: Vec<String>,
-    /// For one table of points, by index.
-    found: Mutex<Option<(Arc<PointTable>, Arc<[bool]>)>>,
+    found: Mutex<Option<Found>>,
+}
+
+/// What the patterns reach.
+#[derive(Debug)]
+struct Found {
+    table: Arc<PointTable>,
+    /// By index in that table.
+    allowed: Arc<[bool]>,
 }
 
 impl Rights {
@@ -65,16 +72,16 @@ impl Points {
     /// By index: may samples of that point be published?
     pub(super) fn among(&self, table: &Arc<PointTable>) -> Arc<[bool]> {
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, allowed)) = &*found
-            && Arc::ptr_eq(known, table)
+        if let Some(known) = &*found
+            && Arc::ptr_eq(&known.table, table)
         {
-            return allowed.clone();
+            return known.allowed.clone();
         }
         let allowed: Arc<[bool]> = table
             .iter()
             .map(|(_, point)| self.patterns.iter().any(|pattern| matches(pattern.as_bytes(), point.id.as_bytes())))
             .collect();
-        *found = Some((table.clone(), allowed.clone()));
+        *found = Some(Found { table: table.clone(), allowed: allowed.clone() });
         allowed
     }
 }

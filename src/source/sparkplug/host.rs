@@ -468,7 +468,7 @@ impl AtWork<'_> {
 /// The session that a birth or death belongs to.
 fn session(payload: &Payload<'_>) -> Option<u64> {
     let metric = payload.metrics.iter().find(|metric| metric.name == Some("bdSeq"))?;
-    // Its type is a 64-bit integer (Sparkplug 3.0, 6.4.17), and below 256 in practice.
+    // Its type is a 64-bit integer (Sparkplug 3.0, 6.4), and below 256 in practice.
     const INT64: u32 = 4;
     Metric { datatype: 0, ..*metric }.number(INT64).filter(|number| *number >= 0.0).map(|number| number as u64)
 }

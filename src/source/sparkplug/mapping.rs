@@ -179,8 +179,8 @@ impl Mapping {
         bindings: impl IntoIterator<Item = (PointIndex, Binding)>,
         open: impl IntoIterator<Item = (PointIndex, String)>,
     ) -> Self {
-        let mut mapping = Self::default();
-        mapping.open = open.into_iter().map(|(point, id)| (id, point)).collect();
+        let open = open.into_iter().map(|(point, id)| (id, point)).collect();
+        let mut mapping = Self { open, ..Self::default() };
         for (point, Binding { group, node, device, metric }) in bindings {
             let key = Name { group: &group, node: &node, device: &device, metric: &metric }.key();
             mapping.by_name.insert(key, point);

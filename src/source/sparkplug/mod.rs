@@ -75,7 +75,7 @@ impl Sparkplug {
         format!("{{\"online\":{online},\"timestamp\":{since}}}")
     }
 
-    /// The will says what the birth says, but for `online`: their times are one (tck-id-host-topic-phid).
+    /// The will says what the birth says, but for `online`: their times are one (Sparkplug 3.0, 5.3).
     fn open(&self, since: u64) -> (AsyncClient, EventLoop) {
         let access = &self.config.access;
         let mut options = MqttOptions::new(&self.config.client_id, &access.broker.host, access.broker.port);
