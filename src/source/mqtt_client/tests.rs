@@ -454,10 +454,11 @@ async fn shared(version: &str) {
     };
     let (mut one, mut two) = (gateway("one"), gateway("two"));
     let (first, _second) = (one.connect().await, two.connect().await);
-    Device::at(broker.port).publish(QoS::AtLeastOnce, false, readings(0..200)).await;
+    // Half of them for each: fewer than the batches that may wait for their commit.
+    Device::at(broker.port).publish(QoS::AtLeastOnce, false, readings(0..100)).await;
     // The first takes its share and dies before any of it is durable.
     let (mut by_one, mut by_two) = (Vec::new(), Vec::new());
-    while by_one.len() + by_two.len() < 200 {
+    while by_one.len() + by_two.len() < 100 {
         tokio::select! {
             (values, done) = one.entry() => {
                 by_one.extend(values);
@@ -469,12 +470,12 @@ async fn shared(version: &str) {
             }
         }
     }
-    assert!(by_one.len() >= 50 && by_two.len() >= 50, "{} and {}", by_one.len(), by_two.len());
+    assert!(by_one.len() >= 25 && by_two.len() >= 25, "{} and {}", by_one.len(), by_two.len());
     first.cut().await;
     one.withheld.clear();
-    Device::at(broker.port).publish(QoS::AtLeastOnce, false, readings(200..300)).await;
+    Device::at(broker.port).publish(QoS::AtLeastOnce, false, readings(100..200)).await;
 
-    let mut missing: BTreeSet<u32> = (0..300).collect();
+    let mut missing: BTreeSet<u32> = (0..200).collect();
     for value in &by_two {
         missing.remove(&(*value as u32));
     }
@@ -489,7 +490,7 @@ async fn shared(version: &str) {
         }
         settle(done);
     }
-    until("all that was durable is acknowledged", || broker.acks_from("one") + broker.acks_from("two") >= 300).await;
+    until("all that was durable is acknowledged", || broker.acks_from("one") + broker.acks_from("two") >= 200).await;
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::decode::sparkplug::tests::Writer;
 use crate::ledger::Ledger;
-use crate::model::{Kind, Point};
+use crate::model::Point;
 use crate::source::sparkplug::mapping::Binding;
 
 const START: Timestamp = Timestamp::from_secs(1_790_000_000);
@@ -17,21 +17,12 @@ fn ms(time: Timestamp) -> u64 {
 }
 
 pub fn point(id: &str) -> Point {
-    Point {
-        id: id.into(),
-        site: id.split('.').next().unwrap().into(),
-        name: id.into(),
-        kind: Kind::Methane,
-        place: "T1".into(),
-        unit: "%VOL".into(),
-        range: Some(crate::model::Range { low: 0.0, high: 4.0 }),
-        resolution: 0.01,
-        period: Duration::from_secs(5),
-        limits: BTreeMap::new(),
-        coordinates: None,
-        static_risk: 0,
-        retired: false,
-    }
+    serde_json::from_value(serde_json::json!({
+        "id": id, "site": id.split('.').next(), "name": id, "kind": "methane", "place": "T1", "unit": "%VOL",
+        "range": { "low": 0.0, "high": 4.0 }, "resolution": 0.01, "period": { "secs": 5, "nanos": 0 }, "limits": {},
+        "coordinates": null, "static_risk": 0, "retired": false,
+    }))
+    .unwrap()
 }
 
 /// A host with time in the test's hand. Points by pattern: `g.n-x` of the node, `g.n-d-ch4` and `g.n-d-co`
