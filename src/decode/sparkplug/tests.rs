@@ -172,7 +172,8 @@ proptest! {
         at in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {
         let property = Writer::default().bytes(1, b"Quality").bytes(2, &Writer::default().varint(3, 0).0);
-        let metric = Writer::default().bytes(1, b"CH4").varint(2, 1).varint(4, 10).bytes(9, &property.0).double(13, 1.0);
+        let metric = Writer::default().bytes(1, b"CH4").varint(2, 1).varint(4, 10).bytes(9, &property.0);
+        let metric = metric.double(13, 1.0);
         let mut bytes = Writer::default().varint(1, 5).bytes(2, &metric.0).bytes(2, &metric.0).varint(3, 1).0;
         for (place, byte) in at {
             let place = place.index(bytes.len());

@@ -321,8 +321,8 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> Connection<R, W>
             self.small_reads = 0;
         }
         if let Some(what) = self.ingest.denied.take() {
-            let Hello { client_id, user, .. } = &self.hello;
-            warn!(listener = %self.front.name, client = client_id, user, what, "publish outside the user's grant; more are only counted");
+            let (listener, Hello { client_id: client, user, .. }) = (&self.front.name, &self.hello);
+            warn!(%listener, client, user, what, "publish outside the user's grant; more are only counted");
         }
         self.submit();
     }
@@ -331,9 +331,9 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> Connection<R, W>
     fn hold_back(&mut self) {
         self.front.account.one(Fate::RateLimit);
         if !std::mem::replace(&mut self.told_pace, true) {
-            let Hello { client_id, user, .. } = &self.hello;
+            let (listener, Hello { client_id: client, user, .. }) = (&self.front.name, &self.hello);
             let Limits { messages_per_s, bytes_per_s, .. } = self.front.limits;
-            warn!(listener = %self.front.name, client = client_id, user, messages_per_s, bytes_per_s, "client is held back to its rate");
+            warn!(%listener, client, user, messages_per_s, bytes_per_s, "client is held back to its rate");
         }
     }
 

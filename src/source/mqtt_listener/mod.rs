@@ -11,8 +11,9 @@
 //! A client is its user's name, told by a password or by the CN of its certificate, and may publish what its
 //! user was granted (`grant`): what is outside is acknowledged, counted and not kept.
 //! Everything is bounded, and each bound has one end: a device that sends faster than the journal takes, or
-//! than its rate, is not read from; an address that connects too often is turned away; a client that breaks the protocol or does not read is let go, counted and logged once;
-//! live values for a slow subscriber lose the oldest. No client can hold up or disturb another.
+//! than its rate, is not read from; an address that connects too often is turned away; a client that breaks
+//! the protocol or does not read is let go, counted and logged once; live values for a slow subscriber lose
+//! the oldest. No client can hold up or disturb another.
 
 mod acks;
 mod certificate;

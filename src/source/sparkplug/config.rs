@@ -178,7 +178,8 @@ mod tests {
         assert!(config.points.is_some());
         assert!(check("broker = \"mqtt://b\"\nhost_id = \"davy\"\npoints = \"\"").0.unwrap().points.is_none());
         let (config, told) = check(
-            "broker = \"10.0.4.2\"\nhost_id = \"a/b\"\nclient_id = \" \"\ngroups = [\"#\"]\npoints = \"{nod}\"\nkeep_alive = \"1s\"\nuser = \"u\"\npassword_file = \"/nowhere\"",
+            "broker = \"10.0.4.2\"\nhost_id = \"a/b\"\nclient_id = \" \"\ngroups = [\"#\"]\npoints = \"{nod}\"\n\
+             keep_alive = \"1s\"\nuser = \"u\"\npassword_file = \"/nowhere\"",
         );
         assert!(config.is_none());
         for line in [

@@ -163,17 +163,18 @@ impl Host {
     pub(super) fn tick(&mut self, out: &mut Output<'_>) -> Vec<Wish> {
         let mut wishes = Vec::new();
         for node in self.nodes.values_mut() {
+            let (group, name) = (node.group.clone(), node.name.clone());
             let overdue = |since: Option<Timestamp>| since.is_some_and(|since| out.now.since(since) >= BIRTH_WAIT);
             let gone: Vec<Box<str>> =
                 node.devices.iter().filter(|(_, edge)| overdue(edge.awaited)).map(|(name, _)| name.clone()).collect();
             if overdue(node.awaited) {
-                warn!(group = %node.group, node = %node.name, "edge node did not announce itself; its points are missing");
+                warn!(%group, node = %name, "edge node did not announce itself; its points are missing");
                 node.forget(&self.mapping, &mut self.book, out);
                 node.standing = Standing::Unknown;
             } else {
-                for name in gone {
-                    warn!(group = %node.group, node = %node.name, device = %name, "device was not announced again; its points are missing");
-                    node.forget_device(&name, &self.mapping, &mut self.book, out);
+                for device in gone {
+                    warn!(%group, node = %name, %device, "device was not announced again; its points are missing");
+                    node.forget_device(&device, &self.mapping, &mut self.book, out);
                 }
             }
             if matches!(node.standing, Standing::Unknown | Standing::Doubted) {
@@ -386,7 +387,8 @@ impl AtWork<'_> {
         if said.seq == Some(u64::from(self.node.next)) {
             self.node.next = self.node.next.wrapping_add(1);
         } else {
-            debug!(group = %self.node.group, node = %self.node.name, expected = self.node.next, found = ?said.seq, "sparkplug message missing");
+            let Node { group, name, next, .. } = &*self.node;
+            debug!(%group, node = %name, expected = next, found = ?said.seq, "sparkplug message missing");
             self.doubt(out);
             self.wanted = true;
         }
@@ -445,7 +447,8 @@ impl AtWork<'_> {
         info!(%group, %node, device, metrics = edge.metrics.len(), points = bound.len(), "sparkplug birth");
         let expected = self.mapping.bound(&group, &node).iter().filter(|b| *b.device == *device.unwrap_or_default());
         for absent in expected.filter(|expected| !bound.contains(&expected.point)) {
-            warn!(%group, %node, device, metric = %absent.metric, "the birth lists no such metric; its point is missing");
+            let metric = &absent.metric;
+            warn!(%group, %node, device, %metric, "the birth lists no such metric; its point is missing");
             self.book.miss(absent.point, self.node.skew_micros, out);
         }
         for known in &old.metrics {

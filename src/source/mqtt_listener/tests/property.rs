@@ -111,10 +111,11 @@ proptest! {
     #[test]
     fn it_does_not_matter_where_a_read_ends(stream in mutated(), cut in any::<prop::sample::Index>()) {
         let limits = limits();
-
         let run = |cuts: &[usize]| {
             let account = Ledger::default().account("front");
-            let mut ingest = Ingest::new(Version::V311, Rights::everything(), &limits, Box::new(Bare), account.clone(), Arc::default);
+            let rights = Rights::everything();
+            let mut ingest =
+                Ingest::new(Version::V311, rights, &limits, Box::new(Bare), account.clone(), Arc::default);
             let mut acks = AckQueue::new(Version::V311, 1_000);
             let (mut from, mut ends) = (0, cuts.iter().copied());
             let mut to = ends.next().unwrap_or(stream.len());
