@@ -67,6 +67,12 @@ fates! {
     RetiredPoint "retired_point" "sample for a point that is retired",
     Unacknowledged "unacknowledged" "could not be made durable; the source was not acknowledged",
     Trimmed "trimmed" "oldest samples given up because space ran out",
+    Unborn "unborn" "Sparkplug data of a node or device that is not alive, or of a metric it did not announce",
+    Gap "gap" "Sparkplug message missing: the node was asked to announce itself anew",
+    Death "death" "Sparkplug node or device died; its points are missing",
+    OldDeath "old_death" "Sparkplug death of an earlier session; harmless",
+    OutsideGrant "outside_grant" "topic or point that the client may not publish to",
+    RateLimit "rate_limit" "client was held back, or turned away, because it came too often",
     Rejected "rejected" "a consumer outside (time-series database, webhook) refused it for good",
 }
 

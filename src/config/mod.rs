@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::source::{modbus, mqtt_client, mqtt_listener};
+use crate::source::{modbus, mqtt_client, mqtt_listener, sparkplug};
 use crate::{coverage, decode, history, influxdb, journal, notify, web};
 
 pub use points::{Binding, ConfiguredPoint, Row, Table, Written, check_row, read_text, same_cell};
@@ -35,6 +35,7 @@ pub struct Config {
     pub mqtt_listeners: Vec<mqtt_listener::Config>,
     pub mqtt_clients: Vec<(String, mqtt_client::Config)>,
     pub modbus: Vec<modbus::Device>,
+    pub sparkplug: Vec<(String, sparkplug::Config)>,
     pub points: Vec<ConfiguredPoint>,
     pub history: history::Config,
     pub influxdb: Option<influxdb::Config>,
@@ -92,7 +93,7 @@ const fn most_mib() -> u64 {
 /// Sections of the file; anything else is a typo.
 const SECTIONS: [&str; 10] =
     ["gateway", "journal", "payload", "source", "point", "history", "influxdb", "notify", "web", "coverage"];
-const SOURCES: [&str; 3] = ["mqtt_listener", "mqtt_client", "modbus"];
+const SOURCES: [&str; 4] = ["mqtt_listener", "mqtt_client", "modbus", "sparkplug"];
 
 /// A configuration as far as it could be read, sound or not.
 #[derive(Debug)]
@@ -208,6 +209,9 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
     let modbus = named(&mut sources, "modbus", problems, |raw: modbus::RawDevice, name, at, problems| {
         raw.check(name, at, problems)
     });
+    let sparkplug = named(&mut sources, "sparkplug", problems, |raw: sparkplug::Raw, name, at, problems| {
+        raw.check(at, problems).map(|config| (name.to_owned(), config))
+    });
     let history: Option<history::Raw> = section(file, "history", problems);
     let influxdb: Option<influxdb::Raw> = optional(file, "influxdb", problems);
     let notify: Option<notify::Raw> = section(file, "notify", problems);
@@ -232,6 +236,11 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
     }
     problems.enter(path.display().to_string());
     points::check_unique(&found.sound, problems);
+    let by_sparkplug = found.sound.iter().filter_map(|configured| match &configured.binding {
+        Binding::Sparkplug(binding) => Some((&*configured.point.id, binding)),
+        Binding::Pattern | Binding::Mqtt(_) | Binding::Modbus(_) => None,
+    });
+    sparkplug::check_groups(&sparkplug, by_sparkplug, problems);
     let mut warnings = Problems::in_file(path.display().to_string());
     if found.written.is_empty() {
         warnings.add(Key::root(), "there is no point: nothing is watched; add [point.\"site.name\"] or a point table");
@@ -259,6 +268,7 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
             mqtt_listeners,
             mqtt_clients,
             modbus,
+            sparkplug,
             points: configured.clone(),
             history: history?,
             influxdb,
@@ -330,7 +340,7 @@ fn anchor(table: &mut toml::Table, base: &Path) {
     for (key, value) in table.iter_mut().filter(|(key, _)| *key != "point" && *key != "payload") {
         match value {
             toml::Value::String(text)
-                if key.ends_with("_file") || ["certificate", "key", "ca"].contains(&key.as_str()) =>
+                if key.ends_with("_file") || ["certificate", "key", "ca", "client_ca"].contains(&key.as_str()) =>
             {
                 *text = base.join(&*text).to_string_lossy().into_owned();
             }

@@ -10,6 +10,7 @@
 //! limits.alarm = 0.8                                # only stricter than the rule's
 //! mqtt = { topic = "yuxi/3201/t1", value = "$.v" }    # or nothing: `[[payload]]` patterns find it by its id
 //! modbus = { device = "substation-1", register = 40003, type = "float32" }
+//! sparkplug = { group = "yuxi", node = "gateway-3", device = "substation-1", metric = "CH4/T1" }
 //! ```
 //! A CSV file has the same keys as column names, with a dot for what is inside (`range.low`, `limits.alarm`,
 //! `modbus.register`). An empty cell is a key that is not there. `notes` are kept for people and for exports
@@ -24,7 +25,7 @@ use serde::Deserialize;
 use super::{Key, Problems};
 use crate::decode;
 use crate::model::{Coordinates, Kind, Point, Range};
-use crate::source::modbus;
+use crate::source::{modbus, sparkplug};
 
 /// How a point is read from the field.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +35,7 @@ pub enum Binding {
     Pattern,
     Mqtt(decode::Binding),
     Modbus(modbus::Binding),
+    Sparkplug(sparkplug::Binding),
 }
 
 #[derive(Clone, Debug)]
@@ -80,6 +82,7 @@ struct RawPoint {
     calibrate_every: Option<String>,
     mqtt: Option<decode::RawBinding>,
     modbus: Option<modbus::RawBinding>,
+    sparkplug: Option<sparkplug::RawBinding>,
     /// Checked to be text, and left in the file.
     #[serde(default)]
     #[expect(dead_code, reason = "only its form is checked here; `Written` keeps it")]
@@ -96,7 +99,7 @@ fn five_seconds() -> String {
 }
 
 /// Columns that hold text even when it looks like a number.
-const TEXT_COLUMNS: [&str; 12] = [
+const TEXT_COLUMNS: &[&str] = &[
     "id",
     "name",
     "kind",
@@ -109,6 +112,10 @@ const TEXT_COLUMNS: [&str; 12] = [
     "mqtt.time",
     "modbus.device",
     "modbus.order",
+    "sparkplug.group",
+    "sparkplug.node",
+    "sparkplug.device",
+    "sparkplug.metric",
 ];
 
 /// `[point."site.name"]` tables. `devices` are the names of all Modbus devices, sound or not.
@@ -455,15 +462,18 @@ fn read_point(
         problems.duration(at.field("calibrate_every"), &written, span)
     });
     let static_risk = problems.within(at.field("static_risk"), raw.static_risk, 0..=4);
-    let binding = match (raw.mqtt, raw.modbus) {
-        (None, None) => Some(Binding::Pattern),
-        (Some(raw), None) => raw.check(&at.field("mqtt"), problems).map(Binding::Mqtt),
-        (None, Some(raw)) => {
+    let ways = [("mqtt", raw.mqtt.is_some()), ("modbus", raw.modbus.is_some()), ("sparkplug", raw.sparkplug.is_some())];
+    let ways: Vec<&str> = ways.into_iter().filter_map(|(way, given)| given.then_some(way)).collect();
+    let binding = match (raw.mqtt, raw.modbus, raw.sparkplug) {
+        (None, None, None) => Some(Binding::Pattern),
+        (Some(raw), None, None) => raw.check(&at.field("mqtt"), problems).map(Binding::Mqtt),
+        (None, Some(raw), None) => {
             let names = devices.iter().map(String::as_str);
             raw.check(&at.field("modbus"), problems, names).map(Binding::Modbus)
         }
-        (Some(_), Some(_)) => {
-            problems.add(at.clone(), "has both mqtt and modbus; a point is read in one way");
+        (None, None, Some(raw)) => raw.check(&at.field("sparkplug"), problems).map(Binding::Sparkplug),
+        (Some(_), Some(_), _) | (Some(_), _, Some(_)) | (_, Some(_), Some(_)) => {
+            problems.add(at.clone(), format!("has both {}; a point is read in one way", ways.join(" and ")));
             None
         }
     };

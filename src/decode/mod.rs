@@ -18,6 +18,7 @@ mod json;
 mod path;
 pub mod registers;
 mod scalar;
+pub mod sparkplug;
 mod topic;
 
 pub use decoder::{Decoder, Forms};

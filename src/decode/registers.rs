@@ -228,7 +228,7 @@ impl Reading {
 /// The short decimal that the device meant, where the float32 stands for one: 0.7 rather than the
 /// 0.699999988 that never reaches a limit of 0.7. The result is the same float32 when rounded back.
 #[expect(clippy::cast_possible_truncation, reason = "rounding back to float32 is the comparison")]
-fn shortest(number: f32) -> f64 {
+pub(super) fn shortest(number: f32) -> f64 {
     let exact = f64::from(number);
     let size = exact.abs();
     if !(1e-9..1e9).contains(&size) {

@@ -31,6 +31,7 @@ use crate::model::PointTable;
 use crate::notify::{self, Message};
 use crate::source::mqtt_client::MqttClient;
 use crate::source::mqtt_listener::{DecoderFactory, Decoding, MqttListener, Subscribers};
+use crate::source::sparkplug::{self, Sparkplug};
 use crate::source::{self, Outlet, modbus};
 use crate::web::{self, FrontDesk, Web};
 
@@ -125,6 +126,13 @@ impl Gateway {
             let outlet = Outlet { intake: intake.clone(), account: ledger.account(&name) };
             let decoder = Decoder::new(forms.clone(), table.clone(), PAYLOAD_BYTES);
             tasks.spawn(source::supervise(name, MqttClient::new(client, decoder), outlet, stop.clone()));
+        }
+        for (name, host) in config.sparkplug.clone() {
+            let name = format!("sparkplug.{name}");
+            let outlet = Outlet { intake: intake.clone(), account: ledger.account(&name) };
+            let mapping = sparkplug_mapping(&config, &host, &table);
+            let host = Sparkplug::new(host, mapping, table.clone());
+            tasks.spawn(source::supervise(name, host, outlet, stop.clone()));
         }
         if !config.modbus.is_empty() {
             let outlet = Outlet { intake: intake.clone(), account: ledger.account("modbus") };
@@ -288,7 +296,7 @@ async fn report_rules(intake: &Intake, board: &Board, verdict: &rulebook::Verdic
 fn mqtt_bindings(config: &Config, table: &PointTable) -> Vec<(crate::model::PointIndex, crate::decode::Binding)> {
     let bound = config.points.iter().filter_map(|configured| match &configured.binding {
         Binding::Mqtt(binding) => Some((table.find(&configured.point.id)?, binding.clone())),
-        Binding::Pattern | Binding::Modbus(_) => None,
+        Binding::Pattern | Binding::Modbus(_) | Binding::Sparkplug(_) => None,
     });
     bound.collect()
 }
@@ -298,9 +306,22 @@ type ModbusPoint = (crate::model::PointIndex, Option<crate::model::Range>, modbu
 fn modbus_bindings(config: &Config, table: &PointTable) -> Vec<ModbusPoint> {
     let bound = config.points.iter().filter_map(|configured| match &configured.binding {
         Binding::Modbus(binding) => Some((table.find(&configured.point.id)?, configured.point.range, binding.clone())),
-        Binding::Pattern | Binding::Mqtt(_) => None,
+        Binding::Pattern | Binding::Mqtt(_) | Binding::Sparkplug(_) => None,
     });
     bound.collect()
+}
+
+fn sparkplug_mapping(config: &Config, host: &sparkplug::Config, table: &PointTable) -> sparkplug::Mapping {
+    let (mut bound, mut open) = (Vec::new(), Vec::new());
+    for configured in &config.points {
+        let Some(index) = table.find(&configured.point.id) else { continue };
+        match &configured.binding {
+            Binding::Sparkplug(binding) if host.hears(&binding.group) => bound.push((index, binding.clone())),
+            Binding::Pattern => open.push((index, configured.point.id.to_string())),
+            Binding::Mqtt(_) | Binding::Modbus(_) | Binding::Sparkplug(_) => {}
+        }
+    }
+    sparkplug::Mapping::new(bound, open)
 }
 
 fn decoders(

@@ -4,9 +4,11 @@
 //! the supervisor's job, so that every kind backs off, is counted and is reported in the same way.
 //! In come bytes from the field; out go samples with honest quality through an [`Outlet`].
 
+mod broker;
 pub mod modbus;
 pub mod mqtt_client;
 pub mod mqtt_listener;
+pub mod sparkplug;
 
 use std::convert::Infallible;
 use std::future::Future;

@@ -11,12 +11,11 @@ use rumqttc::v5::mqttbytes::v5 as packet5;
 use super::config::{Config, Version};
 use crate::clock;
 use crate::model::Timestamp;
+use crate::source::broker;
 
 /// Packets up to this size are read, so that a payload over the decoder's limit is counted and
 /// acknowledged instead of ending the connection again and again.
 const LARGEST_PACKET: u32 = 16 * 1024 * 1024;
-/// Seconds for TCP, TLS and CONNACK together.
-const CONNECT_S: u64 = 10;
 /// A broker has 65535 packet numbers, so no more acknowledgements can wait, and the queue is never full.
 const REQUESTS: usize = 65_535 + 16;
 
@@ -73,53 +72,40 @@ pub fn open(config: &Config) -> (Reply, Line) {
     }
 }
 
-fn transport(config: &Config) -> rumqttc::Transport {
-    match &config.tls {
-        None => rumqttc::Transport::Tcp,
-        Some(tls) => rumqttc::Transport::Tls(rumqttc::TlsConfiguration::Rustls(tls.clone())),
-    }
-}
-
-fn network() -> rumqttc::NetworkOptions {
-    let mut network = rumqttc::NetworkOptions::new();
-    network.set_tcp_nodelay(true);
-    network.set_connection_timeout(CONNECT_S);
-    network
-}
-
 fn open_v3(config: &Config) -> (Reply, Line) {
-    let mut options = rumqttc::MqttOptions::new(&config.client_id, &config.broker.host, config.broker.port);
+    let mut options =
+        rumqttc::MqttOptions::new(&config.client_id, &config.access.broker.host, config.access.broker.port);
     options
-        .set_transport(transport(config))
+        .set_transport(config.access.transport())
         .set_clean_session(false)
         .set_manual_acks(true)
         .set_keep_alive(config.keep_alive)
         .set_max_packet_size(LARGEST_PACKET as usize, 64 * 1024)
         .set_inflight(1);
-    if let Some((user, password)) = &config.login {
+    if let Some((user, password)) = &config.access.login {
         options.set_credentials(user, &password.0);
     }
     let (client, mut events) = rumqttc::AsyncClient::new(options, REQUESTS);
-    events.set_network_options(network());
+    events.set_network_options(broker::network());
     (Reply::V3(client), Line::V3(Box::new(events)))
 }
 
 fn open_v5(config: &Config) -> (Reply, Line) {
-    let mut options = v5::MqttOptions::new(&config.client_id, &config.broker.host, config.broker.port);
+    let mut options = v5::MqttOptions::new(&config.client_id, &config.access.broker.host, config.access.broker.port);
     let expiry = u32::try_from(config.session_expiry.as_secs()).unwrap_or(u32::MAX);
     options
-        .set_transport(transport(config))
+        .set_transport(config.access.transport())
         .set_clean_start(false)
         .set_session_expiry_interval(Some(expiry))
         .set_manual_acks(true)
         .set_keep_alive(config.keep_alive)
         .set_receive_maximum(Some(config.window))
         .set_max_packet_size(Some(LARGEST_PACKET))
-        .set_connection_timeout(CONNECT_S)
-        .set_network_options(network())
+        .set_connection_timeout(broker::CONNECT_S)
+        .set_network_options(broker::network())
         // We never publish here; the default would set aside 8 MB for it.
         .set_outgoing_inflight_upper_limit(1);
-    if let Some((user, password)) = &config.login {
+    if let Some((user, password)) = &config.access.login {
         options.set_credentials(user, &password.0);
     }
     let (client, events) = v5::AsyncClient::new(options, REQUESTS);
@@ -175,7 +161,7 @@ impl Line {
         match self {
             Self::V3(events) => match events.poll().await {
                 Ok(event) => Ok(read_v3(event)),
-                Err(error) => Err(why_v3(&error)),
+                Err(error) => Err(broker::why(&error)),
             },
             Self::V5(events) => match events.poll().await {
                 Ok(event) => {
@@ -260,28 +246,6 @@ fn read_v5(event: v5::Event) -> Event {
     }
 }
 
-const LOGIN: &str = "the broker refused user or password; check user and password_file";
-// Mosquitto 2.0 gives no reason when it lets a client go for another of the same name.
-const CLOSED: &str = "the broker closed the connection; if this goes on, another client may use the same client_id";
-const SILENT: &str = "the broker did not answer a ping within the keep-alive time";
-const TIMEOUT: &str = "no answer within 10 s";
-
-#[expect(clippy::wildcard_enum_match_arm, reason = "the library's enum: only what concerns us")]
-fn why_v3(error: &rumqttc::ConnectionError) -> String {
-    use rumqttc::{ConnectReturnCode, ConnectionError, StateError};
-    match error {
-        ConnectionError::ConnectionRefused(
-            ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized,
-        ) => LOGIN.into(),
-        ConnectionError::ConnectionRefused(code) => format!("the broker refused the connection ({code:?})"),
-        ConnectionError::MqttState(StateError::ConnectionAborted) => CLOSED.into(),
-        ConnectionError::MqttState(StateError::AwaitPingResp) => SILENT.into(),
-        ConnectionError::NetworkTimeout => TIMEOUT.into(),
-        ConnectionError::Io(error) => error.to_string(),
-        other => other.to_string(),
-    }
-}
-
 #[expect(clippy::wildcard_enum_match_arm, reason = "the library's enum: only what concerns us")]
 fn why_v5(error: &v5::ConnectionError) -> String {
     use packet5::{ConnectReturnCode, DisconnectReasonCode};
@@ -289,7 +253,7 @@ fn why_v5(error: &v5::ConnectionError) -> String {
     match error {
         ConnectionError::ConnectionRefused(
             ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized,
-        ) => LOGIN.into(),
+        ) => broker::LOGIN.into(),
         ConnectionError::ConnectionRefused(code) => format!("the broker refused the connection ({code:?})"),
         ConnectionError::MqttState(StateError::ServerDisconnect {
             reason_code: DisconnectReasonCode::SessionTakenOver,
@@ -298,9 +262,9 @@ fn why_v5(error: &v5::ConnectionError) -> String {
         ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, .. }) => {
             format!("the broker ended the connection ({reason_code:?})")
         }
-        ConnectionError::MqttState(StateError::ConnectionAborted) => CLOSED.into(),
-        ConnectionError::MqttState(StateError::AwaitPingResp) => SILENT.into(),
-        ConnectionError::Timeout(_) => TIMEOUT.into(),
+        ConnectionError::MqttState(StateError::ConnectionAborted) => broker::CLOSED.into(),
+        ConnectionError::MqttState(StateError::AwaitPingResp) => broker::SILENT.into(),
+        ConnectionError::Timeout(_) => broker::TIMEOUT.into(),
         ConnectionError::Io(error) => error.to_string(),
         other => other.to_string(),
     }

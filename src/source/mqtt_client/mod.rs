@@ -69,7 +69,7 @@ impl MqttClient {
     }
 
     fn failure(&self, what: impl std::fmt::Display) -> Failure {
-        Failure::new(format!("broker {}: {what}", self.config.broker))
+        Failure::new(format!("broker {}: {what}", self.config.access.broker))
     }
 }
 
@@ -168,7 +168,7 @@ impl<'a> Reader<'a> {
             };
             match event {
                 Event::Connected { resumed } => {
-                    debug!(broker = %self.config.broker, resumed, "connected");
+                    debug!(broker = %self.config.access.broker, resumed, "connected");
                     // Always, not only for a new session: the list of topics may have grown since.
                     self.reply.subscribe(&self.config.topics, self.config.at_least_once).map_err(|e| e.to_string())?;
                     asked = Some(Stopwatch::start());
@@ -203,7 +203,7 @@ impl<'a> Reader<'a> {
                     ));
                 }
                 Ok(0) if self.config.at_least_once => {
-                    warn!(broker = %self.config.broker, topic, "granted with QoS 0 only: messages can be lost");
+                    warn!(broker = %self.config.access.broker, topic, "granted with QoS 0 only: messages can be lost");
                 }
                 Ok(_) => {}
             }
@@ -298,4 +298,4 @@ async fn acknowledge(mut settling: mpsc::Receiver<Unsettled>, reply: &Reply) -> 
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

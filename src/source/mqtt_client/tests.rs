@@ -1,6 +1,6 @@
 //! Against a real Mosquitto. The journal is the test itself: it decides what becomes durable, and when.
 
-mod broker;
+pub mod broker;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -396,6 +396,112 @@ async fn an_encrypted_connection_trusts_only_the_ca_it_was_given() {
     }
     let told = Davy::at(broker.port, &tls("other.pem")).begin().failure().await;
     assert!(told.to_lowercase().contains("certificate"), "{told}");
+}
+
+/// The broker knows us by our certificate alone.
+#[tokio::test]
+async fn a_broker_that_asks_for_a_certificate_gets_ours() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = std::process::Command::new("sh")
+        .arg("-c")
+        .arg(
+            "openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=mine-ca && \
+             printf 'subjectAltName=IP:127.0.0.1\\nbasicConstraints=CA:FALSE\\n' > ext && \
+             for who in server davy; do openssl req -newkey rsa:2048 -nodes -keyout $who.key -out $who.csr -subj /CN=$who && \
+             openssl x509 -req -in $who.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile ext -out $who.pem; done",
+        )
+        .current_dir(folder.path())
+        .stderr(std::process::Stdio::null())
+        .status();
+    if !made.is_ok_and(|status| status.success()) {
+        assert!(std::env::var_os("CI").is_none(), "openssl is not installed");
+        eprintln!("skipped: openssl is not installed");
+        return;
+    }
+    let path = folder.path().to_owned();
+    let extra = "cafile FOLDER/ca.pem\ncertfile FOLDER/server.pem\nkeyfile FOLDER/server.key\n\
+                 require_certificate true\nuse_identity_as_username true\nlistener PLAIN 127.0.0.1";
+    let plain = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let Some(broker) = Broker::start_in(folder, &extra.replace("PLAIN", &plain.to_string())).await else { return };
+    let file = |name: &str| path.join(name).display().to_string();
+    for version in ["version = 5", "version = 3"] {
+        let tls = format!(
+            "{version}\ntls = {{ ca = {:?}, certificate = {:?}, key = {:?} }}",
+            file("ca.pem"),
+            file("davy.pem"),
+            file("davy.key")
+        );
+        let mut davy = Davy::at(broker.port, &tls);
+        let run = davy.connect().await;
+        Device::at(plain).publish(QoS::AtLeastOnce, false, readings(7..8)).await;
+        assert_eq!(davy.entry().await.0, [7.0]);
+        assert!(broker.log().contains("u'davy'"), "{}", broker.log());
+        run.cut().await;
+        let without = format!("{version}\ntls = {{ ca = {:?} }}", file("ca.pem"));
+        let told = Davy::at(broker.port, &without).begin().failure().await;
+        assert!(told.contains(&format!("broker mqtts://127.0.0.1:{}", broker.port)), "{told}");
+    }
+}
+
+/// Two gateways share one subscription. Each message goes to one of them; what one had when it died comes
+/// again when it returns, and nothing is lost in between.
+async fn shared(version: &str) {
+    let Some(broker) = Broker::start("").await else { return };
+    let gateway = |name: &str| {
+        let mut davy = Davy::at(broker.port, version);
+        davy.config.client_id = name.to_owned();
+        davy.config.topics = vec!["$share/davy/+/+".to_owned()];
+        davy
+    };
+    let (mut one, mut two) = (gateway("one"), gateway("two"));
+    let (first, _second) = (one.connect().await, two.connect().await);
+    // Half of them for each: fewer than the batches that may wait for their commit.
+    Device::at(broker.port).publish(QoS::AtLeastOnce, false, readings(0..100)).await;
+    // The first takes its share and dies before any of it is durable.
+    let (mut by_one, mut by_two) = (Vec::new(), Vec::new());
+    while by_one.len() + by_two.len() < 100 {
+        tokio::select! {
+            (values, done) = one.entry() => {
+                by_one.extend(values);
+                one.withheld.push(done);
+            }
+            (values, done) = two.entry() => {
+                by_two.extend(values);
+                settle(done);
+            }
+        }
+    }
+    assert!(by_one.len() >= 25 && by_two.len() >= 25, "{} and {}", by_one.len(), by_two.len());
+    first.cut().await;
+    one.withheld.clear();
+    Device::at(broker.port).publish(QoS::AtLeastOnce, false, readings(100..200)).await;
+
+    let mut missing: BTreeSet<u32> = (0..200).collect();
+    for value in &by_two {
+        missing.remove(&(*value as u32));
+    }
+    let _first = one.connect().await;
+    while !missing.is_empty() {
+        let (values, done) = tokio::select! {
+            entry = one.entry() => entry,
+            entry = two.entry() => entry,
+        };
+        for value in values {
+            missing.remove(&(value as u32));
+        }
+        settle(done);
+    }
+    until("all that was durable is acknowledged", || broker.acks_from("one") + broker.acks_from("two") >= 200).await;
+}
+
+#[tokio::test]
+async fn a_shared_subscription_splits_the_load_and_loses_nothing_v5() {
+    shared("").await;
+}
+
+#[tokio::test]
+async fn a_shared_subscription_splits_the_load_and_loses_nothing_v3() {
+    shared("version = 3").await;
 }
 
 /// A journal that takes nothing for longer than the broker's patience must not cost us the connection.

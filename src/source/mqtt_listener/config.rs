@@ -15,6 +15,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::grant::{Points, Publish, Rights};
 use super::tls;
 use crate::config::{Key, Problems};
 
@@ -39,10 +40,22 @@ pub struct Raw {
 struct RawUser {
     password_file: Option<PathBuf>,
     password_env: Option<String>,
-    #[serde(default = "yes")]
-    publish: bool,
+    /// Comes in by a client certificate whose CN is the user's name.
+    #[serde(default)]
+    certificate: bool,
+    publish: Option<RawPublish>,
+    /// Patterns of point ids.
+    points: Option<Vec<String>>,
     #[serde(default)]
     subscribe: bool,
+}
+
+/// `true`, `false`, or topic filters.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "expected true, false or a list of topic filters")]
+enum RawPublish {
+    All(bool),
+    Topics(Vec<String>),
 }
 
 #[derive(Debug, Deserialize)]
@@ -50,6 +63,8 @@ struct RawUser {
 struct RawTls {
     certificate: PathBuf,
     key: PathBuf,
+    /// Authority of client certificates; they are asked for when it is given.
+    client_ca: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -64,6 +79,9 @@ struct RawLimits {
     topic_bytes: usize,
     topic_aliases: u16,
     unacknowledged: u16,
+    messages_per_s: u32,
+    bytes_per_s: u32,
+    connects_per_s: u32,
     subscriptions: usize,
     subscriber_alarm_bytes: usize,
     subscriber_values: usize,
@@ -82,6 +100,9 @@ impl Default for RawLimits {
             topic_bytes: 512,
             topic_aliases: 64,
             unacknowledged: 8_192,
+            messages_per_s: 0,
+            bytes_per_s: 0,
+            connects_per_s: 0,
             subscriptions: 64,
             subscriber_alarm_bytes: 4 * 1024 * 1024,
             subscriber_values: 8_192,
@@ -92,10 +113,6 @@ impl Default for RawLimits {
 
 fn loopback() -> String {
     "127.0.0.1:1883".into()
-}
-
-const fn yes() -> bool {
-    true
 }
 
 /// Bounds of one listener. Each has a stated end: see [`super`].
@@ -116,6 +133,12 @@ pub struct Limits {
     pub topic_aliases: u16,
     /// QoS 1 publishes of one connection that wait for the journal.
     pub unacknowledged: u16,
+    /// Publishes of one connection; it is not read from while it is faster. 0: as many as come.
+    pub messages_per_s: u32,
+    /// Bytes of publishes of one connection, likewise.
+    pub bytes_per_s: u32,
+    /// Connections from one address; more are turned away. 0: as many as come.
+    pub connects_per_s: u32,
     pub subscriptions: usize,
     /// Live alarm messages that wait for one subscriber.
     pub subscriber_alarm_bytes: usize,
@@ -123,13 +146,6 @@ pub struct Limits {
     pub subscriber_values: usize,
     /// QoS 1 messages to one subscriber that wait for its PUBACK.
     pub subscriber_unacknowledged: u16,
-}
-
-/// What a connection may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rights {
-    pub publish: bool,
-    pub subscribe: bool,
 }
 
 /// A listener that can be bound.
@@ -151,8 +167,21 @@ pub(super) struct Users {
 
 #[derive(Clone)]
 struct User {
-    password: Secret,
+    /// `None`: not by a password.
+    password: Option<Secret>,
+    /// Only with a certificate.
+    certificate: bool,
     rights: Rights,
+}
+
+/// Whether somebody may come in.
+#[derive(Debug)]
+pub(super) enum Admission {
+    /// Under this name; empty for anonymous.
+    Granted(String, Rights),
+    BadLogin,
+    /// The certificate is good, and names nobody who may come in by one.
+    StrangeCertificate,
 }
 
 impl fmt::Debug for User {
@@ -169,16 +198,28 @@ fn digest(password: &[u8]) -> Secret {
 }
 
 impl Users {
-    /// The rights of whoever presents this; `None` when they may not come in. Takes the same time for a
-    /// wrong name as for a wrong password.
-    pub(super) fn admit(&self, login: Option<(&str, &[u8])>) -> Option<Rights> {
-        let Some((name, password)) = login else {
-            return self.anonymous.then_some(Rights { publish: true, subscribe: true });
+    /// Judges a login and the CN of a client certificate (empty when it has none that can be used). Takes
+    /// the same time for a wrong name as for a wrong password.
+    pub(super) fn admit(&self, login: Option<(&str, &[u8])>, certificate: Option<&str>) -> Admission {
+        let name = match (certificate, login) {
+            (None, None) if self.anonymous => return Admission::Granted(String::new(), Rights::everything()),
+            (None, None) => return Admission::BadLogin,
+            (None, Some((name, _))) => name,
+            (Some(subject), None) => subject,
+            (Some(subject), Some((name, _))) if subject == name || name.is_empty() => subject,
+            (Some(_), Some(_)) => return Admission::BadLogin,
         };
         let known = self.named.get(name);
-        let wanted = known.map_or([0; 32], |user| user.password);
-        let same = bool::from(digest(password).ct_eq(&wanted));
-        known.filter(|_| same).map(|user| user.rights)
+        let password = login.map_or(&[][..], |(_, password)| password);
+        let wanted = known.map_or(Some([0; 32]), |user| user.password);
+        let same = bool::from(digest(password).ct_eq(&wanted.unwrap_or_default()));
+        match (known, certificate) {
+            (Some(user), Some(_)) if user.certificate && (same || user.password.is_none()) => {}
+            (Some(user), _) if !user.certificate && user.password.is_some() && same => {}
+            (Some(_), _) | (None, None) => return Admission::BadLogin,
+            (None, Some(_)) => return Admission::StrangeCertificate,
+        }
+        known.map_or(Admission::BadLogin, |user| Admission::Granted(name.to_owned(), user.rights.clone()))
     }
 }
 
@@ -206,18 +247,24 @@ impl Raw {
         }
         let mut sound = true;
         let mut named = BTreeMap::new();
+        let asks = self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
         for (name, user) in self.user {
-            let rights = Rights { publish: user.publish, subscribe: user.subscribe };
-            match password(&at.field("user").field(&name), user, problems) {
-                Some(password) => drop(named.insert(name, User { password, rights })),
+            let at = at.field("user").field(&name);
+            if user.certificate && !asks {
+                problems.add(at.field("certificate"), "nobody asks for one; give the listener tls.client_ca");
+                sound = false;
+            }
+            match user.check(&at, problems) {
+                Some(user) => drop(named.insert(name, user)),
                 None => sound = false,
             }
         }
+        let all_by_certificate = !self.anonymous && named.values().all(|user| user.certificate);
         let tls = match self.tls {
             None => None,
             Some(raw) => {
-                let server = tls::server(&raw.certificate, &raw.key);
-                match server {
+                let authority = raw.client_ca.as_deref().map(|file| tls::Authority { file, all: all_by_certificate });
+                match tls::server(&raw.certificate, &raw.key, authority) {
                     Ok(server) => Some(server),
                     Err(error) => {
                         problems.add(at.field("tls"), error.to_string());
@@ -235,14 +282,53 @@ impl Raw {
     }
 }
 
+impl RawUser {
+    fn check(self, at: &Key, problems: &mut Problems) -> Option<User> {
+        let before = problems.len();
+        let publish = match (&self.publish, &self.points) {
+            (Some(RawPublish::All(false)), Some(_)) => {
+                problems.add(at.field("points"), "are of no use with publish = false; leave out one of the two");
+                Publish::Nowhere
+            }
+            (Some(RawPublish::All(false)), None) | (None, None) => Publish::Nowhere,
+            (Some(RawPublish::All(true)), _) | (None, Some(_)) => Publish::Anywhere,
+            (Some(RawPublish::Topics(filters)), _) => {
+                for (i, filter) in filters.iter().enumerate().filter(|(_, filter)| !rumqttc::valid_filter(filter)) {
+                    problems.add(at.field("publish").index(i), format!("{filter:?} is not a topic filter"));
+                }
+                Publish::Topics(filters.as_slice().into())
+            }
+        };
+        for (i, pattern) in self.points.iter().flatten().enumerate() {
+            if !pattern.contains(['.', '*']) {
+                let told = format!("{pattern:?} matches no point; ids are site.point, such as \"mine-a.*\"");
+                problems.add(at.field("points").index(i), told);
+            }
+        }
+        if publish == Publish::Nowhere && !self.subscribe {
+            problems.add(
+                at.clone(),
+                "may do nothing; say what it measures, points = [\"mine-a.*\"], or publish = true for all points, \
+                 or subscribe = true",
+            );
+        }
+        let rights = Rights { publish, subscribe: self.subscribe, points: self.points.map(Points::new).map(Arc::new) };
+        let secret = match (self.password_file, self.password_env) {
+            (None, None) if self.certificate => None,
+            (file, env) => Some(password(at, file, env, problems)?),
+        };
+        (problems.len() == before).then_some(User { password: secret, certificate: self.certificate, rights })
+    }
+}
+
 /// The digest of a user's password.
-fn password(at: &Key, user: RawUser, problems: &mut Problems) -> Option<Secret> {
-    let found = match (user.password_file, user.password_env) {
+fn password(at: &Key, file: Option<PathBuf>, env: Option<String>, problems: &mut Problems) -> Option<Secret> {
+    let found = match (file, env) {
         (Some(path), None) => std::fs::read_to_string(&path)
             .map_err(|error| (at.field("password_file"), format!("{} cannot be read: {error}", path.display()))),
         (None, Some(name)) => std::env::var(&name)
             .map_err(|_| (at.field("password_env"), format!("the environment has no readable variable {name}"))),
-        (None, None) => Err((at.clone(), "needs password_file or password_env".to_owned())),
+        (None, None) => Err((at.clone(), "needs password_file, password_env or certificate = true".to_owned())),
         (Some(_), Some(_)) => Err((at.clone(), "has both password_file and password_env; keep one".to_owned())),
     };
     match found {
@@ -278,6 +364,10 @@ impl RawLimits {
         let topic_aliases = small("topic_aliases", self.topic_aliases, 0..=4_096);
         let unacknowledged = small("unacknowledged", self.unacknowledged, 1..=u16::MAX);
         let subscriber_unacknowledged = small("subscriber_unacknowledged", self.subscriber_unacknowledged, 1..=4_096);
+        let mut rate = |name: &str, value: u32| problems.within(at.field(name), value, 0..=1_000_000_000);
+        let messages_per_s = rate("messages_per_s", self.messages_per_s);
+        let bytes_per_s = rate("bytes_per_s", self.bytes_per_s);
+        let connects_per_s = rate("connects_per_s", self.connects_per_s);
         let mut span = |name: &str, text: &str, range| problems.duration(at.field(name), text, range);
         let connect_within = span("connect_within", &self.connect_within, second / 10..=60 * second);
         let silence = span("silence", &self.silence, second..=30 * day);
@@ -292,6 +382,9 @@ impl RawLimits {
             topic_bytes: topic_bytes?,
             topic_aliases: topic_aliases?,
             unacknowledged: unacknowledged?,
+            messages_per_s: messages_per_s?,
+            bytes_per_s: bytes_per_s?,
+            connects_per_s: connects_per_s?,
             subscriptions: subscriptions?,
             subscriber_alarm_bytes: subscriber_alarm_bytes?,
             subscriber_values: subscriber_values?,
@@ -320,13 +413,16 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(b"correct horse\n").unwrap();
         let path = file.path().display();
-        let config = check(&format!("[user.face]\npassword_file = {:?}\n", path.to_string())).unwrap();
+        let config =
+            check(&format!("[user.face]\npassword_file = {:?}\npoints = [\"mine.*\"]\n", path.to_string())).unwrap();
         assert_eq!((config.name.as_str(), config.address.to_string().as_str()), ("front", "127.0.0.1:1883"));
-        let publish_only = Some(Rights { publish: true, subscribe: false });
-        assert_eq!(config.users.admit(Some(("face", b"correct horse"))), publish_only);
+        let granted = config.users.admit(Some(("face", b"correct horse")), None);
+        let Admission::Granted(name, rights) = granted else { panic!("{granted:?}") };
+        assert_eq!((name.as_str(), &rights.publish, rights.subscribe), ("face", &Publish::Anywhere, false));
+        assert!(rights.points.is_some());
         for wrong in [None, Some(("face", &b""[..])), Some(("face", b"correct horse\n")), Some(("", b"correct horse"))]
         {
-            assert_eq!(config.users.admit(wrong), None, "{wrong:?}");
+            assert!(matches!(config.users.admit(wrong, None), Admission::BadLogin), "{wrong:?}");
         }
         assert!(!format!("{config:?}").contains("horse"));
     }
@@ -335,13 +431,19 @@ mod tests {
     fn every_problem_is_told_with_its_key() {
         let told = check(
             "address = \"here\"\n[user.a]\n[user.b]\npassword_file = \"/nowhere\"\n[user.c]\npassword_env = \"DAVY_NOT_SET\"\n\
-             [tls]\ncertificate = \"/no.pem\"\nkey = \"/no.key\"\n[limit]\npacket_bytes = 3\nstall = \"9h\"\n",
+             [user.d]\ncertificate = true\npublish = [\"a/#/b\"]\npoints = [\"mine\"]\n\
+             [tls]\ncertificate = \"/no.pem\"\nkey = \"/no.key\"\n[limit]\npacket_bytes = 3\nmessages_per_s = 4000000000\nstall = \"9h\"\n",
         )
         .unwrap_err()
         .join("\n");
         for expected in [
             "front.address: \"here\" is not address:port",
-            "front.user.a: needs password_file or password_env",
+            "front.user.a: needs password_file, password_env or certificate = true",
+            "front.user.a: may do nothing; say what it measures",
+            "front.user.d.certificate: nobody asks for one",
+            "front.user.d.publish[0]: \"a/#/b\" is not a topic filter",
+            "front.user.d.points[0]: \"mine\" matches no point",
+            "front.limit.messages_per_s: 4000000000 is outside",
             "front.user.b.password_file: /nowhere cannot be read",
             "front.user.c.password_env: the environment has no readable variable DAVY_NOT_SET",
             "front.tls: /no.pem",

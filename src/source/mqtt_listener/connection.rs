@@ -21,9 +21,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use super::acks::{AckQueue, Durable, Unacknowledged};
-use super::config::Rights;
+use super::config::Limits;
 use super::end::End;
 use super::frame::{Breach, Frame, Version, acknowledged_id, kind};
 use super::greet::{Hello, Will};
@@ -66,8 +67,10 @@ pub(super) struct Connection<R, W> {
     submission: Option<Submission>,
     /// Samples in it.
     submitted: usize,
-    /// The inbox holds a publish that the full window keeps out.
+    /// The inbox holds a publish that the full window or the client's pace keeps out.
     kept_out: bool,
+    /// It was said that the client is too fast.
+    told_pace: bool,
     listening: Option<Listening>,
     end: Option<End>,
     silence: Duration,
@@ -98,7 +101,15 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> Connection<R, W>
         out: BytesMut,
     ) -> Self {
         let limits = &front.limits;
-        let ingest = Ingest::new(hello.version, hello.rights, limits, (front.decoders)(), front.account.clone());
+        let board = front.subscribers.board.clone();
+        let ingest = Ingest::new(
+            hello.version,
+            hello.rights.clone(),
+            limits,
+            (front.decoders)(),
+            front.account.clone(),
+            move || board.points(),
+        );
         let silence = match hello.keep_alive {
             0 => limits.silence,
             seconds => Duration::from_millis(1_500) * u32::from(seconds),
@@ -117,6 +128,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> Connection<R, W>
             submission: None,
             submitted: 0,
             kept_out: false,
+            told_pace: false,
             listening: None,
             end: None,
             silence,
@@ -135,7 +147,8 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> Connection<R, W>
         let mut tick = std::pin::pin!(sleep(self.next_tick()));
         self.take_in();
         loop {
-            if self.kept_out && !self.acks.is_full() && self.submission.is_none() {
+            let too_early = if self.kept_out { self.ingest.pace.wait() } else { Duration::ZERO };
+            if self.kept_out && too_early.is_zero() && !self.acks.is_full() && self.submission.is_none() {
                 self.take_in();
             }
             self.fill();
@@ -165,6 +178,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> Connection<R, W>
                 () = bell(mailbox), if !ending => Event::Bell,
                 read = self.reader.read_buf(&mut self.inbox), if can_read => Event::Read(read),
                 batch = next_values(values), if !ending => Event::Values(batch),
+                () = sleep(too_early), if !too_early.is_zero() && !ending => Event::Bell,
                 () = &mut tick => Event::Tick,
             };
             match event {
@@ -277,6 +291,11 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> Connection<R, W>
                     self.kept_out = true;
                     break;
                 }
+                Pause::Pace => {
+                    self.kept_out = true;
+                    self.hold_back();
+                    break;
+                }
                 Pause::Breach(breach) => {
                     self.ends(End::breach(breach));
                     break;
@@ -301,7 +320,21 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> Connection<R, W>
             self.read_bytes = READ_FIRST;
             self.small_reads = 0;
         }
+        if let Some(what) = self.ingest.denied.take() {
+            let (listener, Hello { client_id: client, user, .. }) = (&self.front.name, &self.hello);
+            warn!(%listener, client, user, what, "publish outside the user's grant; more are only counted");
+        }
         self.submit();
+    }
+
+    /// The client is faster than it may be: TCP holds it back, and nothing is lost.
+    fn hold_back(&mut self) {
+        self.front.account.one(Fate::RateLimit);
+        if !std::mem::replace(&mut self.told_pace, true) {
+            let (listener, Hello { client_id: client, user, .. }) = (&self.front.name, &self.hello);
+            let Limits { messages_per_s, bytes_per_s, .. } = self.front.limits;
+            warn!(%listener, client, user, messages_per_s, bytes_per_s, "client is held back to its rate");
+        }
     }
 
     fn submit(&mut self) {
@@ -350,7 +383,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> Connection<R, W>
         if request.identified {
             return Err(End::subscription_identifier());
         }
-        let Rights { subscribe: allowed, .. } = self.hello.rights;
+        let allowed = self.hello.rights.subscribe;
         let mut codes = Vec::with_capacity(request.wishes.len());
         for wish in request.wishes {
             let code = if allowed {

@@ -8,8 +8,9 @@ use bytes::{BufMut, BytesMut};
 use rumqttc::mqttbytes::v4;
 use rumqttc::v5::mqttbytes::v5;
 
-use super::config::{Limits, Rights, Users};
+use super::config::{Admission, Limits, Users};
 use super::frame::{Breach, Frame, Version, check_topic, kind, level_and_flags};
+use super::grant::{Publish, Rights};
 use crate::ledger::Fate;
 
 /// A CONNECT that may come in.
@@ -82,8 +83,13 @@ impl Refusal {
     }
 }
 
-/// Reads the first packet of a connection and decides.
-pub(super) fn greet(frame: &Frame<'_>, users: &Users, limits: &Limits) -> Result<Hello, Refusal> {
+/// Reads the first packet of a connection and decides. `certificate` is the CN of the client's certificate.
+pub(super) fn greet(
+    frame: &Frame<'_>,
+    users: &Users,
+    limits: &Limits,
+    certificate: Option<&str>,
+) -> Result<Hello, Refusal> {
     if frame.kind() != kind::CONNECT {
         return Err(Refusal::breach(Breach::PacketType(frame.kind())));
     }
@@ -104,8 +110,15 @@ pub(super) fn greet(frame: &Frame<'_>, users: &Users, limits: &Limits) -> Result
     let refuse = |code: &Code, what: &str| Err(Refusal::coded(version, code, what));
     let (name, password) = offer.login.take().unwrap_or_default();
     let login = (flags & 0xC0 != 0).then_some((name.as_str(), password.as_bytes()));
-    let Some(rights) = users.admit(login) else {
-        return refuse(&BAD_LOGIN, "user name or password is wrong, or missing");
+    let (user, rights) = match users.admit(login, certificate) {
+        Admission::Granted(user, rights) => (user, rights),
+        Admission::BadLogin => return refuse(&BAD_LOGIN, "user name or password is wrong, or missing"),
+        Admission::StrangeCertificate => {
+            return refuse(
+                &NO_RIGHT,
+                &format!("its certificate names {:?}, who is no user here", certificate.unwrap_or_default()),
+            );
+        }
     };
     if offer.hello.client_id.len() > CLIENT_ID_BYTES || offer.hello.client_id.contains(char::is_control) {
         return refuse(&BAD_CLIENT_ID, "client id over 256 bytes or with control characters");
@@ -117,15 +130,18 @@ pub(super) fn greet(frame: &Frame<'_>, users: &Users, limits: &Limits) -> Result
         return refuse(&QOS_TWO, "a will with QoS 2; QoS 1 is the most that is offered");
     }
     if let Some(will) = &offer.hello.will {
-        if !rights.publish {
+        if rights.publish == Publish::Nowhere {
             return refuse(&NO_RIGHT, "a will from a user who may not publish");
         }
         if will.topic.len() > limits.topic_bytes || check_topic(&will.topic).is_err() {
             return refuse(&BAD_WILL_TOPIC, "the will's topic is not one to publish to");
         }
+        if !rights.publish.allows(&will.topic) {
+            return refuse(&NO_RIGHT, "a will on a topic that the user may not publish to");
+        }
     }
     offer.hello.rights = rights;
-    offer.hello.user = name;
+    offer.hello.user = user;
     Ok(offer.hello)
 }
 
@@ -136,8 +152,6 @@ struct Offer {
     clean: bool,
     will_qos_two: bool,
 }
-
-const NO_RIGHTS: Rights = Rights { publish: false, subscribe: false };
 
 fn read_v311(frame: &Frame<'_>) -> Result<Offer, Refusal> {
     let broken = || Refusal::breach(Breach::Contents);
@@ -152,7 +166,7 @@ fn read_v311(frame: &Frame<'_>) -> Result<Offer, Refusal> {
             version: Version::V311,
             client_id: connect.client_id,
             user: String::new(),
-            rights: NO_RIGHTS,
+            rights: Rights::nothing(),
             keep_alive: connect.keep_alive,
             will,
             receive_maximum: u16::MAX,
@@ -192,7 +206,7 @@ fn read_v5(frame: &Frame<'_>) -> Result<Offer, Refusal> {
             version: Version::V5,
             client_id: connect.client_id,
             user: String::new(),
-            rights: NO_RIGHTS,
+            rights: Rights::nothing(),
             keep_alive: connect.keep_alive,
             will,
             receive_maximum,

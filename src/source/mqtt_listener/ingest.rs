@@ -2,21 +2,27 @@
 //!
 //! In come the bytes of a connection; out go the samples of all publishes in them as one chunk, and the
 //! packet ids to acknowledge once that chunk is durable. Stops at the first packet that is not a PUBLISH,
-//! at a breach, or where the window of unacknowledged publishes is full. Nothing is allocated a message.
+//! at a breach, where the window of unacknowledged publishes is full, or where the client was faster than it
+//! may be. What its user may not publish is acknowledged, counted and not kept. Nothing is allocated a
+//! message.
 
 use std::sync::Arc;
 
 use super::Decoder;
 use super::acks::AckQueue;
-use super::config::{Limits, Rights};
+use super::config::Limits;
 use super::frame::{Breach, Frame, Publish, Scan, Version, kind, scan};
-use super::greet::Will;
+use super::grant::{Publish as Granted, Rights, Sieve};
+use super::greet::{NOT_AUTHORIZED, Will};
+use super::pace::Pace;
 use crate::ledger::{Account, Fate};
-use crate::model::{Sample, Timestamp};
+use crate::model::{PointTable, Sample, Timestamp};
 
 pub(super) struct Ingest {
     version: Version,
     rights: Rights,
+    sieve: Sieve,
+    pub pace: Pace,
     packet_bytes: usize,
     topic_bytes: usize,
     aliases: Aliases,
@@ -24,6 +30,9 @@ pub(super) struct Ingest {
     account: Arc<Account>,
     /// Of the publishes taken in since the last chunk.
     pub samples: Vec<Sample>,
+    /// The first topic or point that the user may not publish, to be logged.
+    pub denied: Option<String>,
+    told: bool,
 }
 
 /// Why taking in stopped.
@@ -33,6 +42,8 @@ pub(super) enum Pause<'a> {
     Wants(usize),
     /// No publish may be taken before one is acknowledged.
     Window,
+    /// No publish may be taken before its time.
+    Pace,
     Other(Frame<'a>),
     Breach(Breach),
 }
@@ -44,16 +55,21 @@ impl Ingest {
         limits: &Limits,
         decoder: Box<dyn Decoder>,
         account: Arc<Account>,
+        table: impl Fn() -> Arc<PointTable> + Send + Sync + 'static,
     ) -> Self {
         Self {
             version,
+            sieve: Sieve::new(&rights, table),
             rights,
+            pace: Pace::new(limits),
             packet_bytes: limits.packet_bytes,
             topic_bytes: limits.topic_bytes,
             aliases: Aliases { most: limits.topic_aliases, topics: Vec::new() },
             decoder,
             account,
             samples: Vec::new(),
+            denied: None,
+            told: false,
         }
     }
 
@@ -66,6 +82,7 @@ impl Ingest {
         acks: &mut AckQueue,
     ) -> (usize, Pause<'a>) {
         let mut rest = bytes;
+        self.pace.fill();
         let pause = loop {
             let frame = match scan(rest, self.packet_bytes) {
                 Ok(Scan::Packet(frame)) => frame,
@@ -77,8 +94,14 @@ impl Ingest {
                 rest = after;
                 break Pause::Other(frame);
             }
+            if !self.pace.allows() {
+                break Pause::Pace;
+            }
             match self.publish(&frame, received, acks) {
-                Ok(true) => rest = after,
+                Ok(true) => {
+                    self.pace.spend(frame.whole.len());
+                    rest = after;
+                }
                 Ok(false) => break Pause::Window,
                 Err(breach) => break Pause::Breach(breach),
             }
@@ -89,7 +112,7 @@ impl Ingest {
     /// False when the window is full and the publish must wait.
     fn publish(&mut self, frame: &Frame<'_>, received: Timestamp, acks: &mut AckQueue) -> Result<bool, Breach> {
         let publish = Publish::read(frame, self.version, self.topic_bytes)?;
-        if !self.rights.publish {
+        if self.rights.publish == Granted::Nowhere {
             return Err(Breach::MayNotPublish);
         }
         if publish.pkid != 0 && acks.is_full() {
@@ -101,14 +124,23 @@ impl Ingest {
         }
         let topic = self.aliases.resolve(&publish)?;
         let before = self.samples.len();
-        let reason = match self.decoder.decode(topic, publish.payload, received, &mut self.samples) {
-            Ok(()) => 0,
-            Err(fate) => {
-                self.account.one(fate);
-                // What could be read of it is kept, and then it counts as taken.
-                if self.samples.len() > before { 0 } else { refusal(fate) }
+        let reason = if self.rights.publish.allows(topic) {
+            match self.decoder.decode(topic, publish.payload, received, &mut self.samples) {
+                Ok(()) => 0,
+                Err(fate) => {
+                    self.account.one(fate);
+                    // What could be read of it is kept, and then it counts as taken.
+                    if self.samples.len() > before { 0 } else { refusal(fate) }
+                }
             }
+        } else {
+            self.account.one(Fate::OutsideGrant);
+            if !std::mem::replace(&mut self.told, true) {
+                self.denied = Some(format!("topic {}", String::from_utf8_lossy(topic)));
+            }
+            NOT_AUTHORIZED
         };
+        let reason = if self.sift(before) { NOT_AUTHORIZED } else { reason };
         if publish.pkid != 0 {
             acks.push(publish.pkid, reason);
         }
@@ -117,9 +149,33 @@ impl Ingest {
 
     /// The will of a client that went without a word, taken in like a publish.
     pub(super) fn will(&mut self, will: &Will, received: Timestamp) {
+        let before = self.samples.len();
         if let Err(fate) = self.decoder.decode(&will.topic, &will.payload, received, &mut self.samples) {
             self.account.one(fate);
         }
+        self.sift(before);
+    }
+
+    /// Takes out the samples from `before` on whose points the user may not publish; true when none is left
+    /// because of that.
+    fn sift(&mut self, before: usize) -> bool {
+        if self.rights.points.is_none() {
+            return false;
+        }
+        let Self { sieve, samples, account, denied, told, .. } = self;
+        let came = samples.len();
+        let mut at = 0;
+        samples.retain(|sample| {
+            at += 1;
+            let allowed = at <= before || sieve.allows(sample.point);
+            if !allowed && !std::mem::replace(told, true) {
+                *denied = Some(format!("point {}", sieve.name(sample.point)));
+            }
+            allowed
+        });
+        let refused = came - samples.len();
+        account.add(Fate::OutsideGrant, refused as u64);
+        refused > 0 && samples.len() == before
     }
 }
 

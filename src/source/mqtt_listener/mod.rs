@@ -8,20 +8,26 @@
 //! In come publishes of devices; out go samples in chunks, PUBACKs once they are durable, and Davy's own
 //! topics `davy/v1/{site}/alarm/{id}` and `davy/v1/{site}/point/{point}`. It is no broker: a publish is
 //! never passed on to another client, and no session is kept after its connection.
-//! Everything is bounded, and each bound has one end: a device that sends faster than the journal takes is
-//! not read from; a client that breaks the protocol or does not read is let go, counted and logged once;
-//! live values for a slow subscriber lose the oldest. No client can hold up or disturb another.
+//! A client is its user's name, told by a password or by the CN of its certificate, and may publish what its
+//! user was granted (`grant`): what is outside is acknowledged, counted and not kept.
+//! Everything is bounded, and each bound has one end: a device that sends faster than the journal takes, or
+//! than its rate, is not read from; an address that connects too often is turned away; a client that breaks
+//! the protocol or does not read is let go, counted and logged once; live values for a slow subscriber lose
+//! the oldest. No client can hold up or disturb another.
 
 mod acks;
+mod certificate;
 mod config;
 mod connection;
 mod end;
 mod filter;
 mod frame;
+mod grant;
 mod greet;
 mod ingest;
 mod listening;
 mod outgoing;
+mod pace;
 mod roll;
 mod subscriber;
 #[cfg(test)]
@@ -46,7 +52,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-pub use config::{Config, Limits, Raw, Rights};
+pub use config::{Config, Limits, Raw};
+pub use grant::{Publish, Rights};
 pub use subscriber::{Retained, Subscribers};
 
 use self::acks::Durable;
@@ -54,6 +61,7 @@ use self::config::Users;
 use self::connection::{Connection, farewell};
 use self::frame::{Breach, Scan, scan};
 use self::greet::{Hello, Refusal, greet, welcome};
+use self::pace::{Arrival, Arrivals};
 use self::roll::Roll;
 use super::{Failure, Outlet};
 use crate::journal;
@@ -118,6 +126,7 @@ struct Front {
     roll: Roll,
     connections: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
+    arrivals: Arrivals,
     /// Connections are being turned away at the limit; said once until one is let in again.
     crowded: AtomicBool,
     numbers: AtomicU64,
@@ -169,6 +178,7 @@ impl MqttListener {
         let front = Arc::new(Front {
             connections: Arc::new(Semaphore::new(limits.connections)),
             waiting: Arc::new(Semaphore::new(limits.waiting_for_connect)),
+            arrivals: Arrivals::new(&limits),
             name,
             limits,
             users,
@@ -215,6 +225,16 @@ fn report(front: &Front, ended: Result<(), tokio::task::JoinError>) {
 impl Front {
     /// Starts the task of a connection if there is room for it.
     fn accept(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, open: &mut JoinSet<()>) {
+        match self.arrivals.admit(peer.ip()) {
+            Arrival::Welcome => {}
+            too_often @ (Arrival::NowTooOften | Arrival::TooOften) => {
+                self.account.one(Fate::RateLimit);
+                if too_often == Arrival::NowTooOften {
+                    warn!(listener = %self.name, address = %peer.ip(), "address connects too often and is turned away");
+                }
+                return;
+            }
+        }
         let places = (self.connections.clone().try_acquire_owned(), self.waiting.clone().try_acquire_owned());
         let (Ok(place), Ok(waiting)) = places else {
             self.account.one(Fate::Refused);
@@ -231,10 +251,17 @@ impl Front {
             match self.tls.clone() {
                 None => {
                     let (reader, writer) = stream.into_split();
-                    self.clone().receive(peer, waiting, async { Ok((reader, writer)) }).await;
+                    self.clone().receive(peer, waiting, async { Ok((reader, writer, None)) }).await;
                 }
                 Some(tls) => {
-                    let handshake = async { Ok(tokio::io::split(tls.accept(stream).await?)) };
+                    let handshake = async {
+                        let stream = tls.accept(stream).await?;
+                        let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+                        // A certificate without a usable name is no name, not no certificate.
+                        let subject = shown.map(|shown| certificate::common_name(shown).unwrap_or_default());
+                        let (reader, writer) = tokio::io::split(stream);
+                        Ok((reader, writer, subject))
+                    };
                     self.clone().receive(peer, waiting, handshake).await;
                 }
             }
@@ -247,15 +274,15 @@ impl Front {
         self: Arc<Self>,
         peer: SocketAddr,
         waiting: tokio::sync::OwnedSemaphorePermit,
-        handshake: impl Future<Output = std::io::Result<(R, W)>>,
+        handshake: impl Future<Output = std::io::Result<(R, W, Option<String>)>>,
     ) where
         R: AsyncRead + Unpin + Send,
         W: AsyncWrite + Unpin + Send,
     {
         let mut inbox = BytesMut::new();
         let first = async {
-            let (mut reader, writer) = handshake.await.map_err(|cause| format!("no TLS: {cause}"))?;
-            let greeting = self.first_packet(&mut reader, &mut inbox).await?;
+            let (mut reader, writer, subject) = handshake.await.map_err(|cause| format!("no TLS: {cause}"))?;
+            let greeting = self.first_packet(&mut reader, &mut inbox, subject.as_deref()).await?;
             Ok::<_, String>((reader, writer, greeting))
         };
         let first = tokio::select! {
@@ -287,10 +314,11 @@ impl Front {
         &self,
         reader: &mut R,
         inbox: &mut BytesMut,
+        subject: Option<&str>,
     ) -> Result<Result<Hello, Refusal>, String> {
         loop {
             let (whole, greeting) = match scan(inbox, self.limits.packet_bytes) {
-                Ok(Scan::Packet(frame)) => (frame.whole.len(), greet(&frame, &self.users, &self.limits)),
+                Ok(Scan::Packet(frame)) => (frame.whole.len(), greet(&frame, &self.users, &self.limits, subject)),
                 Ok(Scan::Wants(_)) => {
                     // Whatever it is, it is not a CONNECT: not waited for.
                     if let Some(first) = inbox.first()

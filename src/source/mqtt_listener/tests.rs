@@ -4,6 +4,7 @@ mod devices;
 mod hostile;
 mod programs;
 mod property;
+mod rights;
 mod speed;
 mod stage;
 mod subscribers;

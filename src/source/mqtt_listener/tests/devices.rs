@@ -207,7 +207,7 @@ async fn users_come_in_with_their_password_and_do_what_they_may() {
     std::io::Write::write_all(&mut file, b"lamp\n").unwrap();
     let path = file.path().display().to_string();
     let stage = Stage::with(&format!(
-        "address = \"127.0.0.1:0\"\n[user.face]\npassword_file = {path:?}\n[user.screen]\npassword_file = {path:?}\npublish = false\nsubscribe = true\n"
+        "address = \"127.0.0.1:0\"\n[user.face]\npassword_file = {path:?}\npublish = true\n[user.screen]\npassword_file = {path:?}\npublish = false\nsubscribe = true\n"
     ))
     .await;
     let login = |user: &str, password: &str| [text(user.as_bytes()), text(password.as_bytes())].concat();

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use bytes::BytesMut;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -6,8 +8,9 @@ use rumqttc::mqttbytes::v4;
 use rumqttc::v5::mqttbytes::v5;
 
 use super::super::acks::AckQueue;
-use super::super::config::{Rights, Users};
+use super::super::config::Users;
 use super::super::frame::{Publish, Scan, Version, scan};
+use super::super::grant::Rights;
 use super::super::greet::greet;
 use super::super::ingest::{Ingest, Pause};
 use super::super::outgoing::{read_subscribe, read_unsubscribe};
@@ -71,8 +74,8 @@ fn limits() -> super::super::Limits {
 fn survives(stream: &[u8], version: Version) {
     let limits = limits();
     let account = Ledger::default().account("front");
-    let rights = Rights { publish: true, subscribe: true };
-    let mut ingest = Ingest::new(version, rights, &limits, Box::new(Bare), account);
+    let rights = Rights::everything();
+    let mut ingest = Ingest::new(version, rights, &limits, Box::new(Bare), account, Arc::default);
     let mut acks = AckQueue::new(version, 4);
     let mut rest = stream;
     loop {
@@ -81,7 +84,7 @@ fn survives(stream: &[u8], version: Version) {
         match pause {
             Pause::Other(frame) => {
                 assert!(taken > 0);
-                drop(greet(&frame, &Users::default(), &limits));
+                drop(greet(&frame, &Users::default(), &limits, None));
                 drop(read_subscribe(&frame, version));
                 drop(read_unsubscribe(&frame, version));
                 rest = &rest[taken..];
@@ -90,7 +93,7 @@ fn survives(stream: &[u8], version: Version) {
                 assert!(whole > rest.len() - taken, "it wants what is there");
                 break;
             }
-            Pause::Window | Pause::Breach(_) => break,
+            Pause::Window | Pause::Pace | Pause::Breach(_) => break,
         }
     }
 }
@@ -108,10 +111,11 @@ proptest! {
     #[test]
     fn it_does_not_matter_where_a_read_ends(stream in mutated(), cut in any::<prop::sample::Index>()) {
         let limits = limits();
-        let rights = Rights { publish: true, subscribe: true };
         let run = |cuts: &[usize]| {
             let account = Ledger::default().account("front");
-            let mut ingest = Ingest::new(Version::V311, rights, &limits, Box::new(Bare), account.clone());
+            let rights = Rights::everything();
+            let mut ingest =
+                Ingest::new(Version::V311, rights, &limits, Box::new(Bare), account.clone(), Arc::default);
             let mut acks = AckQueue::new(Version::V311, 1_000);
             let (mut from, mut ends) = (0, cuts.iter().copied());
             let mut to = ends.next().unwrap_or(stream.len());
@@ -123,7 +127,7 @@ proptest! {
                     Pause::Wants(_) if to < stream.len() => to = ends.next().unwrap_or(stream.len()),
                     Pause::Wants(_) => return (from, None, ingest.samples.len(), account.get(Fate::UnknownTopic)),
                     Pause::Breach(breach) => return (from, Some(breach), ingest.samples.len(), account.get(Fate::UnknownTopic)),
-                    Pause::Window => panic!("the window is wide"),
+                    Pause::Window | Pause::Pace => panic!("the window is wide"),
                 }
             }
         };
