@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::source::{modbus, mqtt_client, mqtt_listener};
+use crate::source::{frames, modbus, mqtt_client, mqtt_listener};
 use crate::{decode, history, influxdb, journal, notify, web};
 
 pub use points::{Binding, ConfiguredPoint};
@@ -34,6 +34,8 @@ pub struct Config {
     pub mqtt_listeners: Vec<mqtt_listener::Config>,
     pub mqtt_clients: Vec<(String, mqtt_client::Config)>,
     pub modbus: Vec<modbus::Device>,
+    /// Doors for fire user devices, hydrological stations and environmental monitors.
+    pub frames: Vec<frames::Config>,
     pub points: Vec<ConfiguredPoint>,
     pub history: history::Config,
     pub influxdb: Option<influxdb::Config>,
@@ -89,7 +91,7 @@ const fn most_mib() -> u64 {
 /// Sections of the file; anything else is a typo.
 const SECTIONS: [&str; 9] =
     ["gateway", "journal", "payload", "source", "point", "history", "influxdb", "notify", "web"];
-const SOURCES: [&str; 3] = ["mqtt_listener", "mqtt_client", "modbus"];
+const SOURCES: [&str; 6] = ["mqtt_listener", "mqtt_client", "modbus", "gb26875", "sl651", "hj212"];
 
 /// Reads and checks a configuration file and every file that it names.
 pub fn load(path: &Path) -> Result<Config, Vec<Problem>> {
@@ -141,6 +143,7 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, problems: &mut Problem
     for name in sources.keys() {
         problems.known(Key::of("source").field(name), name, "kind of source", SOURCES.map(|kind| (kind, ())));
     }
+    let kinds: Vec<String> = sources.keys().cloned().collect();
     let mqtt_listeners = named(&mut sources, "mqtt_listener", problems, |raw: mqtt_listener::Raw, _, at, problems| {
         raw.check(at, problems)
     });
@@ -150,6 +153,12 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, problems: &mut Problem
     let modbus = named(&mut sources, "modbus", problems, |raw: modbus::RawDevice, name, at, problems| {
         raw.check(name, at, problems)
     });
+    let mut doors = Vec::new();
+    for protocol in [frames::Protocol::Gb26875, frames::Protocol::Sl651, frames::Protocol::Hj212] {
+        doors.extend(named(&mut sources, protocol.word(), problems, |raw: frames::Raw, name, at, problems| {
+            raw.check(protocol, name, at, problems)
+        }));
+    }
     let history: Option<history::Raw> = section(file, "history", problems);
     let influxdb: Option<influxdb::Raw> = optional(file, "influxdb", problems);
     let notify: Option<notify::Raw> = section(file, "notify", problems);
@@ -167,6 +176,7 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, problems: &mut Problem
     }
     problems.enter(path.display().to_string());
     points::check_unique(&configured, problems);
+    points::check_doors(&configured, &kinds, problems);
     let gateway = gateway?;
     Some(Config {
         file: path.to_owned(),
@@ -178,6 +188,7 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, problems: &mut Problem
         mqtt_listeners,
         mqtt_clients,
         modbus,
+        frames: doors,
         points: configured,
         history: history?,
         influxdb,

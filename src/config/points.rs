@@ -10,6 +10,7 @@
 //! limits.alarm = 0.8                                # only stricter than the rule's
 //! mqtt = { topic = "yuxi/3201/t1", value = "$.v" }    # or nothing: `[[payload]]` patterns find it by its id
 //! modbus = { device = "substation-1", register = 40003, type = "float32" }
+//! # fire = {..}, sl651 = {..} or hj212 = {..}: see `source::frames`
 //! ```
 //! A CSV file has the same keys as column names, with a dot for what is inside (`range.low`, `limits.alarm`,
 //! `modbus.register`). An empty cell is a key that is not there.
@@ -23,7 +24,7 @@ use serde::Deserialize;
 use super::{Key, Problems};
 use crate::decode;
 use crate::model::{Coordinates, Kind, Point, Range};
-use crate::source::modbus;
+use crate::source::{frames, modbus};
 
 /// How a point is read from the field.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +34,7 @@ pub enum Binding {
     Pattern,
     Mqtt(decode::Binding),
     Modbus(modbus::Binding),
+    Frame(frames::Binding),
 }
 
 #[derive(Clone, Debug)]
@@ -61,6 +63,9 @@ struct RawPoint {
     static_risk: u8,
     mqtt: Option<decode::RawBinding>,
     modbus: Option<modbus::RawBinding>,
+    fire: Option<frames::RawFire>,
+    sl651: Option<frames::RawSl651>,
+    hj212: Option<frames::RawHj212>,
 }
 
 /// `[low, high]` in TOML, two columns in CSV; coordinates are `[longitude, latitude]`.
@@ -73,7 +78,7 @@ fn five_seconds() -> String {
 }
 
 /// Columns that hold text even when it looks like a number.
-const TEXT_COLUMNS: [&str; 11] = [
+const TEXT_COLUMNS: [&str; 19] = [
     "id",
     "name",
     "kind",
@@ -85,6 +90,14 @@ const TEXT_COLUMNS: [&str; 11] = [
     "mqtt.time",
     "modbus.device",
     "modbus.order",
+    "fire.device",
+    "fire.bit",
+    "fire.analog",
+    "sl651.station",
+    "sl651.element",
+    "hj212.mn",
+    "hj212.factor",
+    "hj212.field",
 ];
 
 /// `[point."site.name"]` tables.
@@ -242,15 +255,30 @@ fn read_point(
         problems.add(at.field("limits").field(name), format!("{limit} is not a finite number"));
     }
     let static_risk = problems.within(at.field("static_risk"), raw.static_risk, 0..=4);
-    let binding = match (raw.mqtt, raw.modbus) {
-        (None, None) => Some(Binding::Pattern),
-        (Some(raw), None) => raw.check(&at.field("mqtt"), problems).map(Binding::Mqtt),
-        (None, Some(raw)) => {
+    let frame = match (raw.fire, raw.sl651, raw.hj212) {
+        (None, None, None) => None,
+        (Some(raw), None, None) => Some(raw.check(&at.field("fire"), problems)),
+        (None, Some(raw), None) => Some(raw.check(&at.field("sl651"), problems)),
+        (None, None, Some(raw)) => Some(raw.check(&at.field("hj212"), problems)),
+        (_, _, _) => {
+            problems.add(at.clone(), "has more than one of fire, sl651 and hj212; a point is read in one way");
+            None
+        }
+    };
+    let binding = match (raw.mqtt, raw.modbus, frame) {
+        (None, None, None) => Some(Binding::Pattern),
+        (Some(raw), None, None) => raw.check(&at.field("mqtt"), problems).map(Binding::Mqtt),
+        (None, Some(raw), None) => {
             let names = devices.iter().map(|device| device.name.as_str());
             raw.check(&at.field("modbus"), problems, names).map(Binding::Modbus)
         }
-        (Some(_), Some(_)) => {
+        (None, None, Some(frame)) => frame.map(Binding::Frame),
+        (Some(_), Some(_), None) => {
             problems.add(at.clone(), "has both mqtt and modbus; a point is read in one way");
+            None
+        }
+        (_, _, Some(_)) => {
+            problems.add(at.clone(), "has fire, sl651 or hj212 beside mqtt or modbus; a point is read in one way");
             None
         }
     };
@@ -305,6 +333,18 @@ pub fn check_unique(points: &[ConfiguredPoint], problems: &mut Problems) {
     for point in points {
         if !seen.insert(point.point.id.clone()) {
             problems.add(Key::of(format!("point.{:?}", point.point.id)), "is there twice; an id names one point");
+        }
+    }
+}
+
+/// A point whose device has no door to come in by. `kinds` are the kinds of source that there are.
+pub fn check_doors(points: &[ConfiguredPoint], kinds: &[String], problems: &mut Problems) {
+    for configured in points {
+        let Binding::Frame(binding) = &configured.binding else { continue };
+        let kind = binding.protocol.word();
+        if !kinds.iter().any(|known| known == kind) {
+            let message = format!("there is no [source.{kind}.NAME] that its device could connect to");
+            problems.add(Key::of(format!("point.{:?}", configured.point.id)), message);
         }
     }
 }

@@ -28,9 +28,10 @@ use crate::journal::{Cursor, Entry, Intake, Note, RuleFile};
 use crate::ledger::Ledger;
 use crate::model::PointTable;
 use crate::notify::{self, Message};
+use crate::source::frames::{FrameServer, Stations};
 use crate::source::mqtt_client::MqttClient;
 use crate::source::mqtt_listener::{DecoderFactory, Decoding, MqttListener, Subscribers};
-use crate::source::{self, Outlet, modbus};
+use crate::source::{self, Outlet, frames, modbus};
 use crate::web::{self, FrontDesk, Web};
 
 use self::core::Core;
@@ -72,6 +73,8 @@ pub struct Gateway {
     /// Of the MQTT listeners, in the configuration's order.
     pub mqtt: Vec<SocketAddr>,
     pub web: SocketAddr,
+    /// For devices that send frames, in the configuration's order.
+    pub doors: Vec<Door>,
     /// Cancelled from outside to stop, or from inside when a part failed.
     pub stop: CancellationToken,
     intake: Intake,
@@ -79,6 +82,16 @@ pub struct Gateway {
     followers: Vec<JoinHandle<Result<(), crate::journal::Error>>>,
     history_stop: CancellationToken,
     history_thread: JoinHandle<Result<(), crate::journal::Error>>,
+}
+
+/// An open frame server.
+#[derive(Clone, Debug)]
+pub struct Door {
+    /// `kind.name`, as in the ledger.
+    pub name: String,
+    pub address: SocketAddr,
+    /// Who is connected, and the way to send orders to them.
+    pub stations: Stations,
 }
 
 impl Gateway {
@@ -125,6 +138,16 @@ impl Gateway {
             tasks.spawn(modbus::run(devices, modbus_bindings(&config, &table), outlet, stop.clone()));
         }
 
+        let frame_points = Arc::new(frame_points(&config, &table));
+        let mut doors = Vec::new();
+        for door in config.frames.clone() {
+            let name = format!("{}.{}", door.protocol.word(), door.name);
+            let outlet = Outlet { intake: intake.clone(), account: ledger.account(&name) };
+            let server = FrameServer::bind(door).await?;
+            doors.push(Door { name, address: server.address(), stations: server.stations() });
+            tasks.spawn(server.run(outlet, table.clone(), frame_points.clone(), stop.clone()));
+        }
+
         tasks.spawn(tell_people(&config, &core, &intake, &subscribers, &stop).await?);
         let web_listener = web::bind(&config.web).await?;
         let web_address = web_listener.local_addr().map_err(|_| Error::Broken)?;
@@ -146,7 +169,19 @@ impl Gateway {
         tasks.spawn(rules.run(stop.clone()));
         tasks.spawn(tick(intake.clone(), stop.clone()));
         info!(name = %config.name, points = table.len(), web = %web_address, ?mqtt, "davy runs");
-        Ok(Self { core, history, mqtt, web: web_address, stop, intake, tasks, followers, history_stop, history_thread })
+        Ok(Self {
+            core,
+            history,
+            mqtt,
+            web: web_address,
+            doors,
+            stop,
+            intake,
+            tasks,
+            followers,
+            history_stop,
+            history_thread,
+        })
     }
 
     /// The journal's front door, for whoever runs the gateway in its own process.
@@ -262,7 +297,7 @@ async fn report_rules(intake: &Intake, board: &Board, verdict: &rulebook::Verdic
 fn mqtt_bindings(config: &Config, table: &PointTable) -> Vec<(crate::model::PointIndex, crate::decode::Binding)> {
     let bound = config.points.iter().filter_map(|configured| match &configured.binding {
         Binding::Mqtt(binding) => Some((table.find(&configured.point.id)?, binding.clone())),
-        Binding::Pattern | Binding::Modbus(_) => None,
+        Binding::Pattern | Binding::Modbus(_) | Binding::Frame(_) => None,
     });
     bound.collect()
 }
@@ -272,9 +307,22 @@ type ModbusPoint = (crate::model::PointIndex, Option<crate::model::Range>, modbu
 fn modbus_bindings(config: &Config, table: &PointTable) -> Vec<ModbusPoint> {
     let bound = config.points.iter().filter_map(|configured| match &configured.binding {
         Binding::Modbus(binding) => Some((table.find(&configured.point.id)?, configured.point.range, binding.clone())),
-        Binding::Pattern | Binding::Mqtt(_) => None,
+        Binding::Pattern | Binding::Mqtt(_) | Binding::Frame(_) => None,
     });
     bound.collect()
+}
+
+fn frame_points(config: &Config, table: &PointTable) -> frames::Bound {
+    let mut points = frames::Bound::default();
+    for configured in &config.points {
+        let Some(point) = table.find(&configured.point.id) else { continue };
+        match &configured.binding {
+            Binding::Frame(binding) => points.bound.push((point, binding.clone())),
+            Binding::Pattern => points.free.push(point),
+            Binding::Mqtt(_) | Binding::Modbus(_) => {}
+        }
+    }
+    points
 }
 
 fn decoders(

@@ -4,6 +4,7 @@
 //! the supervisor's job, so that every kind backs off, is counted and is reported in the same way.
 //! In come bytes from the field; out go samples with honest quality through an [`Outlet`].
 
+pub mod frames;
 pub mod modbus;
 pub mod mqtt_client;
 pub mod mqtt_listener;
