@@ -90,6 +90,7 @@ async fn what_was_answered_outlives_the_gateway() {
         assert_eq!(stored.iter().map(|sample| sample.value).collect::<Vec<_>>(), [Some(value)], "{point}");
     }
     until("the fire is an alarm", async || davy.holding("smoke").await.is_some()).await;
+    somebody_is_at_the_desk(&davy, fire_port).await;
     let mut stranger = fire();
     stranger[12] = 9;
     let sum = stranger[2..stranger.len() - 3].iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
@@ -98,4 +99,29 @@ async fn what_was_answered_outlives_the_gateway() {
     let mut stream = TcpStream::connect(("127.0.0.1", fire_port)).await.unwrap();
     stream.write_all(&stranger).await.unwrap();
     until("the stranger is counted", async || davy.fate("gb26875.fire", "refused").await == 1).await;
+}
+
+/// The county asks by HTTP whether somebody is there; the device passes it on, and nobody is.
+async fn somebody_is_at_the_desk(davy: &stage::Davy, port: u16) {
+    let path = "/api/v1/devices/060504030201/orders";
+    let check = serde_json::json!({ "order": "post_check", "minutes": 1, "by": "Li" });
+    let (status, _) = davy.post(path, &check).await.unwrap();
+    assert_eq!(status, 404, "not connected");
+    let mut device = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    device.write_all(&fire()).await.unwrap();
+    let mut heard = [0; 33];
+    device.read_exact(&mut heard[..30]).await.unwrap();
+    assert_eq!(davy.get("/api/v1/devices").await["devices"][0]["door"], "gb26875.fire");
+    let (status, said) = davy.post(path, &check).await.unwrap();
+    assert_eq!((status, &said["reply"]), (202, &"asked".into()));
+    device.read_exact(&mut heard).await.unwrap();
+    let order = Head::read(&heard).unwrap();
+    assert_eq!(gb26875::data(&heard), [gb26875::kind::POST_CHECK, 1, 1]);
+    let denied = Head { command: Command::Deny, source: order.target, target: order.source, ..order };
+    let mut answer = Vec::new();
+    denied.write(&[], &mut answer);
+    device.write_all(&answer).await.unwrap();
+    let alarm = stage::wait_for("the unanswered check", async || davy.holding("davy-post-check").await).await;
+    assert_eq!((&alarm["subject"], &alarm["priority"]), (&"060504030201".into(), &"P2".into()));
+    assert_eq!(alarm["detail"], "asked by Li: the device refused it");
 }

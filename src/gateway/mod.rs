@@ -28,11 +28,11 @@ use crate::journal::{Cursor, Entry, Intake, Note, RuleFile};
 use crate::ledger::Ledger;
 use crate::model::PointTable;
 use crate::notify::{self, Message};
-use crate::source::frames::{FrameServer, Stations};
+use crate::source::frames::FrameServer;
 use crate::source::mqtt_client::MqttClient;
 use crate::source::mqtt_listener::{DecoderFactory, Decoding, MqttListener, Subscribers};
 use crate::source::{self, Outlet, frames, modbus};
-use crate::web::{self, FrontDesk, Web};
+use crate::web::{self, Door, FrontDesk, Web};
 
 use self::core::Core;
 
@@ -73,8 +73,8 @@ pub struct Gateway {
     /// Of the MQTT listeners, in the configuration's order.
     pub mqtt: Vec<SocketAddr>,
     pub web: SocketAddr,
-    /// For devices that send frames, in the configuration's order.
-    pub doors: Vec<Door>,
+    /// Of the doors for frames, in the configuration's order.
+    pub doors: Vec<SocketAddr>,
     /// Cancelled from outside to stop, or from inside when a part failed.
     pub stop: CancellationToken,
     intake: Intake,
@@ -82,16 +82,6 @@ pub struct Gateway {
     followers: Vec<JoinHandle<Result<(), crate::journal::Error>>>,
     history_stop: CancellationToken,
     history_thread: JoinHandle<Result<(), crate::journal::Error>>,
-}
-
-/// An open frame server.
-#[derive(Clone, Debug)]
-pub struct Door {
-    /// `kind.name`, as in the ledger.
-    pub name: String,
-    pub address: SocketAddr,
-    /// Who is connected, and the way to send orders to them.
-    pub stations: Stations,
 }
 
 impl Gateway {
@@ -139,12 +129,14 @@ impl Gateway {
         }
 
         let frame_points = Arc::new(frame_points(&config, &table));
-        let mut doors = Vec::new();
+        let (mut doors, mut open) = (Vec::new(), Vec::new());
         for door in config.frames.clone() {
             let name = format!("{}.{}", door.protocol.word(), door.name);
             let outlet = Outlet { intake: intake.clone(), account: ledger.account(&name) };
+            let protocol = door.protocol;
             let server = FrameServer::bind(door).await?;
-            doors.push(Door { name, address: server.address(), stations: server.stations() });
+            doors.push(server.address());
+            open.push(Door { name, protocol, stations: server.stations() });
             tasks.spawn(server.run(outlet, table.clone(), frame_points.clone(), stop.clone()));
         }
 
@@ -160,6 +152,7 @@ impl Gateway {
             samples: history.clone(),
             health: vitals.clone(),
             numbers: vitals,
+            doors: open,
         };
         let (web_config, web_stop) = (config.web.clone(), stop.clone());
         tasks.spawn(async move { web::serve(web_listener, &web_config, edge, web_stop).await });

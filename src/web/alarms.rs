@@ -176,7 +176,7 @@ pub(super) async fn acknowledge(
 }
 
 /// Text that goes into records and logs: trimmed, not too long, nothing that moves a cursor.
-fn plain(name: &str, text: &str, longest: usize) -> Result<String, Error> {
+pub(super) fn plain(name: &str, text: &str, longest: usize) -> Result<String, Error> {
     let text = text.trim();
     if text.chars().count() > longest {
         return Err(Error::bad(format!("{name}: longer than {longest} characters")));

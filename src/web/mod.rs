@@ -6,7 +6,7 @@
 //!                                                                 writes: the journal, by way of the desk
 //! ```
 //! In come requests from people and programs; out go the board's values, the alarms in `facts.db` and stored
-//! samples. The only thing that goes in is an acknowledgement, and its 2xx is sent after it is durable.
+//! samples. What goes in is an acknowledgement, whose 2xx is sent after it is durable, and orders to devices.
 //! Never: an answer without credentials where a token is set, a stale value without saying so, a blocking
 //! read on the event loop, a stream that skips a change.
 
@@ -14,6 +14,7 @@ mod alarms;
 mod assets;
 mod config;
 mod counterpart;
+mod devices;
 mod error;
 mod events;
 mod gate;
@@ -44,6 +45,7 @@ use crate::ledger::{Account, Ledger};
 
 pub use config::{Config, Raw, Token};
 pub use counterpart::{Alarms, Answering, Asked, Desk, FrontDesk, Health, Number, Numbers, Reading, Samples, Vitals};
+pub use devices::Door;
 pub use serve::{Failure, bind, serve};
 
 use error::Error;
@@ -58,6 +60,8 @@ pub struct Web {
     pub samples: Arc<dyn Samples>,
     pub health: Arc<dyn Health>,
     pub numbers: Arc<dyn Numbers>,
+    /// Of devices that send frames.
+    pub doors: Vec<Door>,
 }
 
 /// One running edge: what `Web` gave, and what requests share.
@@ -127,6 +131,8 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         .route("/api/v1/alarms", get(alarms::list))
         .route("/api/v1/alarms/{id}", get(alarms::one))
         .route("/api/v1/alarms/{id}/ack", post(alarms::acknowledge))
+        .route("/api/v1/devices", get(devices::list))
+        .route("/api/v1/devices/{id}/orders", post(devices::order))
         .route("/api/v1/events", get(events::stream))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))

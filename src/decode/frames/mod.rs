@@ -59,7 +59,7 @@ fn bcd(byte: u8) -> Option<u8> {
 }
 
 const fn to_bcd(number: u8) -> u8 {
-    (number / 10 % 10) << 4 | number % 10
+    ((number / 10 % 10) << 4) | (number % 10)
 }
 
 /// A clock's reading on the wall: what devices send, without a zone.

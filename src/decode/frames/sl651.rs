@@ -559,7 +559,7 @@ mod tests {
                 Scan::Wants => {}
                 Scan::Frame(n) | Scan::Damaged(n) => {
                     prop_assert!(n <= 200 && n <= bytes.len());
-                    let _ = read(&bytes[..n]).is_some();
+                    prop_assert!(read(&bytes[..n]).is_none_or(|frame| frame.text.len() < n));
                 }
                 Scan::Garbage(n) => prop_assert!((1..=bytes.len()).contains(&n)),
             }

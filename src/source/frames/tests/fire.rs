@@ -251,7 +251,7 @@ async fn a_flood_of_garbage_does_not_disturb_a_good_neighbour() {
     }
     let mut device = stage.device().await;
     for serial in 0..50 {
-        device.sends(&frame(serial, Command::Send, &part(serial % 2 << 1 | 1))).await;
+        device.sends(&frame(serial, Command::Send, &part(((serial % 2) << 1) | 1))).await;
         assert_eq!(heard(&device.hears(30).await), (serial, Command::Acknowledge));
     }
     for noisy in flood {
