@@ -219,8 +219,11 @@ pub enum Object<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Misshapen;
 
-/// The objects of a frame's data. What stands before a mistake is kept: see `out`.
+/// The objects of a frame's data; none at all is a heartbeat. What stands before a mistake is kept: see `out`.
 pub fn objects<'a>(data: &'a [u8], out: &mut Vec<Object<'a>>) -> Result<(), Misshapen> {
+    if data.is_empty() {
+        return Ok(());
+    }
     let (&[kind, count], mut rest) = data.split_first_chunk().ok_or(Misshapen)?;
     let Some(size) = size(kind) else {
         out.push(Object::Other(kind));
@@ -534,6 +537,7 @@ mod tests {
         assert_eq!(objects(&cut, &mut found), Err(Misshapen));
         assert_eq!(found.len(), 1);
         found.clear();
+        assert_eq!((objects(&[], &mut found), objects(&[21], &mut found)), (Ok(()), Err(Misshapen)));
         assert_eq!((objects(&[21, 1, 0b1000_0001, 2, 1, 8, 23, 11, 26], &mut found), found.len()), (Ok(()), 1));
         assert!(matches!(found[0], Object::DeviceState { state: 0x81, .. }));
     }
@@ -559,7 +563,7 @@ mod tests {
             }
             let mut found = Vec::new();
             let whole = objects(&bytes, &mut found);
-            prop_assert!(found.len() <= 255 && (whole.is_err() || !found.is_empty() || bytes.len() == 2));
+            prop_assert!(found.len() <= 255 && (whole.is_err() || !found.is_empty() || bytes.len() <= 2));
             for object in &found {
                 if let Object::PartState { text: place, .. } = object {
                     prop_assert!(text(place).chars().count() <= place.len());

@@ -86,16 +86,17 @@ pub struct Message<'a> {
     pub part: Option<(u16, u16)>,
     /// Between the two `&&`.
     pub fields: &'a str,
+    /// What stands behind is no text.
+    pub broken_off: bool,
 }
 
 impl<'a> Message<'a> {
-    /// `None` when the data is not text, or names no command or no device.
+    /// `None` when the data names no command or no device.
     #[must_use]
     pub fn read(data: &'a [u8]) -> Option<Self> {
-        // Only the names of parameters matter, and those are ASCII.
-        let text = std::str::from_utf8(data).ok()?;
+        let (text, broken_off) = readable(data);
         let (head, fields) = text.split_once("CP=&&")?;
-        let mut message = Self { qn: "", cn: 0, password: "", mn: "", flag: 0, part: None, fields: "" };
+        let mut message = Self { qn: "", cn: 0, password: "", mn: "", flag: 0, part: None, fields: "", broken_off };
         message.fields = fields.rsplit_once("&&").map_or(fields, |(fields, _)| fields);
         let (mut total, mut number) = (None, None);
         for (name, value) in head.split(';').filter_map(|field| field.split_once('=')) {
@@ -146,6 +147,18 @@ impl<'a> Message<'a> {
     /// Each group holds the fields of one factor.
     pub fn groups(&self) -> impl Iterator<Item = &'a str> {
         self.fields.split(';').filter(|group| !group.is_empty())
+    }
+}
+
+/// The text at the front of the data up to the last whole group, and whether something else stands behind it:
+/// everything that Davy reads is ASCII, but some devices put names in GBK among it.
+fn readable(data: &[u8]) -> (&str, bool) {
+    match std::str::from_utf8(data) {
+        Ok(text) => (text, false),
+        Err(wrong) => {
+            let sound = data.get(..wrong.valid_up_to()).and_then(|sound| std::str::from_utf8(sound).ok());
+            (sound.and_then(|text| text.rsplit_once(';')).map_or("", |(groups, _)| groups), true)
+        }
     }
 }
 
@@ -259,6 +272,15 @@ mod tests {
         let field = |factor, field, value| Field { factor, field, value };
         assert_eq!(found, [field("a21026", "Rtd", "1.5"), field("a21026", "Flag", "D"), field("SB1", "RS", "1")]);
         assert_eq!(["N", "D", "x"].map(Mark::of), [Mark::Normal, Mark::NotNormal(Reason::SensorFault), Mark::Unknown]);
+    }
+
+    #[test]
+    fn what_stands_before_foreign_letters_is_kept() {
+        let data = b"QN=1;CN=2011;MN=A;Flag=5;CP=&&DataTime=20260102030405;a1-Rtd=1;a2-Name=\xD6\xD0;a3-Rtd=3&&";
+        let message = Message::read(data).unwrap();
+        assert_eq!((message.fields, message.broken_off), ("DataTime=20260102030405;a1-Rtd=1", true));
+        assert!(message.answer().is_some());
+        assert_eq!(Message::read(b"\xD6\xD0"), None);
     }
 
     #[test]

@@ -11,7 +11,7 @@
 //! stay_online = false             # SL 651 only: end confirmations with ESC (stay) instead of EOT (hang up)
 //! password_file = "secrets/pw"    # SL 651: 4 hexadecimal digits; HJ 212: PW. Or password_env. Without: not checked
 //! device."060504030201" = { points = "tower-1.p{part}-{bit}" }  # fire: points by name; also password_file
-//! limit = { connections = 1000, silence = "3h", first_frame_within = "30s", frame_bytes = 8192 }
+//! limit = { connections = 1000, silence = "3h", first_frame_within = "5m", frame_bytes = 8192 }
 //! ```
 //! Devices that a point's binding names need no table. Passwords are read here, and only digests are kept. GB/T
 //! 26875.3 has none: keep its door inside a network of its own.
@@ -96,7 +96,7 @@ impl Default for RawLimits {
         Self {
             connections: 1_000,
             waiting_for_frame: 256,
-            first_frame_within: "30s".into(),
+            first_frame_within: "5m".into(),
             frame_within: "10s".into(),
             silence: "3h".into(),
             stall: "20s".into(),
@@ -117,7 +117,8 @@ pub struct Limits {
     pub connections: usize,
     /// Connections that have not sent a good frame of a known device yet.
     pub waiting_for_frame: usize,
-    /// From the connection's start to that frame.
+    /// From the connection's start to that frame; longer for devices that connect and only speak when something
+    /// happens.
     pub first_frame_within: Duration,
     /// What looks like the beginning of a frame is given up when it is not whole after so long without a byte.
     pub frame_within: Duration,
@@ -319,7 +320,7 @@ impl RawLimits {
         let message_bytes = count("message_bytes", self.message_bytes, 1_024..=16 * 1024 * 1024);
         let garbage_bytes = count("garbage_bytes", self.garbage_bytes, 16..=1024 * 1024);
         let mut span = |name: &str, text: &str, range| problems.duration(at.field(name), text, range);
-        let first_frame_within = span("first_frame_within", &self.first_frame_within, second / 10..=3_600 * second);
+        let first_frame_within = span("first_frame_within", &self.first_frame_within, second / 10..=86_400 * second);
         let frame_within = span("frame_within", &self.frame_within, second / 10..=600 * second);
         let silence = span("silence", &self.silence, second / 10..=30 * 86_400 * second);
         let stall = span("stall", &self.stall, second / 10..=600 * second);

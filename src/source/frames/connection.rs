@@ -139,8 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 self.talk.order(ask, clock::now(), &mut out);
                 self.write(&out).await
             }
-            Event::Read(Ok(0)) if self.inbox.is_empty() => Err(End::quietly("closed by the device")),
-            Event::Read(Ok(0)) => Err(End::because(Fate::Malformed, "closed within a frame")),
+            Event::Read(Ok(0)) => self.last_words().await,
             Event::Read(Ok(_)) => self.take_in().await,
             Event::Read(Err(error)) => Err(End::lost(&error)),
             Event::TooLong => self.too_long().await,
@@ -175,6 +174,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             return self.take_in().await;
         }
         Ok(())
+    }
+
+    /// Nothing more will come: what waits for its end has none, and a whole frame may stand behind it.
+    async fn last_words(&mut self) -> Result<(), End> {
+        while !self.inbox.is_empty() {
+            self.inbox.advance(1);
+            self.skipped(1)?;
+            self.take_in().await?;
+        }
+        Err(End::quietly("closed by the device"))
     }
 
     fn skipped(&mut self, bytes: usize) -> Result<(), End> {

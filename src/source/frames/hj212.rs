@@ -84,6 +84,9 @@ impl Talk for MonitorTalk {
         if !desk.admit(message.mn, Some(message.password.as_bytes())) {
             return;
         }
+        if message.broken_off {
+            desk.count(Fate::NotUtf8);
+        }
         if (2000..3000).contains(&message.cn) {
             let time = self.data_time(&message);
             message.groups().for_each(|group| self.group(&message, group, time, desk));

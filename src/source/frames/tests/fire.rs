@@ -271,6 +271,14 @@ async fn a_frame_that_never_ends_does_not_hide_the_one_behind_it() {
     device.sends(&[endless, frame(2, Command::Send, &part(0b11))].concat()).await;
     assert_eq!(heard(&device.hears(30).await), (2, Command::Acknowledge));
     stage.counted(Fate::Malformed, 1).await;
+
+    let mut hurried = stage.device().await;
+    let mut endless = frame(3, Command::Send, &part(1))[..30].to_vec();
+    endless[24..26].copy_from_slice(&4_000_u16.to_le_bytes());
+    hurried.sends(&[endless, frame(4, Command::Send, &part(0b11))].concat()).await;
+    tokio::io::AsyncWriteExt::shutdown(&mut hurried.stream).await.unwrap();
+    let last = hurried.is_let_go().await;
+    assert_eq!(heard(&last), (4, Command::Acknowledge), "a device that hangs up at once is heard to its end");
 }
 
 #[tokio::test]
