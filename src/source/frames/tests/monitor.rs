@@ -4,7 +4,7 @@ use super::stage::Stage;
 use crate::decode::frames::hj212::packet;
 use crate::ledger::Fate;
 
-const DOOR: &str = r#"
+pub const DOOR: &str = r#"
     [source.hj212.outfall]
     address = "127.0.0.1:0"
     device."010000A8900016F000169DC0" = {}
@@ -21,7 +21,7 @@ const DOOR: &str = r#"
     hj212 = { mn = "010000A8900016F000169DC0", factor = "a34013", field = "Rtd" }
 "#;
 
-fn real_time(head: &str, fields: &str) -> Vec<u8> {
+pub fn real_time(head: &str, fields: &str) -> Vec<u8> {
     let mn = "MN=010000A8900016F000169DC0";
     packet(&format!("QN=20251123080000001;ST=31;CN=2011;PW=123456;{mn};{head};CP=&&{fields}&&"))
 }

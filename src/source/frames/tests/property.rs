@@ -11,7 +11,7 @@ use super::super::connection::Connection;
 use super::super::known::Known;
 use super::super::{Front, Stations};
 use super::stage::{Journal, Plan, bytes};
-use super::{fire, station};
+use super::{fire, monitor, station};
 use crate::decode::frames::gb26875::Command;
 use crate::journal::Intake;
 use crate::ledger::Ledger;
@@ -117,11 +117,26 @@ proptest! {
     }
 
     #[test]
+    fn packets_of_monitors_say_the_same_in_any_pieces(cuts in prop::collection::vec(1_usize..90, 0..12)) {
+        let first = monitor::real_time("Flag=7;PNUM=2;PNO=1", "DataTime=20251123080000;a21026-Rtd=1,a21026-Flag=N");
+        let second = monitor::real_time("Flag=7;PNUM=2;PNO=2", "a34013-Rtd=2,a34013-Flag=C");
+        let mut wrong = first.clone();
+        wrong[100] ^= 1;
+        let stream = [first.clone(), b"###0999\r\n".to_vec(), wrong, second, first].concat();
+        let (whole, answers, malformed) = played(monitor::DOOR, &stream, &[]);
+        prop_assert_eq!((whole.len(), malformed), (3, 2));
+        prop_assert!(answers > 0 && answers % 3 == 0);
+        let (cut, cut_answers, cut_malformed) = played(monitor::DOOR, &stream, &cuts);
+        prop_assert_eq!(essence(&cut), essence(&whole));
+        prop_assert_eq!((cut_answers, cut_malformed), (answers, malformed));
+    }
+
+    #[test]
     fn any_bytes_end_in_nothing_worse_than_a_closed_line(
         noise in prop::collection::vec(prop_oneof![Just(0x40_u8), Just(0x7E), Just(b'#'), Just(0), any::<u8>()], 0..2_000),
         cuts in prop::collection::vec(1_usize..400, 0..6),
     ) {
-        for door in [fire::DOOR, station::DOOR] {
+        for door in [fire::DOOR, station::DOOR, monitor::DOOR] {
             let (samples, answers, _) = played(door, &noise, &cuts);
             prop_assert!(samples.is_empty() && answers == 0);
         }
