@@ -71,7 +71,8 @@ async fn what_was_answered_outlives_the_gateway() {
     let head = Head::read(&answer).unwrap();
     assert_eq!((head.serial, head.command, head.target), (77, Command::Acknowledge, [6, 5, 4, 3, 2, 1]));
     // Published frame: level 0.127 m.
-    let report = "7E7E010012345678123430002B020003591011154947F1F1001234567848F0F05910111549201900000526190000053923000001\
+    let report = "7E7E010012345678123430002B020003591011154947F1F1001234567848F0F05910111549201900000526190000\
+                        053923000001\
                   27381211150320FA";
     let answer = say(river_port, &unhex(&report.replace(char::is_whitespace, "")).unwrap(), 25).await;
     assert_eq!((&answer[..11], answer[22]), (unhex("7E7E001234567801123430").unwrap().as_slice(), 0x04));

@@ -473,7 +473,8 @@ mod tests {
     use super::*;
 
     /// The frame of the field notes: part 393433 of a fire alarm system reports fire.
-    const FIRE: &str = "404000000101180d11160a140000000000000605040302013000020201010300d90006000200a3c1c7f8a3b1b2e3dfc8b2\
+    const FIRE: &str = "404000000101180d11160a140000000000000605040302013000020201010300d90006000200a3c1c7f8a3\
+                        b1b2e3dfc8b2\
                         b8d7dfc0c8000000000000000000000000000000301213010814682323";
 
     fn fire() -> Vec<u8> {
@@ -552,7 +553,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_judged_without_a_panic(bytes in prop::collection::vec(prop_oneof![Just(0x40_u8), Just(0x23), any::<u8>()], 0..300)) {
+        fn any_bytes_are_judged_without_a_panic(
+            bytes in prop::collection::vec(prop_oneof![Just(0x40_u8), Just(0x23), any::<u8>()], 0..300),
+        ) {
             match scan(&bytes, 200) {
                 Scan::Wants => {}
                 Scan::Frame(n) | Scan::Damaged(n) => {

@@ -264,7 +264,8 @@ mod tests {
 
     #[test]
     fn fields_keep_their_factor_and_mark() {
-        let data = b"QN=1;CN=2011;MN=A;Flag=7;PNUM=2;PNO=1;CP=&&DataTime=20260102030405;a21026-Rtd=1.5,a21026-Flag=D;SB1-RS=1;;odd&&";
+        let data = b"QN=1;CN=2011;MN=A;Flag=7;PNUM=2;PNO=1;CP=&&DataTime=20260102030405;\
+                     a21026-Rtd=1.5,a21026-Flag=D;SB1-RS=1;;odd&&";
         let message = Message::read(data).unwrap();
         assert_eq!(message.part, Some((2, 1)));
         assert_eq!(message.data_time(Zone::BEIJING).unwrap().to_string(), "2026-01-01T19:04:05Z");
@@ -299,7 +300,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_judged_without_a_panic(bytes in prop::collection::vec(prop_oneof![Just(b'#'), Just(b'0'), any::<u8>()], 0..200)) {
+        fn any_bytes_are_judged_without_a_panic(
+            bytes in prop::collection::vec(prop_oneof![Just(b'#'), Just(b'0'), any::<u8>()], 0..200),
+        ) {
             match scan(&bytes, 100) {
                 Scan::Wants => {}
                 Scan::Frame(n) | Scan::Damaged(n) => prop_assert!(n <= 100 && n <= bytes.len()),

@@ -399,11 +399,13 @@ mod tests {
     use super::*;
 
     const HEARTBEAT: &str = "7E7E01001234567812342F0008020003591011155111036BCA";
-    const TEST: &str = "7E7E010012345678123430002B020003591011154947F1F1001234567848F0F0591011154920190000052619000005392300000127\
+    const TEST: &str = "7E7E010012345678123430002B020003591011154947F1F1001234567848F0F05910111549201900000526\
+                        19000005392300000127\
                         381211150320FA";
     /// What the centre is seen to answer to it in the field.
     const TEST_ANSWER: &str = "7E7E00123456780112343080080200035910111549471B75D4";
-    const TIMED: &str = "7E7E05001122334403E832002B020034170718110016F1F1001122334448F0F01707181100201900004026190000403923000104903812\
+    const TIMED: &str = "7E7E05001122334403E832002B020034170718110016F1F1001122334448F0F0170718110020190000402\
+                        6190000403923000104903812\
                          109903A421";
 
     fn bytes(text: &str) -> Vec<u8> {
@@ -554,7 +556,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_judged_without_a_panic(bytes in prop::collection::vec(prop_oneof![Just(0x7E_u8), Just(0x02), Just(0), any::<u8>()], 0..300)) {
+        fn any_bytes_are_judged_without_a_panic(
+            bytes in prop::collection::vec(prop_oneof![Just(0x7E_u8), Just(0x02), Just(0), any::<u8>()], 0..300),
+        ) {
             match scan(&bytes, 200) {
                 Scan::Wants => {}
                 Scan::Frame(n) | Scan::Damaged(n) => {
@@ -566,7 +570,12 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_read_within_bounds(text in prop::collection::vec(prop_oneof![Just(0x04_u8), Just(0x18), Just(0x39), Just(0xF0), Just(0xFF), any::<u8>()], 0..400)) {
+        fn any_text_is_read_within_bounds(
+            text in prop::collection::vec(
+                prop_oneof![Just(0x04_u8), Just(0x18), Just(0x39), Just(0xF0), Just(0xFF), any::<u8>()],
+                0..400,
+            ),
+        ) {
             if let Some(report) = report(&text, Zone::BEIJING) {
                 prop_assert!(report.readings.len() <= text.len());
                 prop_assert!(report.readings.iter().all(|one| one.value.is_none_or(f64::is_finite)));
@@ -574,7 +583,11 @@ mod tests {
         }
 
         #[test]
-        fn a_frame_reads_back_as_it_was_written(text in prop::collection::vec(any::<u8>(), 0..200), code: u8, number in prop::option::of((1_u16..4096, 1_u16..4096))) {
+        fn a_frame_reads_back_as_it_was_written(
+            text in prop::collection::vec(any::<u8>(), 0..200),
+            code: u8,
+            number in prop::option::of((1_u16..4096, 1_u16..4096)),
+        ) {
             let part = number.map(|(total, number)| Part { total, number });
             let bytes = frame(code, part, &text);
             prop_assert_eq!(scan(&bytes, 4096), Scan::Frame(bytes.len()));

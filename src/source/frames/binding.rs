@@ -221,12 +221,12 @@ impl NamePattern {
         }
         pieces.push(Piece::Literal(rest.to_owned()));
         let once = |wanted: &Piece| pieces.iter().filter(|piece| *piece == wanted).count() == 1;
-        let apart = |pair: &[Piece]| !matches!(pair, [Piece::System | Piece::Part | Piece::Bit, Piece::Literal(text), _] if text.is_empty());
-        if !once(&Piece::Part) || !once(&Piece::Bit) || !pieces.windows(3).all(apart) {
-            problems.add(
-                at.clone(),
-                format!("{text:?} needs {{part}} and {{bit}} once each, with something between, as in \"tower-1.p{{part}}-{{bit}}\""),
-            );
+        // Every second piece is a literal; those between placeholders must hold something.
+        let inner = pieces.get(1..pieces.len() - 1).unwrap_or_default();
+        let touch = inner.contains(&Piece::Literal(String::new()));
+        if !once(&Piece::Part) || !once(&Piece::Bit) || touch {
+            let expected = "{part} and {bit} once each, with something between, as in \"tower-1.p{part}-{bit}\"";
+            problems.add(at.clone(), format!("{text:?} needs {expected}"));
             return None;
         }
         Some(Self(pieces))

@@ -354,7 +354,8 @@ mod tests {
     #[test]
     fn every_problem_is_told_with_its_key() {
         let text = "address = \"here\"\nutc_offset = \"8\"\nset_clock_beyond = \"5s\"\nstay_online = true\n\
-                    password_file = \"/nowhere\"\ndevice.\"12\" = {}\ndevice.\"0012345678\" = { points = \"a.{part}-{bit}\" }\n\
+                    password_file = \"/nowhere\"\ndevice.\"12\" = {}\n\
+                    device.\"0012345678\" = { points = \"a.{part}-{bit}\" }\n\
                     limit = { silence = \"0s\", frame_bytes = 1 }";
         let told = told(Protocol::Sl651, text).join("\n");
         for expected in [

@@ -11,7 +11,8 @@ use crate::model::{Reason, Timestamp};
 use crate::source::frames::{AskError, Order, Reply};
 
 /// The published frame: its sender has the address 0, part 393433 of system 3 reports fire.
-pub const FIRE: &str = "404000000101180d11160a140000000000000605040302013000020201010300d90006000200a3c1c7f8a3b1b2e3dfc8b2\
+pub const FIRE: &str = "404000000101180d11160a140000000000000605040302013000020201010300d90006000200a3c1c7f8a3\
+                    b1b2e3dfc8b2\
                         b8d7dfc0c8000000000000000000000000000000301213010814682323";
 
 pub const DOOR: &str = r#"

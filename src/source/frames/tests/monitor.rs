@@ -36,7 +36,8 @@ async fn data_are_answered_when_they_are_durable_with_the_quality_of_their_mark(
     let stage = Stage::start(DOOR).await;
     stage.journal.hold();
     let mut monitor = stage.device().await;
-    let fields = "DataTime=20251123080000;a21026-Rtd=12.5,a21026-Flag=N;a34013-Rtd=3.1,a34013-Flag=D;a01001-Rtd=20.1,a01001-Flag=N";
+    let fields = "DataTime=20251123080000;a21026-Rtd=12.5,a21026-Flag=N;\
+                  a34013-Rtd=3.1,a34013-Flag=D;a01001-Rtd=20.1,a01001-Flag=N";
     monitor.sends(&real_time("Flag=5", fields)).await;
     stage.until("the data", |stage| stage.told().len() == 2).await;
     monitor.hears_nothing().await;

@@ -89,7 +89,8 @@ proptest! {
         let mut wrong = bytes(fire::FIRE);
         wrong[50] ^= 4;
         let head = frame_without_its_end();
-        let stream = [bytes(fire::FIRE), b"noise@".to_vec(), bytes(fire::FIRE), wrong, head, bytes(fire::FIRE)].concat();
+        let good = bytes(fire::FIRE);
+        let stream = [good.as_slice(), b"noise@", &good, &wrong, &head, &good].concat();
         let (whole, answers, malformed) = played(fire::DOOR, &stream, &[]);
         prop_assert_eq!((whole.len(), answers, malformed), (9, 4 * 30, 3));
         let (cut, cut_answers, cut_malformed) = played(fire::DOOR, &stream, &cuts);
@@ -133,7 +134,10 @@ proptest! {
 
     #[test]
     fn any_bytes_end_in_nothing_worse_than_a_closed_line(
-        noise in prop::collection::vec(prop_oneof![Just(0x40_u8), Just(0x7E), Just(b'#'), Just(0), any::<u8>()], 0..2_000),
+        noise in prop::collection::vec(
+            prop_oneof![Just(0x40_u8), Just(0x7E), Just(b'#'), Just(0), any::<u8>()],
+            0..2_000,
+        ),
         cuts in prop::collection::vec(1_usize..400, 0..6),
     ) {
         for door in [fire::DOOR, station::DOOR, monitor::DOOR] {
