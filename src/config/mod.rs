@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::source::{modbus, mqtt_client, mqtt_listener, sparkplug};
+use crate::source::{frames, modbus, mqtt_client, mqtt_listener, sparkplug};
 use crate::{coverage, decode, history, influxdb, journal, notify, web};
 
 pub use points::{Binding, ConfiguredPoint, Row, Table, Written, check_row, read_text, same_cell};
@@ -36,6 +36,8 @@ pub struct Config {
     pub mqtt_clients: Vec<(String, mqtt_client::Config)>,
     pub modbus: Vec<modbus::Device>,
     pub sparkplug: Vec<(String, sparkplug::Config)>,
+    /// Doors for fire user devices, hydrological stations and environmental monitors.
+    pub frames: Vec<frames::Config>,
     pub points: Vec<ConfiguredPoint>,
     pub history: history::Config,
     pub influxdb: Option<influxdb::Config>,
@@ -93,7 +95,7 @@ const fn most_mib() -> u64 {
 /// Sections of the file; anything else is a typo.
 const SECTIONS: [&str; 10] =
     ["gateway", "journal", "payload", "source", "point", "history", "influxdb", "notify", "web", "coverage"];
-const SOURCES: [&str; 4] = ["mqtt_listener", "mqtt_client", "modbus", "sparkplug"];
+const SOURCES: [&str; 7] = ["mqtt_listener", "mqtt_client", "modbus", "sparkplug", "gb26875", "sl651", "hj212"];
 
 /// A configuration as far as it could be read, sound or not.
 #[derive(Debug)]
@@ -200,6 +202,7 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
         .and_then(toml::Value::as_table)
         .map(|devices| devices.keys().cloned().collect())
         .unwrap_or_default();
+    let kinds: Vec<String> = sources.keys().cloned().collect();
     let mqtt_listeners = named(&mut sources, "mqtt_listener", problems, |raw: mqtt_listener::Raw, _, at, problems| {
         raw.check(at, problems)
     });
@@ -212,6 +215,12 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
     let sparkplug = named(&mut sources, "sparkplug", problems, |raw: sparkplug::Raw, name, at, problems| {
         raw.check(at, problems).map(|config| (name.to_owned(), config))
     });
+    let mut doors = Vec::new();
+    for protocol in [frames::Protocol::Gb26875, frames::Protocol::Sl651, frames::Protocol::Hj212] {
+        doors.extend(named(&mut sources, protocol.word(), problems, |raw: frames::Raw, name, at, problems| {
+            raw.check(protocol, name, at, problems)
+        }));
+    }
     let history: Option<history::Raw> = section(file, "history", problems);
     let influxdb: Option<influxdb::Raw> = optional(file, "influxdb", problems);
     let notify: Option<notify::Raw> = section(file, "notify", problems);
@@ -226,6 +235,11 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
         .map(|listener| (Key::of("source.mqtt_listener").field(&listener.name).field("address"), listener.address))
         .collect();
     listening.extend(web.as_ref().map(|web| (Key::of("web.address"), web.address)));
+    listening.extend(
+        doors.iter().map(|door| {
+            (Key::of("source").field(door.protocol.word()).field(&door.name).field("address"), door.address)
+        }),
+    );
     check_ports(&listening, problems);
     let units = coverage::read(table(file, "coverage", problems), problems);
     let point_tables = table(file, "point", problems);
@@ -236,9 +250,10 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
     }
     problems.enter(path.display().to_string());
     points::check_unique(&found.sound, problems);
+    points::check_doors(&found.sound, &kinds, problems);
     let by_sparkplug = found.sound.iter().filter_map(|configured| match &configured.binding {
         Binding::Sparkplug(binding) => Some((&*configured.point.id, binding)),
-        Binding::Pattern | Binding::Mqtt(_) | Binding::Modbus(_) => None,
+        Binding::Pattern | Binding::Mqtt(_) | Binding::Modbus(_) | Binding::Frame(_) => None,
     });
     sparkplug::check_groups(&sparkplug, by_sparkplug, problems);
     let mut warnings = Problems::in_file(path.display().to_string());
@@ -269,6 +284,7 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
             mqtt_clients,
             modbus,
             sparkplug,
+            frames: doors,
             points: configured.clone(),
             history: history?,
             influxdb,

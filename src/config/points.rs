@@ -11,6 +11,7 @@
 //! mqtt = { topic = "yuxi/3201/t1", value = "$.v" }    # or nothing: `[[payload]]` patterns find it by its id
 //! modbus = { device = "substation-1", register = 40003, type = "float32" }
 //! sparkplug = { group = "yuxi", node = "gateway-3", device = "substation-1", metric = "CH4/T1" }
+//! # fire = {..}, sl651 = {..} or hj212 = {..}: see `source::frames`
 //! ```
 //! A CSV file has the same keys as column names, with a dot for what is inside (`range.low`, `limits.alarm`,
 //! `modbus.register`). An empty cell is a key that is not there. `notes` are kept for people and for exports
@@ -25,7 +26,7 @@ use serde::Deserialize;
 use super::{Key, Problems};
 use crate::decode;
 use crate::model::{Coordinates, Kind, Point, Range};
-use crate::source::{modbus, sparkplug};
+use crate::source::{frames, modbus, sparkplug};
 
 /// How a point is read from the field.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +37,7 @@ pub enum Binding {
     Mqtt(decode::Binding),
     Modbus(modbus::Binding),
     Sparkplug(sparkplug::Binding),
+    Frame(frames::Binding),
 }
 
 #[derive(Clone, Debug)]
@@ -82,6 +84,9 @@ struct RawPoint {
     calibrate_every: Option<String>,
     mqtt: Option<decode::RawBinding>,
     modbus: Option<modbus::RawBinding>,
+    fire: Option<frames::RawFire>,
+    sl651: Option<frames::RawSl651>,
+    hj212: Option<frames::RawHj212>,
     sparkplug: Option<sparkplug::RawBinding>,
     /// Checked to be text, and left in the file.
     #[serde(default)]
@@ -116,6 +121,14 @@ const TEXT_COLUMNS: &[&str] = &[
     "sparkplug.node",
     "sparkplug.device",
     "sparkplug.metric",
+    "fire.device",
+    "fire.bit",
+    "fire.analog",
+    "sl651.station",
+    "sl651.element",
+    "hj212.mn",
+    "hj212.factor",
+    "hj212.field",
 ];
 
 /// `[point."site.name"]` tables. `devices` are the names of all Modbus devices, sound or not.
@@ -462,21 +475,31 @@ fn read_point(
         problems.duration(at.field("calibrate_every"), &written, span)
     });
     let static_risk = problems.within(at.field("static_risk"), raw.static_risk, 0..=4);
-    let ways = [("mqtt", raw.mqtt.is_some()), ("modbus", raw.modbus.is_some()), ("sparkplug", raw.sparkplug.is_some())];
-    let ways: Vec<&str> = ways.into_iter().filter_map(|(way, given)| given.then_some(way)).collect();
-    let binding = match (raw.mqtt, raw.modbus, raw.sparkplug) {
-        (None, None, None) => Some(Binding::Pattern),
-        (Some(raw), None, None) => raw.check(&at.field("mqtt"), problems).map(Binding::Mqtt),
-        (None, Some(raw), None) => {
-            let names = devices.iter().map(String::as_str);
-            raw.check(&at.field("modbus"), problems, names).map(Binding::Modbus)
-        }
-        (None, None, Some(raw)) => raw.check(&at.field("sparkplug"), problems).map(Binding::Sparkplug),
-        (Some(_), Some(_), _) | (Some(_), _, Some(_)) | (_, Some(_), Some(_)) => {
-            problems.add(at.clone(), format!("has both {}; a point is read in one way", ways.join(" and ")));
-            None
-        }
-    };
+    let mut ways: Vec<(&str, Option<Binding>)> = Vec::new();
+    if let Some(raw) = raw.mqtt {
+        ways.push(("mqtt", raw.check(&at.field("mqtt"), problems).map(Binding::Mqtt)));
+    }
+    if let Some(raw) = raw.modbus {
+        let names = devices.iter().map(String::as_str);
+        ways.push(("modbus", raw.check(&at.field("modbus"), problems, names).map(Binding::Modbus)));
+    }
+    if let Some(raw) = raw.sparkplug {
+        ways.push(("sparkplug", raw.check(&at.field("sparkplug"), problems).map(Binding::Sparkplug)));
+    }
+    if let Some(raw) = raw.fire {
+        ways.push(("fire", raw.check(&at.field("fire"), problems).map(Binding::Frame)));
+    }
+    if let Some(raw) = raw.sl651 {
+        ways.push(("sl651", raw.check(&at.field("sl651"), problems).map(Binding::Frame)));
+    }
+    if let Some(raw) = raw.hj212 {
+        ways.push(("hj212", raw.check(&at.field("hj212"), problems).map(Binding::Frame)));
+    }
+    if ways.len() > 1 {
+        let named: Vec<&str> = ways.iter().map(|(way, _)| *way).collect();
+        problems.add(at.clone(), format!("has both {}; a point is read in one way", named.join(" and ")));
+    }
+    let binding = ways.pop().map_or(Some(Binding::Pattern), |(_, binding)| binding);
     if problems.len() > before {
         return None;
     }
@@ -529,6 +552,18 @@ pub fn check_unique(points: &[ConfiguredPoint], problems: &mut Problems) {
     for point in points {
         if !seen.insert(point.point.id.clone()) {
             problems.add(Key::of(format!("point.{:?}", point.point.id)), "is there twice; an id names one point");
+        }
+    }
+}
+
+/// A point whose device has no door to come in by. `kinds` are the kinds of source that there are.
+pub fn check_doors(points: &[ConfiguredPoint], kinds: &[String], problems: &mut Problems) {
+    for configured in points {
+        let Binding::Frame(binding) = &configured.binding else { continue };
+        let kind = binding.protocol.word();
+        if !kinds.iter().any(|known| known == kind) {
+            let message = format!("there is no [source.{kind}.NAME] that its device could connect to");
+            problems.add(Key::of(format!("point.{:?}", configured.point.id)), message);
         }
     }
 }

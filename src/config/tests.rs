@@ -144,3 +144,61 @@ fn ten_thousand_points_are_read() {
     let config = parse("[gateway]\npoints = [\"points.csv\"]", &path, Problems::default()).unwrap();
     assert_eq!(config.points.len(), 10_000);
 }
+
+#[test]
+fn points_in_frames_name_what_they_are_and_need_a_door() {
+    let text = r#"
+        [source.gb26875.county]
+        address = "127.0.0.1:0"
+        device."000000000001" = { points = "tower.{part}" }
+        [point."tower.fire"]
+        kind = "smoke"
+        fire = { device = "06050403020", system = 1, part = 7, bit = "fires" }
+        [point."tower.bus"]
+        kind = "switch"
+        fire = { device = "060504030201", part = 7, bit = "bus_fault" }
+        [point."tower.both"]
+        kind = "switch"
+        fire = { device = "060504030201", bit = "alive" }
+        mqtt = { topic = "a/b" }
+        [point."river.level"]
+        kind = "water_level"
+        sl651 = { station = "0012345678", element = "39" }
+        [point."river.bit"]
+        kind = "switch"
+        sl651 = { station = "0012345678", element = "39", bit = 2 }
+        [point."plant.so2"]
+        kind = "so2"
+        hj212 = { mn = "A1", field = "Rtd" }
+    "#;
+    let all = told(text).join("\n");
+    for expected in [
+        "source.gb26875.county.device.\"000000000001\".points: \"tower.{part}\" needs {part} and {bit}",
+        "point.\"tower.fire\".fire.device: \"06050403020\" is not a device address",
+        "point.\"tower.fire\".fire.bit: \"fires\" is not a state bit; did you mean \"fire\"?",
+        "point.\"tower.bus\".fire.bit: \"bus_fault\" is not in the state of a part",
+        "point.\"tower.both\": has fire, sl651 or hj212 beside mqtt or modbus",
+        "point.\"river.level\": there is no [source.sl651.NAME]",
+        "point.\"river.bit\".sl651.bit: only element \"45\" has bits",
+        "point.\"plant.so2\".hj212.factor: missing",
+    ] {
+        assert!(all.contains(expected), "{expected}\nis not in\n{all}");
+    }
+}
+
+#[test]
+fn points_in_frames_stand_in_a_table_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = "id,kind,fire.device,fire.system,fire.part,fire.bit,sl651.station,sl651.element\n\
+        tower.p7-fire,smoke,060504030201,1,7,fire,,\n\
+        river.level,water_level,,,,,0012345678,39\n";
+    std::fs::write(folder.path().join("points.csv"), csv).unwrap();
+    let text = "[gateway]\npoints = [\"points.csv\"]\n[source.gb26875.a]\naddress = \"127.0.0.1:0\"\n\
+                [source.sl651.b]\naddress = \"127.0.0.1:0\"";
+    let config = parse(text, &folder.path().join("davy.toml"), Problems::default()).unwrap();
+    let devices = config.points.iter().map(|point| match &point.binding {
+        Binding::Frame(binding) => binding.device.as_str(),
+        Binding::Pattern | Binding::Mqtt(_) | Binding::Modbus(_) | Binding::Sparkplug(_) => "",
+    });
+    assert_eq!(devices.collect::<Vec<_>>(), ["060504030201", "0012345678"]);
+}

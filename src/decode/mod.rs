@@ -14,6 +14,7 @@
 mod decoder;
 mod flat;
 mod form;
+pub mod frames;
 mod json;
 mod path;
 pub mod registers;

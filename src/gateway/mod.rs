@@ -29,11 +29,12 @@ use crate::ledger::{Fate, Ledger};
 use crate::losses::{self, Losses};
 use crate::model::PointTable;
 use crate::notify::{self, Message};
+use crate::source::frames::FrameServer;
 use crate::source::mqtt_client::MqttClient;
 use crate::source::mqtt_listener::{DecoderFactory, Decoding, MqttListener, Subscribers};
 use crate::source::sparkplug::{self, Sparkplug};
-use crate::source::{self, Outlet, modbus};
-use crate::web::{self, FrontDesk, Web};
+use crate::source::{self, Outlet, frames, modbus};
+use crate::web::{self, Door, FrontDesk, Web};
 
 use self::core::Core;
 
@@ -76,6 +77,8 @@ pub struct Gateway {
     /// Of the MQTT listeners, in the configuration's order.
     pub mqtt: Vec<SocketAddr>,
     pub web: SocketAddr,
+    /// Of the doors for frames, in the configuration's order.
+    pub doors: Vec<SocketAddr>,
     /// Cancelled from outside to stop, or from inside when a part failed.
     pub stop: CancellationToken,
     losses: Arc<Losses>,
@@ -140,6 +143,18 @@ impl Gateway {
             tasks.spawn(modbus::run(devices, modbus_bindings(&config, &table), outlet, stop.clone()));
         }
 
+        let frame_points = Arc::new(frame_points(&config, &table));
+        let (mut doors, mut open) = (Vec::new(), Vec::new());
+        for door in config.frames.clone() {
+            let name = format!("{}.{}", door.protocol.word(), door.name);
+            let outlet = Outlet { intake: intake.clone(), account: ledger.account(&name) };
+            let protocol = door.protocol;
+            let server = FrameServer::bind(door).await?;
+            doors.push(server.address());
+            open.push(Door { name, protocol, stations: server.stations() });
+            tasks.spawn(server.run(outlet, table.clone(), frame_points.clone(), stop.clone()));
+        }
+
         tasks.spawn(tell_people(&config, &core, &intake, &subscribers, &stop).await?);
         let web_listener = web::bind(&config.web).await?;
         let web_address = web_listener.local_addr().map_err(|_| Error::Broken)?;
@@ -155,6 +170,7 @@ impl Gateway {
             samples: history.clone(),
             health: vitals.clone(),
             numbers: vitals,
+            doors: open,
         };
         let (web_config, web_stop) = (config.web.clone(), stop.clone());
         tasks.spawn(async move { web::serve(web_listener, &web_config, edge, web_stop).await });
@@ -169,6 +185,7 @@ impl Gateway {
             history,
             mqtt,
             web: web_address,
+            doors,
             stop,
             losses,
             intake,
@@ -296,7 +313,7 @@ async fn report_rules(intake: &Intake, board: &Board, verdict: &rulebook::Verdic
 fn mqtt_bindings(config: &Config, table: &PointTable) -> Vec<(crate::model::PointIndex, crate::decode::Binding)> {
     let bound = config.points.iter().filter_map(|configured| match &configured.binding {
         Binding::Mqtt(binding) => Some((table.find(&configured.point.id)?, binding.clone())),
-        Binding::Pattern | Binding::Modbus(_) | Binding::Sparkplug(_) => None,
+        Binding::Pattern | Binding::Modbus(_) | Binding::Sparkplug(_) | Binding::Frame(_) => None,
     });
     bound.collect()
 }
@@ -306,7 +323,7 @@ type ModbusPoint = (crate::model::PointIndex, Option<crate::model::Range>, modbu
 fn modbus_bindings(config: &Config, table: &PointTable) -> Vec<ModbusPoint> {
     let bound = config.points.iter().filter_map(|configured| match &configured.binding {
         Binding::Modbus(binding) => Some((table.find(&configured.point.id)?, configured.point.range, binding.clone())),
-        Binding::Pattern | Binding::Mqtt(_) | Binding::Sparkplug(_) => None,
+        Binding::Pattern | Binding::Mqtt(_) | Binding::Sparkplug(_) | Binding::Frame(_) => None,
     });
     bound.collect()
 }
@@ -318,10 +335,24 @@ fn sparkplug_mapping(config: &Config, host: &sparkplug::Config, table: &PointTab
         match &configured.binding {
             Binding::Sparkplug(binding) if host.hears(&binding.group) => bound.push((index, binding.clone())),
             Binding::Pattern => open.push((index, configured.point.id.to_string())),
-            Binding::Mqtt(_) | Binding::Modbus(_) | Binding::Sparkplug(_) => {}
+            Binding::Mqtt(_) | Binding::Modbus(_) | Binding::Sparkplug(_) | Binding::Frame(_) => {}
         }
     }
     sparkplug::Mapping::new(bound, open)
+}
+
+/// Which of a door's points are bound to a device, and which go by a pattern.
+fn frame_points(config: &Config, table: &PointTable) -> frames::Bound {
+    let mut points = frames::Bound::default();
+    for configured in &config.points {
+        let Some(point) = table.find(&configured.point.id) else { continue };
+        match &configured.binding {
+            Binding::Frame(binding) => points.bound.push((point, binding.clone())),
+            Binding::Pattern => points.free.push(point),
+            Binding::Mqtt(_) | Binding::Modbus(_) | Binding::Sparkplug(_) => {}
+        }
+    }
+    points
 }
 
 fn decoders(

@@ -5,6 +5,7 @@
 //! In come bytes from the field; out go samples with honest quality through an [`Outlet`].
 
 mod broker;
+pub mod frames;
 pub mod modbus;
 pub mod mqtt_client;
 pub mod mqtt_listener;

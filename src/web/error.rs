@@ -74,6 +74,10 @@ impl Error {
         Self::new(StatusCode::GATEWAY_TIMEOUT, "unconfirmed", message)
     }
 
+    pub(super) fn no_answer(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "no_answer", message)
+    }
+
     pub(super) fn too_slow() -> Self {
         Self::new(StatusCode::GATEWAY_TIMEOUT, "too_slow", "the answer took too long; ask for less or try again")
     }

@@ -6,8 +6,8 @@
 //!                                                                 writes: the journal, by way of the desk
 //! ```
 //! In come requests from people and programs; out go the board's values, the alarms in `facts.db` and stored
-//! samples. What goes in are people's commands (acknowledgements, permits), and the 2xx is sent after they are
-//! durable.
+//! samples. What goes in are people's commands (acknowledgements, permits), whose 2xx is sent after they are
+//! durable, and orders to devices.
 //! Never: an answer without credentials where a token is set, a stale value without saying so, a blocking
 //! read on the event loop, a stream that skips a change.
 
@@ -16,6 +16,7 @@ mod assets;
 mod config;
 mod counterpart;
 mod coverage;
+mod devices;
 mod error;
 mod events;
 mod gate;
@@ -52,6 +53,7 @@ pub use config::{Config, Raw, Token};
 pub use counterpart::{
     Alarms, Answering, Asked, Desk, FrontDesk, Health, Number, Numbers, Permits, Reading, Samples, Vitals,
 };
+pub use devices::Door;
 pub use serve::{Failure, bind, serve};
 
 use error::Error;
@@ -69,6 +71,8 @@ pub struct Web {
     pub samples: Arc<dyn Samples>,
     pub health: Arc<dyn Health>,
     pub numbers: Arc<dyn Numbers>,
+    /// Of devices that send frames.
+    pub doors: Vec<Door>,
 }
 
 /// One running edge: what `Web` gave, and what requests share.
@@ -143,6 +147,8 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         .route("/api/v1/calibrations", get(permits::calendar))
         .route("/api/v1/losses", get(losses::list))
         .route("/api/v1/coverage", get(coverage::show))
+        .route("/api/v1/devices", get(devices::list))
+        .route("/api/v1/devices/{id}/orders", post(devices::order))
         .route("/api/v1/events", get(events::stream))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))

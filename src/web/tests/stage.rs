@@ -222,6 +222,7 @@ impl Stage {
             samples: backstage.clone(),
             health: backstage.clone(),
             numbers: Arc::new(numbers),
+            doors: Vec::new(),
         };
         let listener = bind(&config).await.unwrap();
         let address = listener.local_addr().unwrap();
