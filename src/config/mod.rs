@@ -6,6 +6,7 @@
 
 mod points;
 mod problem;
+mod templates;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -161,9 +162,11 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, problems: &mut Problem
     let notify = notify.and_then(|raw| raw.check(&Key::of("notify"), problems));
     let web = web.and_then(|raw| raw.check(&Key::of("web"), problems));
     let tables = table(file, "point", problems);
-    let mut configured = points::read_tables(tables, &modbus, problems);
+    let templates = templates::Templates::load(base, problems);
+    let known = points::Known { devices: &modbus, templates: &templates };
+    let mut configured = points::read_tables(tables, known, problems);
     for csv in gateway.as_ref().map_or(&lists, |gateway| &gateway.points) {
-        configured.extend(points::read_csv(&base.join(csv), &modbus, problems));
+        configured.extend(points::read_csv(&base.join(csv), known, problems));
     }
     problems.enter(path.display().to_string());
     points::check_unique(&configured, problems);

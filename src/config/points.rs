@@ -11,6 +11,9 @@
 //! mqtt = { topic = "yuxi/3201/t1", value = "$.v" }    # or nothing: `[[payload]]` patterns find it by its id
 //! modbus = { device = "substation-1", register = 40003, type = "float32" }
 //! ```
+//! A device of a known make needs no more than `device = "midas-3"`, `template = "midas"` and, where it has
+//! several, `channel = 2`: see `config::templates`. What the point says itself wins.
+//!
 //! A CSV file has the same keys as column names, with a dot for what is inside (`range.low`, `limits.alarm`,
 //! `modbus.register`). An empty cell is a key that is not there.
 
@@ -20,6 +23,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::templates::Templates;
 use super::{Key, Problems};
 use crate::decode;
 use crate::model::{Coordinates, Kind, Point, Range};
@@ -73,32 +77,44 @@ fn five_seconds() -> String {
 }
 
 /// Columns that hold text even when it looks like a number.
-const TEXT_COLUMNS: [&str; 11] = [
+const TEXT_COLUMNS: [&str; 16] = [
     "id",
     "name",
     "kind",
     "place",
     "unit",
     "period",
+    "device",
+    "template",
     "mqtt.topic",
     "mqtt.value",
     "mqtt.time",
     "modbus.device",
     "modbus.order",
+    "modbus.template",
+    "modbus.bits",
+    "modbus.type",
 ];
 
+/// What a point may refer to.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    pub devices: &'a [modbus::Device],
+    pub templates: &'a Templates,
+}
+
 /// `[point."site.name"]` tables.
-pub fn read_tables(tables: toml::Table, devices: &[modbus::Device], problems: &mut Problems) -> Vec<ConfiguredPoint> {
+pub fn read_tables(tables: toml::Table, known: Known<'_>, problems: &mut Problems) -> Vec<ConfiguredPoint> {
     let mut points = Vec::new();
     for (id, value) in tables {
         let at = Key::of(format!("point.{id:?}"));
-        points.extend(read_point(&id, &at, value, devices, problems));
+        points.extend(read_point(&id, &at, value, known, problems));
     }
     points
 }
 
 /// A CSV file of points; problems name the line.
-pub fn read_csv(path: &Path, devices: &[modbus::Device], problems: &mut Problems) -> Vec<ConfiguredPoint> {
+pub fn read_csv(path: &Path, known: Known<'_>, problems: &mut Problems) -> Vec<ConfiguredPoint> {
     problems.enter(path.display().to_string());
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
@@ -143,7 +159,7 @@ pub fn read_csv(path: &Path, devices: &[modbus::Device], problems: &mut Problems
                 },
             }
         }
-        points.extend(read_point(id, &at, toml::Value::Table(table), devices, problems));
+        points.extend(read_point(id, &at, toml::Value::Table(table), known, problems));
     }
     points
 }
@@ -210,11 +226,13 @@ fn read_point(
     id: &str,
     at: &Key,
     value: toml::Value,
-    devices: &[modbus::Device],
+    known: Known<'_>,
     problems: &mut Problems,
 ) -> Option<ConfiguredPoint> {
     let before = problems.len();
     let site = check_id(id, at, problems);
+    let value =
+        if let toml::Value::Table(table) = value { known.templates.fill(at, table, problems)?.into() } else { value };
     let raw: RawPoint = problems.read(at, value)?;
     let kinds = Kind::ALL.iter().map(|kind| (kind.word(), *kind));
     let kind = problems.known(at.field("kind"), &raw.kind, "kind", kinds);
@@ -246,8 +264,18 @@ fn read_point(
         (None, None) => Some(Binding::Pattern),
         (Some(raw), None) => raw.check(&at.field("mqtt"), problems).map(Binding::Mqtt),
         (None, Some(raw)) => {
-            let names = devices.iter().map(|device| device.name.as_str());
-            raw.check(&at.field("modbus"), problems, names).map(Binding::Modbus)
+            let names = known.devices.iter().map(|device| device.name.as_str());
+            let at = at.field("modbus");
+            let binding = raw.check(&at, problems, names);
+            if let Some(binding) = &binding {
+                known.devices.iter().filter(|device| device.name == binding.device).for_each(|device| {
+                    binding.check_device(&at, device, problems);
+                });
+            }
+            if binding.as_ref().is_some_and(|binding| binding.reading.signal.is_some()) && range.is_none() {
+                problems.add(at.field("span"), "needs the point's range: what the lowest and highest signal stand for");
+            }
+            binding.map(Binding::Modbus)
         }
         (Some(_), Some(_)) => {
             problems.add(at.clone(), "has both mqtt and modbus; a point is read in one way");
