@@ -5,6 +5,7 @@
 mod bench;
 mod check;
 mod demo;
+mod modbus;
 mod rules;
 mod run;
 
@@ -48,6 +49,9 @@ enum Command {
     /// List or test rules.
     #[command(subcommand)]
     Rules(rules::Command),
+    /// Look into a Modbus device: its registers in every type and byte order, the units that answer.
+    #[command(subcommand)]
+    Modbus(modbus::Command),
     /// Measure what this machine carries.
     #[command(subcommand)]
     Bench(bench::Command),
@@ -83,7 +87,9 @@ impl Cli {
         rustls::crypto::ring::default_provider().install_default().ok();
         let quiet = match &self.command {
             Command::Run { .. } => "info",
-            Command::Demo(_) | Command::Check { .. } | Command::Rules(_) | Command::Bench(_) => "warn",
+            Command::Demo(_) | Command::Check { .. } | Command::Rules(_) | Command::Modbus(_) | Command::Bench(_) => {
+                "warn"
+            }
         };
         log(self.log_json, quiet);
         let done = match self.command {
@@ -91,6 +97,7 @@ impl Cli {
             Command::Demo(arguments) => demo::run(&arguments),
             Command::Check { config, json } => check::run(&config, json),
             Command::Rules(command) => rules::run(&command),
+            Command::Modbus(command) => modbus::run(&command),
             Command::Bench(command) => bench::run(&command),
         };
         match done {
