@@ -17,6 +17,9 @@
 //! range = [0.0, 25.0]
 //! modbus = { scale = 0.1 }
 //! ```
+//! Without kinds, a point of another kind than the template's has registers and status from it, but neither unit
+//! nor range.
+//!
 //! The later wins: `modbus`, then the channel, then the kind, then what the point itself says under `modbus`.
 //! `status` of two of them is put together. Every template is checked in every combination of channel and kind,
 //! whether a point uses it or not, and every problem names the template's file.
@@ -179,6 +182,10 @@ impl Template {
         let kind = self.kind(name, at, point.get("kind"), problems);
         let (channel, kind) = (channel?, kind?);
         let mut filled = self.base.point.clone();
+        // Unit and range go with the template's own kind: what else it measures has its own.
+        if self.kinds.is_empty() && self.kind.is_some() && kind != self.kind {
+            filled.retain(|key, _| key == "period");
+        }
         let layer = kind.and_then(|kind| self.kinds.get(&kind));
         filled.extend(layer.map(|layer| layer.point.clone()).unwrap_or_default());
         filled.extend(kind.map(|kind| ("kind".to_owned(), kind.word().into())));

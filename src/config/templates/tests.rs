@@ -58,6 +58,16 @@ fn what_the_point_says_wins() {
     );
 }
 
+/// Per cent of the explosive limit are no unit of carbon monoxide.
+#[test]
+fn a_point_of_another_kind_has_no_unit_or_range_of_the_template() {
+    let config = configured(&point("template = \"msa-ultima\"\nchannel = 1\nkind = \"co\""), &[]).unwrap();
+    let point = &config.points[0].point;
+    assert_eq!((point.unit.as_str(), point.range), ("ppm", None));
+    let Binding::Modbus(binding) = &config.points[0].binding else { panic!("{point:?}") };
+    assert_eq!((binding.place.address, binding.status.len()), (206, 4));
+}
+
 #[test]
 fn a_table_of_points_names_templates_too() {
     let folder = tempfile::tempdir().unwrap();
