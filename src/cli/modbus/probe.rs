@@ -1,6 +1,6 @@
 //! `davy modbus probe`: registers as every type and in every byte order, beside a known reading.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -74,11 +74,11 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Refusal> {
     };
     let seen = Seen { unit: arguments.unit, place, words, expect: arguments.expect, fits };
     let address = device.address().to_string();
-    if arguments.json {
-        println!("{}", seen.json(&address));
-    } else {
-        print!("{}", seen.text(&address, std::io::stdout().is_terminal()));
-    }
+    let mut out = std::io::stdout();
+    let page =
+        if arguments.json { format!("{}\n", seen.json(&address)) } else { seen.text(&address, out.is_terminal()) };
+    // Whoever reads the page through `head` has seen enough.
+    out.write_all(page.as_bytes()).and_then(|()| out.flush()).ok();
     Ok(ExitCode::SUCCESS)
 }
 

@@ -15,6 +15,8 @@ use crate::source::modbus::{AskError, Conversation, Function, Patience, Place, c
 /// A connection has that long: it is made once, and again after a unit that was silent.
 const CONNECT: Duration = Duration::from_secs(2);
 
+const FORGETTING: Duration = Duration::from_secs(1);
+
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// host:port of the device or gateway; without a port 502.
@@ -91,7 +93,13 @@ struct Answer {
 /// What the unit says when it is asked for its first holding register; `None` when nobody is there.
 async fn look(device: &mut Conversation, unit: u8) -> Result<Option<Answer>, AskError> {
     let first = Place { function: Function::HoldingRegisters, address: 0 };
-    match device.read(unit, first, 1).await {
+    let mut read = device.read(unit, first, 1).await;
+    if let Err(AskError::Unreachable(_)) = read {
+        // A serial gateway that takes one connection needs a moment to forget the one that was dropped.
+        tokio::time::sleep(FORGETTING).await;
+        read = device.read(unit, first, 1).await;
+    }
+    match read {
         Ok(words) => {
             let text = format!("answers, 40001 is {}", words.first().copied().unwrap_or_default());
             Ok(Some(Answer { text, is_value: true }))
