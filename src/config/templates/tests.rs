@@ -45,7 +45,8 @@ fn a_device_and_a_template_are_enough() {
 
 #[test]
 fn what_the_point_says_wins() {
-    let keys = "template = \"msa-ultima\"\nchannel = 2\nkind = \"co\"\nunit = \"ppm\"\nrange = [0, 300]\nperiod = \"30s\"\n\
+    let keys = "template = \"msa-ultima\"\nchannel = 2\nkind = \"co\"\nunit = \"ppm\"\nrange = [0, 300]\n\
+                period = \"30s\"\n\
                 modbus = { shift = 1000, order = \"CDAB\" }";
     let config = configured(&point(keys), &[]).unwrap();
     let point = &config.points[0].point;

@@ -35,6 +35,8 @@
 //! # of its value, shifted down to bit 0; "good" is a value that gives none. Bits are a mask or "0-3".
 //! status = { register = 40001, bits = { "5" = "sensor_fault" }, fields = [
 //!     { mask = 0x000F, values = { "0" = "calibrating", "1-3" = "good" }, otherwise = "sensor_fault" } ] }
+//! # What a register must say, or the device is not what the point takes it for, a sensor fault: its gas, its unit.
+//! status = { register = 40002, must = { "8-15" = [1] } }
 //! # A bit, or without it a register, that changes as long as the device works. After `within` without a change
 //! # the value is a sensor fault. `every` is how often it changes; the device must be polled as often.
 //! heartbeat = { register = 40001, bit = 11, every = "2s", within = "6s" }
@@ -244,6 +246,8 @@ pub struct RawStatus {
     bits: BTreeMap<String, String>,
     #[serde(default)]
     fields: Vec<RawField>,
+    #[serde(default)]
+    must: BTreeMap<String, Vec<u16>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -525,6 +529,9 @@ impl RawStatus {
         for (n, raw) in self.fields.iter().enumerate() {
             fields.extend(raw.check(&at.field("fields").index(n), problems));
         }
+        for (text, values) in &self.must {
+            fields.extend(must(&at.field("must").field(text), problems, text, values));
+        }
         if fields.is_empty() && problems.len() == before {
             problems.add(at.clone(), "says nothing: give bits = { \"0\" = \"sensor_fault\" } or fields");
         }
@@ -543,7 +550,7 @@ impl RawField {
             }
             (None, Some(Bits { lowest, highest })) => {
                 problems.within(at.field("bits"), highest, 0..=15)?;
-                (0xFFFF >> (15 - (highest - lowest))) << lowest
+                mask(lowest, highest)
             }
             (Some(_), Some(_)) | (None, None) => {
                 problems.add(at.field("mask"), "give either mask = 0x000F or bits = \"0-3\"");
@@ -570,6 +577,27 @@ impl RawField {
         let otherwise = meaning(&at.field("otherwise"), problems, &self.otherwise);
         (problems.len() == before).then_some(Field { mask, values, otherwise: otherwise? })
     }
+}
+
+/// Bits that must have one of the values, or the device is not what the point takes it for.
+fn must(at: &Key, problems: &mut Problems, text: &str, values: &[u16]) -> Option<Field> {
+    let Some(bits) = Bits::parse(text).filter(|bits| bits.highest <= 15) else {
+        problems.add(at.clone(), format!("{text:?} is not bits of a register, such as \"8-15\""));
+        return None;
+    };
+    let mask = mask(bits.lowest, bits.highest);
+    let most = mask >> bits.lowest;
+    if values.is_empty() || values.iter().any(|value| *value > most) {
+        problems.add(at.clone(), format!("{values:?} are not values of these bits: give one or more from 0 to {most}"));
+        return None;
+    }
+    let values = values.iter().map(|value| (*value, None)).collect();
+    Some(Field { mask, values, otherwise: Some(Reason::SensorFault) })
+}
+
+/// `lowest <= highest <= 15`
+const fn mask(lowest: u8, highest: u8) -> u16 {
+    (0xFFFF >> (15 - (highest - lowest))) << lowest
 }
 
 /// "good" or a reason's word.

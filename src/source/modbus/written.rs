@@ -38,7 +38,7 @@ pub struct Bits {
 }
 
 impl Bits {
-    fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         let (lowest, highest) = text.split_once('-').unwrap_or((text, text));
         let bits = Self { lowest: lowest.trim().parse().ok()?, highest: highest.trim().parse().ok()? };
         (bits.lowest <= bits.highest && bits.highest < 64).then_some(bits)

@@ -99,6 +99,10 @@ fn a_part_of_a_register_a_loop_and_a_count_are_values_too() {
     assert_eq!(binding(&format!("{meter}\nwrap = 1000")).0.unwrap().counter, Some(Fall::Wrap(1_000.0)));
     let beating = "register = 40001\nheartbeat = { register = 40010, within = \"5s\" }";
     assert_eq!(binding(beating).0.unwrap().heartbeat.unwrap().heartbeat.mask, 0xFFFF);
+    let gas = "register = 40001\nstatus = { register = 40002, must = { \"8-15\" = [1, 2] } }";
+    let gas = binding(gas).0.unwrap().status;
+    let told = [0x01FF, 0x0200, 0x0000, 0x0301].map(|word| registers_status(&gas[0], word));
+    assert_eq!(told, ["good", "good", "bad:sensor_fault", "bad:sensor_fault"]);
     let mode = "register = 40003\nstatus = { register = 40001, fields = [{ bits = \"0-3\", values = { \"1\" = \"good\", \"2-4\" = \"paused\" }, otherwise = \"sensor_fault\" }] }";
     let mode = binding(mode).0.unwrap().status;
     let told = [0x0811, 0x0002, 0x0004, 0x0005].map(|word| registers_status(&mode[0], word));
@@ -165,6 +169,14 @@ fn every_fault_of_a_binding_says_what_was_expected() {
         (
             "register = 40001\nheartbeat = { bit = 16, within = \"6s\", register = 40001 }",
             "p.heartbeat.bit: 16 is outside",
+        ),
+        (
+            "register = 40001\nstatus = { register = 40002, must = { \"8-16\" = [1] } }",
+            "p.status.must.8-16: \"8-16\" is not bits of a register",
+        ),
+        (
+            "register = 40001\nstatus = { register = 40002, must = { \"0-1\" = [4] } }",
+            "p.status.must.0-1: [4] are not values of these bits: give one or more from 0 to 3",
         ),
         (
             "register = 40001\nstatus = { register = 40002, fields = [{ values = {} }] }",
