@@ -6,6 +6,7 @@ mod bench;
 mod check;
 mod demo;
 mod doctor;
+mod modbus;
 mod permit;
 mod points;
 mod rules;
@@ -66,6 +67,9 @@ enum Command {
     /// List or test rules.
     #[command(subcommand)]
     Rules(rules::Command),
+    /// Look into a Modbus device: its registers in every type and byte order, the units that answer.
+    #[command(subcommand)]
+    Modbus(modbus::Command),
     /// Measure what this machine carries.
     #[command(subcommand)]
     Bench(bench::Command),
@@ -107,6 +111,7 @@ impl Cli {
             | Command::Doctor { .. }
             | Command::Points(_)
             | Command::Rules(_)
+            | Command::Modbus(_)
             | Command::Bench(_) => "warn",
         };
         log(self.log_json, quiet);
@@ -118,6 +123,7 @@ impl Cli {
             Command::Doctor { config, json } => doctor::run(&config, json),
             Command::Points(command) => points::run(&command),
             Command::Rules(command) => rules::run(&command),
+            Command::Modbus(command) => modbus::run(&command),
             Command::Bench(command) => bench::run(&command),
         };
         match done {

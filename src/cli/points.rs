@@ -111,7 +111,7 @@ impl Import {
             .filter(|written| written.file.as_ref() != Some(&out))
             .map(|written| (written.id.clone(), written.file.as_ref().unwrap_or(&self.config).display().to_string()))
             .collect();
-        let ground = Ground { devices: &seen.devices, rules: rulebook::read_folder(&seen.rules).0, elsewhere };
+        let ground = Ground { known: seen.known(), rules: rulebook::read_folder(&seen.rules).0, elsewhere };
         let remarks = import::check(&mut sheet, old.as_ref(), &ground, &mut problems);
         let list = told(&problems);
         if !list.is_empty() && !self.skip_bad {

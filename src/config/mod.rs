@@ -6,6 +6,7 @@
 
 mod points;
 mod problem;
+mod templates;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -16,8 +17,9 @@ use serde::Deserialize;
 use crate::source::{frames, modbus, mqtt_client, mqtt_listener, sparkplug};
 use crate::{coverage, decode, history, influxdb, journal, notify, web};
 
-pub use points::{Binding, ConfiguredPoint, Row, Table, Written, check_row, read_text, same_cell};
+pub use points::{Binding, ConfiguredPoint, Known, Row, Table, Written, check_row, read_text, same_cell};
 pub use problem::{Key, Problem, Problems};
+pub use templates::Templates;
 
 /// Everything that the gateway is told, proven.
 #[derive(Debug)]
@@ -114,6 +116,16 @@ pub struct Seen {
     pub written: Vec<Written>,
     /// Names of the Modbus devices, sound or not.
     pub devices: Vec<String>,
+    pub templates: Templates,
+}
+
+impl Seen {
+    /// What a point that is added may refer to.
+    #[must_use]
+    pub fn known(&self) -> Known<'_> {
+        let devices = self.config.as_ref().map_or(&[][..], |config| &config.modbus);
+        Known { names: &self.devices, devices, templates: &self.templates }
+    }
 }
 
 /// Reads and checks a configuration file and every file that it names.
@@ -169,6 +181,7 @@ impl Seen {
             points: Vec::new(),
             written: Vec::new(),
             devices: Vec::new(),
+            templates: Templates::default(),
         }
     }
 }
@@ -244,9 +257,11 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
     let units = coverage::read(table(file, "coverage", problems), problems);
     let point_tables = table(file, "point", problems);
     let mut found = points::Points::default();
-    points::read_tables(point_tables, &devices, &mut found, problems);
+    let templates = templates::Templates::load(base, problems);
+    let known = points::Known { names: &devices, devices: &modbus, templates: &templates };
+    points::read_tables(point_tables, known, &mut found, problems);
     for csv in &tables {
-        points::read_csv(csv, &devices, &mut found, problems);
+        points::read_csv(csv, known, &mut found, problems);
     }
     problems.enter(path.display().to_string());
     points::check_unique(&found.sound, problems);
@@ -304,6 +319,7 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
         points: configured,
         written,
         devices,
+        templates,
     }
 }
 

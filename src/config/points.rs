@@ -13,6 +13,9 @@
 //! sparkplug = { group = "yuxi", node = "gateway-3", device = "substation-1", metric = "CH4/T1" }
 //! # fire = {..}, sl651 = {..} or hj212 = {..}: see `source::frames`
 //! ```
+//! A device of a known make needs no more than `device = "midas-3"`, `template = "midas"` and, where it has
+//! several, `channel = 2`: see `config::templates`. What the point says itself wins.
+//!
 //! A CSV file has the same keys as column names, with a dot for what is inside (`range.low`, `limits.alarm`,
 //! `modbus.register`). An empty cell is a key that is not there. `notes` are kept for people and for exports
 //! (`notes.code = "140524..."`, `notes.related`): nothing in the gateway goes by them.
@@ -23,6 +26,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::templates::Templates;
 use super::{Key, Problems};
 use crate::decode;
 use crate::model::{Coordinates, Kind, Point, Range};
@@ -112,6 +116,8 @@ const TEXT_COLUMNS: &[&str] = &[
     "unit",
     "period",
     "calibrate_every",
+    "device",
+    "template",
     "mqtt.topic",
     "mqtt.value",
     "mqtt.time",
@@ -129,21 +135,34 @@ const TEXT_COLUMNS: &[&str] = &[
     "hj212.mn",
     "hj212.factor",
     "hj212.field",
+    "modbus.template",
+    "modbus.bits",
+    "modbus.type",
 ];
 
-/// `[point."site.name"]` tables. `devices` are the names of all Modbus devices, sound or not.
-pub fn read_tables(tables: toml::Table, devices: &[String], points: &mut Points, problems: &mut Problems) {
+/// What a point may refer to.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// Names of all Modbus devices, sound or not.
+    pub names: &'a [String],
+    /// The sound ones.
+    pub devices: &'a [modbus::Device],
+    pub templates: &'a Templates,
+}
+
+/// `[point."site.name"]` tables.
+pub fn read_tables(tables: toml::Table, known: Known<'_>, points: &mut Points, problems: &mut Problems) {
     for (id, value) in tables {
         let at = Key::of(format!("point.{id:?}"));
         if let toml::Value::Table(keys) = &value {
             points.written.push(Written { id: id.clone(), file: None, keys: keys.clone() });
         }
-        points.sound.extend(read_point(&id, &at, value, devices, problems));
+        points.sound.extend(read_point(&id, &at, value, known, problems));
     }
 }
 
 /// A CSV file of points; problems name line and column.
-pub fn read_csv(path: &Path, devices: &[String], points: &mut Points, problems: &mut Problems) {
+pub fn read_csv(path: &Path, known: Known<'_>, points: &mut Points, problems: &mut Problems) {
     problems.enter(path.display().to_string());
     let Some(text) = read_text(path, problems) else { return };
     let Some(table) = Table::read(&text, problems) else { return };
@@ -151,7 +170,7 @@ pub fn read_csv(path: &Path, devices: &[String], points: &mut Points, problems: 
         let at = Key::of(format!("line {}", row.line));
         let (id, keys) = read_cells(table.columns.iter().zip(&row.cells), &at, problems);
         points.written.push(Written { id: id.clone(), file: Some(path.to_owned()), keys: keys.clone() });
-        points.sound.extend(read_point(&id, &at, toml::Value::Table(keys), devices, problems));
+        points.sound.extend(read_point(&id, &at, toml::Value::Table(keys), known, problems));
     }
 }
 
@@ -159,12 +178,12 @@ pub fn read_csv(path: &Path, devices: &[String], points: &mut Points, problems: 
 pub fn check_row<'a>(
     cells: impl Iterator<Item = (&'a str, &'a str)>,
     at: &Key,
-    devices: &[String],
+    known: Known<'_>,
     problems: &mut Problems,
 ) -> Option<ConfiguredPoint> {
     let before = problems.len();
     let (id, keys) = read_cells(cells, at, problems);
-    read_point(&id, at, toml::Value::Table(keys), devices, problems).filter(|_| problems.len() == before)
+    read_point(&id, at, toml::Value::Table(keys), known, problems).filter(|_| problems.len() == before)
 }
 
 /// Id and keys of a row.
@@ -439,11 +458,13 @@ fn read_point(
     id: &str,
     at: &Key,
     value: toml::Value,
-    devices: &[String],
+    known: Known<'_>,
     problems: &mut Problems,
 ) -> Option<ConfiguredPoint> {
     let before = problems.len();
     let site = check_id(id, at, problems);
+    let value =
+        if let toml::Value::Table(table) = value { known.templates.fill(at, table, problems)?.into() } else { value };
     let raw: RawPoint = problems.read(at, value)?;
     let kinds = Kind::ALL.iter().map(|kind| (kind.word(), *kind));
     let kind = problems.known(at.field("kind"), &raw.kind, "kind", kinds);
@@ -480,8 +501,8 @@ fn read_point(
         ways.push(("mqtt", raw.check(&at.field("mqtt"), problems).map(Binding::Mqtt)));
     }
     if let Some(raw) = raw.modbus {
-        let names = devices.iter().map(String::as_str);
-        ways.push(("modbus", raw.check(&at.field("modbus"), problems, names).map(Binding::Modbus)));
+        let binding = read_modbus(raw, &at.field("modbus"), known, range, problems);
+        ways.push(("modbus", binding.map(Binding::Modbus)));
     }
     if let Some(raw) = raw.sparkplug {
         ways.push(("sparkplug", raw.check(&at.field("sparkplug"), problems).map(Binding::Sparkplug)));
@@ -521,6 +542,23 @@ fn read_point(
         retired: false,
     };
     Some(ConfiguredPoint { point, binding: binding? })
+}
+
+fn read_modbus(
+    raw: modbus::RawBinding,
+    at: &Key,
+    known: Known<'_>,
+    range: Option<Range>,
+    problems: &mut Problems,
+) -> Option<modbus::Binding> {
+    let binding = raw.check(at, problems, known.names.iter().map(String::as_str))?;
+    for device in known.devices.iter().filter(|device| device.name == binding.device) {
+        binding.check_device(at, device, problems);
+    }
+    if binding.reading.signal.is_some() && range.is_none() {
+        problems.add(at.field("span"), "needs the point's range: what the lowest and highest signal stand for");
+    }
+    Some(binding)
 }
 
 /// `site.point`: safe in a URL, a topic and a file name. Returns the site.

@@ -70,8 +70,9 @@ impl Problems {
         Self { file: file.into(), list: Vec::new() }
     }
 
-    pub fn enter(&mut self, file: impl Into<String>) {
-        self.file = file.into();
+    /// The next problems are in that file; gives the one before.
+    pub fn enter(&mut self, file: impl Into<String>) -> String {
+        std::mem::replace(&mut self.file, file.into())
     }
 
     pub fn add(&mut self, key: Key, message: impl Into<String>) {

@@ -13,7 +13,15 @@
 //! 64-bit values follow the same idea: ABCD `ABCDEFGH`, CDAB `GHEFCDAB`, BADC `BADCFEHG`, DCBA `HGFEDCBA`.
 //! A 16-bit value has one word, so ABCD and CDAB mean `AB`, BADC and DCBA mean `BA`.
 
+mod counter;
+mod heartbeat;
+mod signal;
+
 use crate::model::{Quality, Range, Reason};
+
+pub use counter::{Counter, Fall};
+pub use heartbeat::{Heartbeat, Pulse};
+pub use signal::Signal;
 
 /// How the registers of a value are to be understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,10 +37,14 @@ pub enum Type {
     Int64,
     Uint64,
     Float64,
+    /// Four decimal digits, one in each half byte: 0x0209 is 209. A half byte above 9 is no digit.
+    Bcd16,
+    /// Eight decimal digits in two registers.
+    Bcd32,
 }
 
 impl Type {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Bit,
         Self::Int16,
         Self::Uint16,
@@ -42,6 +54,8 @@ impl Type {
         Self::Int64,
         Self::Uint64,
         Self::Float64,
+        Self::Bcd16,
+        Self::Bcd32,
     ];
 
     /// The word used in files.
@@ -57,6 +71,8 @@ impl Type {
             Self::Int64 => "int64",
             Self::Uint64 => "uint64",
             Self::Float64 => "float64",
+            Self::Bcd16 => "bcd16",
+            Self::Bcd32 => "bcd32",
         }
     }
 
@@ -64,8 +80,8 @@ impl Type {
     #[must_use]
     pub const fn registers(self) -> u16 {
         match self {
-            Self::Bit | Self::Int16 | Self::Uint16 => 1,
-            Self::Int32 | Self::Uint32 | Self::Float32 => 2,
+            Self::Bit | Self::Int16 | Self::Uint16 | Self::Bcd16 => 1,
+            Self::Int32 | Self::Uint32 | Self::Float32 | Self::Bcd32 => 2,
             Self::Int64 | Self::Uint64 | Self::Float64 => 4,
         }
     }
@@ -73,6 +89,45 @@ impl Type {
     #[must_use]
     pub const fn is_float(self) -> bool {
         matches!(self, Self::Float32 | Self::Float64)
+    }
+
+    /// Is it a plain pattern of bits, of which a part may be a value of its own?
+    #[must_use]
+    pub const fn is_unsigned(self) -> bool {
+        matches!(self, Self::Uint16 | Self::Uint32 | Self::Uint64)
+    }
+
+    /// The count after which a counter of this type begins at 0 again; `None` where counting makes no sense.
+    #[must_use]
+    pub const fn wrap(self) -> Option<f64> {
+        match self {
+            Self::Uint16 => Some(65_536.0),
+            Self::Uint32 => Some(4_294_967_296.0),
+            Self::Uint64 => Some(18_446_744_073_709_551_616.0),
+            Self::Bcd16 => Some(10_000.0),
+            Self::Bcd32 => Some(100_000_000.0),
+            Self::Bit | Self::Int16 | Self::Int32 | Self::Int64 | Self::Float32 | Self::Float64 => None,
+        }
+    }
+}
+
+/// Bits of an unsigned value that are a value of their own: `lowest` counts from 0, the least significant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    pub lowest: u8,
+    /// At least 1.
+    pub width: u8,
+}
+
+impl Part {
+    #[must_use]
+    pub const fn bit(number: u8) -> Self {
+        Self { lowest: number, width: 1 }
+    }
+
+    fn of(self, bits: u64) -> u64 {
+        let mask = u64::MAX.checked_shr(64_u32.saturating_sub(self.width.into())).unwrap_or(0);
+        bits.checked_shr(self.lowest.into()).unwrap_or(0) & mask
     }
 }
 
@@ -152,12 +207,14 @@ pub enum Code {
 pub struct Reading {
     pub kind: Type,
     pub order: Order,
-    /// Which bit of the register, for `Type::Bit`: 0 is the least significant.
-    pub bit: u8,
+    /// Only these bits of a register or an unsigned value.
+    pub part: Option<Part>,
     pub scale: Scale,
     pub offset: f64,
+    /// The scaled number is the signal of a current loop, and `range` what it stands for.
+    pub signal: Option<Signal>,
     pub invalid: Vec<Code>,
-    /// What an invalid code means.
+    /// What an invalid code means, and a BCD value that has no digits.
     pub invalid_means: Reason,
     /// In the point's unit; a value outside is uncertain, its alarm stands.
     pub range: Option<Range>,
@@ -170,9 +227,10 @@ impl Reading {
         Self {
             kind,
             order,
-            bit: 0,
+            part: None,
             scale: Scale::Multiply(1.0),
             offset: 0.0,
+            signal: None,
             invalid: Vec::new(),
             invalid_means: Reason::SensorFault,
             range: None,
@@ -182,36 +240,44 @@ impl Reading {
     /// Value and quality of exactly `kind.registers()` words; any other number of words is no answer.
     #[must_use]
     pub fn read(&self, words: &[u16]) -> (f64, Quality) {
-        if words.len() != usize::from(self.kind.registers()) {
-            return (0.0, Quality::because(Reason::NotPolled));
-        }
-        let bits = self.order.arranged(words);
-        let number = self.number(bits);
-        if self.invalid.iter().any(|code| self.is(*code, bits)) {
-            return (0.0, Quality::because(self.invalid_means));
-        }
-        let value = self.scale.apply(number) + self.offset;
-        if !value.is_finite() {
-            return (0.0, Quality::because(Reason::NonFinite));
-        }
-        match self.range {
-            Some(range) if value < range.low || value > range.high => (value, Quality::because(Reason::OverRange)),
-            Some(_) | None => (value, Quality::GOOD),
+        match self.number(words) {
+            Ok(number) => self.value(number),
+            Err(reason) => (0.0, Quality::because(reason)),
         }
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "the type says how many of the bits there are")]
-    fn number(&self, bits: u64) -> f64 {
-        match self.kind {
-            Type::Bit => f64::from((bits >> self.bit & 1) as u8),
-            Type::Int16 => f64::from(bits as u16 as i16),
-            Type::Uint16 => f64::from(bits as u16),
-            Type::Int32 => f64::from(bits as u32 as i32),
-            Type::Uint32 => f64::from(bits as u32),
-            Type::Float32 => shortest(f32::from_bits(bits as u32)),
-            Type::Int64 => bits as i64 as f64,
-            Type::Uint64 => bits as f64,
-            Type::Float64 => f64::from_bits(bits),
+    /// The device's number, before it is scaled: a counter's count.
+    ///
+    /// # Errors
+    /// The reason why there is none: too few or too many words, an invalid code, no decimal digits.
+    pub fn number(&self, words: &[u16]) -> Result<f64, Reason> {
+        if words.len() != usize::from(self.kind.registers()) {
+            return Err(Reason::NotPolled);
+        }
+        let bits = self.order.arranged(words);
+        if self.invalid.iter().any(|code| self.is(*code, bits)) {
+            return Err(self.invalid_means);
+        }
+        decoded(self.kind, self.part.map_or(bits, |part| part.of(bits))).ok_or(self.invalid_means)
+    }
+
+    /// The device's number in the point's unit, and whether it may be trusted.
+    #[must_use]
+    pub fn value(&self, number: f64) -> (f64, Quality) {
+        let scaled = self.scale.apply(number) + self.offset;
+        if !scaled.is_finite() {
+            return (0.0, Quality::because(Reason::NonFinite));
+        }
+        let (value, range) = match (self.signal, self.range) {
+            (Some(signal), Some(range)) => match signal.value(scaled, range) {
+                Ok(value) => (value, Some(signal.measuring(range))),
+                Err(reason) => return (0.0, Quality::because(reason)),
+            },
+            (_, range) => (scaled, range),
+        };
+        match range {
+            Some(range) if value < range.low || value > range.high => (value, Quality::because(Reason::OverRange)),
+            Some(_) | None => (value, Quality::GOOD),
         }
     }
 
@@ -220,9 +286,33 @@ impl Reading {
         match (code, self.kind) {
             (Code::Bits(invalid), _) => bits == invalid,
             (Code::Number(invalid), Type::Float32) => f32::from_bits(bits as u32) == invalid as f32,
-            (Code::Number(invalid), _) => self.number(bits) == invalid,
+            (Code::Number(invalid), kind) => decoded(kind, bits) == Some(invalid),
         }
     }
+}
+
+/// The number that the bits of a type stand for; `None` for a BCD value with a half byte above 9.
+#[expect(clippy::cast_possible_truncation, reason = "the type says how many of the bits there are")]
+fn decoded(kind: Type, bits: u64) -> Option<f64> {
+    Some(match kind {
+        Type::Bit => f64::from((bits & 1) as u8),
+        Type::Int16 => f64::from(bits as u16 as i16),
+        Type::Uint16 => f64::from(bits as u16),
+        Type::Int32 => f64::from(bits as u32 as i32),
+        Type::Uint32 => f64::from(bits as u32),
+        Type::Float32 => shortest(f32::from_bits(bits as u32)),
+        Type::Int64 => bits as i64 as f64,
+        Type::Uint64 => bits as f64,
+        Type::Float64 => f64::from_bits(bits),
+        Type::Bcd16 | Type::Bcd32 => {
+            let digits = 4 * u32::from(kind.registers());
+            let digit = |number: Option<u32>, at: u32| {
+                let digit = (bits >> (4 * at) & 0xF) as u32;
+                number.filter(|_| digit <= 9).map(|number| number * 10 + digit)
+            };
+            f64::from((0..digits).rev().fold(Some(0), digit)?)
+        }
+    })
 }
 
 /// The short decimal that the device meant, where the float32 stands for one: 0.7 rather than the

@@ -11,7 +11,7 @@ pub mod types;
 
 use std::collections::HashMap;
 
-use crate::config::{Key, Problems, Table, check_row};
+use crate::config::{Key, Known, Problems, Table, check_row};
 use crate::journal::{RuleFile, Setup};
 use crate::model::{Point, Stricter, Timestamp};
 use crate::rule::{Language, Plan};
@@ -74,8 +74,8 @@ impl Line {
 /// What a sheet is laid over.
 #[derive(Debug)]
 pub struct Ground<'a> {
-    /// Names of the Modbus devices.
-    pub devices: &'a [String],
+    /// What a point may refer to.
+    pub known: Known<'a>,
     pub rules: Vec<RuleFile>,
     /// Points that are configured in another file, by id.
     pub elsewhere: HashMap<String, String>,
@@ -107,7 +107,7 @@ pub fn check(sheet: &mut Sheet, old: Option<&Table<'_>>, ground: &Ground<'_>, pr
         }
         let whole = merge::laid_over(line, there);
         let cells = whole.iter().map(|(column, cell)| (&**column, &**cell));
-        points.push(check_row(cells, &line.at, ground.devices, problems).map(|sound| sound.point));
+        points.push(check_row(cells, &line.at, ground.known, problems).map(|sound| sound.point));
     }
     let remarks = weigh_limits(sheet, &mut points, ground, problems);
     let mut sound = points.iter().map(Option::is_some);

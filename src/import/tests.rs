@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::types::Types;
 use super::*;
+use crate::config::Templates;
 use crate::config::{Written, look};
 
 const RULE: &str = r#"
@@ -15,9 +16,10 @@ rule("o2-low", #{ title: "t", advice: "a", watches: #{ kind: "o2" }, priority: "
     limits: #{ alarm: #{ value: 20.0, unit: "%VOL", stricter: "higher", basis: "rule of mines" } }, raise: |p| p.value <= p.limit.alarm });
 "#;
 
-fn ground(devices: &[String]) -> Ground<'_> {
+/// Ground on which these Modbus devices stand.
+fn ground<'a>(names: &'a [String], templates: &'a Templates) -> Ground<'a> {
     Ground {
-        devices,
+        known: Known { names, devices: &[], templates },
         rules: vec![RuleFile { path: "coal.rhai".into(), text: RULE.into() }],
         elsewhere: HashMap::from([("mine.toml".to_owned(), "davy.toml".to_owned())]),
     }
@@ -32,7 +34,7 @@ fn import(old: &str, new: &str, retire: bool) -> (Merged, Vec<String>, Vec<Strin
     } else {
         Sheet::of_csv(new, &mut problems).unwrap()
     };
-    let remarks = check(&mut sheet, old.as_ref(), &ground(&[]), &mut problems);
+    let remarks = check(&mut sheet, old.as_ref(), &ground(&[], &Templates::default()), &mut problems);
     let told = problems.iter().map(ToString::to_string).collect();
     (write(old.as_ref(), &sheet, retire), remarks, told)
 }
@@ -241,7 +243,7 @@ proptest! {
         let text = exported(&first);
         let mut problems = Problems::default();
         let mut sheet = Sheet::of_csv(&text, &mut problems).unwrap();
-        check(&mut sheet, None, &Ground { devices: &["plc".into()], rules: vec![], elsewhere: HashMap::new() }, &mut problems);
+        check(&mut sheet, None, &Ground { rules: vec![], elsewhere: HashMap::new(), ..ground(&["plc".into()], &Templates::default()) }, &mut problems);
         prop_assert!(problems.is_empty(), "{:?}\n{text}", problems.into_list());
         let merged = write(None, &sheet, false);
         let second = written(&format!("{DEVICE}[gateway]\npoints = [\"points.csv\"]\n"), &merged.text);

@@ -120,10 +120,15 @@ fn too_few_or_too_many_words_are_no_answer() {
 
 #[test]
 fn a_switch_can_be_any_bit_and_turned_round() {
-    let door = Reading { bit: 3, ..Reading::plain(Type::Bit, Order::Abcd) };
+    let door = Reading { part: Some(Part::bit(3)), ..Reading::plain(Type::Bit, Order::Abcd) };
     assert_eq!(door.read(&[0b1000]).0, 1.0);
     assert_eq!(door.read(&[0b0111]).0, 0.0);
-    let turned = Reading { bit: 3, scale: Scale::by(-1.0), offset: 1.0, ..Reading::plain(Type::Bit, Order::Abcd) };
+    let turned = Reading {
+        part: Some(Part::bit(3)),
+        scale: Scale::by(-1.0),
+        offset: 1.0,
+        ..Reading::plain(Type::Bit, Order::Abcd)
+    };
     assert_eq!(turned.read(&[0b1000]).0, 0.0);
     assert_eq!(turned.read(&[0b0111]).0, 1.0);
 }
@@ -177,6 +182,26 @@ fn single_bits_give_their_reasons() {
     assert_eq!(status(&[Field::bit(15, Reason::LineBreak)], 0x8000).to_string(), "bad:line_break");
 }
 
+/// The $0209 of an Oldham iTrans 2 is 20.9 %VOL; letters among the digits are no oxygen.
+#[test]
+fn decimal_digits_are_read_as_digits() {
+    let oxygen = Reading { scale: Scale::by(0.1), ..Reading::plain(Type::Bcd16, Order::Abcd) };
+    assert_eq!(oxygen.read(&[0x0209]), (20.9, Quality::GOOD));
+    assert_eq!(oxygen.read(&[0x9999]), (999.9, Quality::GOOD));
+    assert_eq!(oxygen.read(&[0x00D1]), (0.0, Quality::because(Reason::SensorFault)));
+    let long = Reading::plain(Type::Bcd32, Order::Cdab);
+    assert_eq!(long.read(&[0x5678, 0x1234]), (12_345_678.0, Quality::GOOD));
+    assert!(!long.read(&[0x5678, 0xA234]).1.usable());
+}
+
+#[test]
+fn some_bits_of_a_register_are_a_value() {
+    let fault = Reading { part: Some(Part { lowest: 4, width: 2 }), ..Reading::plain(Type::Uint16, Order::Abcd) };
+    assert_eq!([0x0021, 0x0031, 0xFFCF].map(|word| fault.read(&[word]).0), [2.0, 3.0, 0.0]);
+    let high = Reading { part: Some(Part { lowest: 31, width: 1 }), ..Reading::plain(Type::Uint32, Order::Abcd) };
+    assert_eq!((high.read(&[0x8000, 0]).0, high.read(&[0x7FFF, 0xFFFF]).0), (1.0, 0.0));
+}
+
 proptest! {
     #[test]
     fn every_type_reads_back_in_every_order(number: u64) {
@@ -189,6 +214,11 @@ proptest! {
             prop_assert_eq!(plain(Type::Int32, order, &middle.to_be_bytes()), f64::from(middle as i32));
             prop_assert_eq!(plain(Type::Uint64, order, &number.to_be_bytes()), number as f64);
             prop_assert_eq!(plain(Type::Int64, order, &number.to_be_bytes()), number as i64 as f64);
+            let digits = middle % 100_000_000;
+            let written = u32::from_str_radix(&digits.to_string(), 16).unwrap();
+            prop_assert_eq!(plain(Type::Bcd32, order, &written.to_be_bytes()), f64::from(digits));
+            let written = u16::from_str_radix(&(digits % 10_000).to_string(), 16).unwrap();
+            prop_assert_eq!(plain(Type::Bcd16, order, &written.to_be_bytes()), f64::from(digits % 10_000));
             let float = f32::from_bits(middle);
             if float.is_finite() {
                 prop_assert_eq!(plain(Type::Float32, order, &float.to_be_bytes()) as f32, float);
@@ -202,14 +232,21 @@ proptest! {
 
     #[test]
     fn no_words_and_no_settings_make_a_value_that_is_not_finite(
-        words in prop::collection::vec(any::<u16>(), 0..6), scale: f64, offset: f64, bit in 0_u8..16, word: u16, mask: u16,
+        words in prop::collection::vec(any::<u16>(), 0..6), scale: f64, offset: f64, lowest in 0_u8..70, width in 1_u8..70, word: u16, mask: u16,
     ) {
         for kind in Type::ALL {
             for order in Order::ALL {
-                let reading = Reading { bit, scale: Scale::by(scale), offset, ..Reading::plain(kind, order) };
-                let (value, quality) = reading.read(&words);
-                prop_assert!(value.is_finite());
-                prop_assert!(quality.usable() == (words.len() == usize::from(kind.registers()) && !quality.has(Reason::NonFinite)));
+                let whole = Reading { scale: Scale::by(scale), offset, ..Reading::plain(kind, order) };
+                let part = Reading { part: Some(Part { lowest, width }), ..whole.clone() };
+                let signal = Signal { low: scale, high: offset, break_below: None, fault_above: None };
+                let signal = Reading { signal: Some(signal), range: Some(Range { low: offset, high: scale }), ..whole.clone() };
+                for reading in [whole, part, signal] {
+                    let (value, quality) = reading.read(&words);
+                    prop_assert!(value.is_finite());
+                    let fits = words.len() == usize::from(kind.registers());
+                    let told = quality.has(Reason::NonFinite) || quality.has(Reason::SensorFault);
+                    prop_assert!(quality.usable() == (fits && !told), "{quality}");
+                }
             }
         }
         let field = Field { mask, values: vec![(1, Some(Reason::Frozen))], otherwise: Some(Reason::Paused) };

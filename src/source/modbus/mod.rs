@@ -14,6 +14,7 @@
 //! and is asked less and less often so that its neighbours on the same one keep their slots. A device that
 //! stays away is the alarm `davy-source-down`. Never: a write.
 
+mod ask;
 mod config;
 mod line;
 mod plan;
@@ -33,7 +34,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-pub use config::{Address, Binding, Config, Device, RawBinding, RawDevice, RawStatus, Status};
+pub use ask::{AskError, Conversation, Patience, connect};
+pub use config::{Address, Beating, Binding, Config, Device, RawBinding, RawDevice, RawStatus, Status};
 pub use register::{Function, Place};
 pub use state::{DeviceState, Devices, Link};
 

@@ -11,7 +11,7 @@ use super::config::{Binding, Device};
 use super::line::Answer;
 use super::plan::{Packing, Plan, Read, Span};
 use super::schedule::{self, Schedule};
-use crate::decode::registers::{self, Field, Reading};
+use crate::decode::registers::{self, Counter, Field, Pulse, Reading};
 use crate::ledger::{Account, Fate};
 use crate::model::{PointIndex, Quality, Range, Reason, Sample, Timestamp};
 
@@ -21,7 +21,9 @@ struct Polled {
     point: PointIndex,
     reading: Reading,
     value: usize,
+    counter: Option<Counter>,
     status: Vec<(usize, Vec<Field>)>,
+    heartbeat: Option<(usize, Pulse)>,
 }
 
 /// One read of the plan: this poll's answer, and how the read has been lately.
@@ -94,7 +96,11 @@ impl Unit {
             let status = (binding.status.into_iter())
                 .map(|status| (span(status.place.function, status.place.address, 1), status.fields))
                 .collect();
-            polled.push(Polled { point, reading, value, status });
+            let heartbeat = binding
+                .heartbeat
+                .map(|beating| (span(beating.place.function, beating.place.address, 1), Pulse::of(beating.heartbeat)));
+            let counter = binding.counter.map(Counter::new);
+            polled.push(Polled { point, reading, value, counter, status, heartbeat });
         }
         let plan = Plan::of(spans, Packing { gap: device.gap, most_registers: device.max_registers });
         Self {
@@ -187,14 +193,14 @@ impl Unit {
         self.failures == 0 && retries < self.device.retries && now < slot + self.device.period / 2
     }
 
-    /// One sample for each point from the answers of this poll.
-    pub fn samples(&self, account: &Account, now: Timestamp) -> Vec<Sample> {
-        let sample = |polled: &Polled| {
+    /// One sample for each point from the answers of this poll; `elapsed` since the source started.
+    pub fn samples(&mut self, account: &Account, now: Timestamp, elapsed: Duration) -> Vec<Sample> {
+        let sample = |polled: &mut Polled| {
             polled
-                .sample(&self.plan, &self.asked, account)
+                .sample(&self.plan, &self.asked, account, elapsed)
                 .unwrap_or_else(|| Sample::missing(polled.point, Reason::NotPolled, now))
         };
-        self.points.iter().map(sample).collect()
+        self.points.iter_mut().map(sample).collect()
     }
 
     /// Takes note of how the slot ended: rests after failures, and tells when the device goes or returns.
@@ -243,25 +249,46 @@ fn fresh(plan: &Plan) -> Vec<Asked> {
 }
 
 impl Polled {
-    fn sample(&self, plan: &Plan, asked: &[Asked], account: &Account) -> Option<Sample> {
+    fn sample(&mut self, plan: &Plan, asked: &[Asked], account: &Account, elapsed: Duration) -> Option<Sample> {
         let spots = plan.spots();
         let answer =
             |span: usize| spots.get(span).and_then(|spot| Some((asked.get(spot.read)?.answer.as_ref()?, spot.offset)));
+        let word = |span: usize| {
+            let (answer, offset) = answer(span)?;
+            let mut word = [0];
+            answer.copy(offset, &mut word)?;
+            Some(word[0])
+        };
+        // Before the value: a counter takes only a count that becomes a sample.
+        let mut status = Quality::GOOD;
+        for (span, fields) in &self.status {
+            status = Quality::from_bits(status.bits() | registers::status(fields, word(*span)?).bits());
+        }
+        if let Some((span, pulse)) = &mut self.heartbeat
+            && !pulse.beats(word(*span)?, elapsed)
+        {
+            status = status.and(Reason::SensorFault);
+        }
         let (value_answer, offset) = answer(self.value)?;
         let mut words = [0; 4];
         let words = &mut words[..usize::from(self.reading.kind.registers())];
         value_answer.copy(offset, words)?;
-        let (value, mut quality) = self.reading.read(words);
+        let (value, quality) = self.value(words);
         if !quality.usable() {
             account.lost(self.point, Fate::BadValue, 1);
         }
-        for (span, fields) in &self.status {
-            let (status_answer, offset) = answer(*span)?;
-            let mut word = [0];
-            status_answer.copy(offset, &mut word)?;
-            quality = Quality::from_bits(quality.bits() | registers::status(fields, word[0]).bits());
-        }
+        let quality = Quality::from_bits(quality.bits() | status.bits());
         let received = value_answer.received;
         Some(Sample { point: self.point, quality, source_time: received, receive_time: received, value })
+    }
+
+    /// A counter's first count has nothing to be compared with: it is no value yet.
+    fn value(&mut self, words: &[u16]) -> (f64, Quality) {
+        let Some(counter) = &mut self.counter else { return self.reading.read(words) };
+        match self.reading.number(words).map(|count| counter.increase(count)) {
+            Ok(Some(increase)) => self.reading.value(increase),
+            Ok(None) => (0.0, Quality::because(Reason::NotPolled)),
+            Err(reason) => (0.0, Quality::because(reason)),
+        }
     }
 }

@@ -63,7 +63,7 @@ impl Wire {
         self.units[at].begin();
         let no_line = self.line.is_none() && begun < self.quiet_until;
         let outcome = if no_line || self.units[at].rests(slot) { Outcome::Rested } else { self.poll(at, slot).await };
-        let samples = self.units[at].samples(&self.outlet.account, clock::now());
+        let samples = self.units[at].samples(&self.outlet.account, clock::now(), self.clock.elapsed());
         // Nobody waits for the commit: a device cannot be told to repeat itself.
         drop(self.outlet.deliver(samples).await?);
         let news = self.units[at].settle(&outcome, slot, self.clock.elapsed());

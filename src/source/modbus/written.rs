@@ -30,6 +30,29 @@ impl<'de> Deserialize<'de> for PrintedRegister {
     }
 }
 
+/// `"4-5"`, `"11"` or `11`: bits of a register, 0 is the lowest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bits {
+    pub lowest: u8,
+    pub highest: u8,
+}
+
+impl Bits {
+    pub fn parse(text: &str) -> Option<Self> {
+        let (lowest, highest) = text.split_once('-').unwrap_or((text, text));
+        let bits = Self { lowest: lowest.trim().parse().ok()?, highest: highest.trim().parse().ok()? };
+        (bits.lowest <= bits.highest && bits.highest < 64).then_some(bits)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bits {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let PrintedRegister(text) = PrintedRegister::deserialize(from)?;
+        let wrong = || serde::de::Error::custom(format!("{text:?} is not bits such as \"4-5\", 0 is the lowest"));
+        Self::parse(&text).ok_or_else(wrong)
+    }
+}
+
 /// A number whose kind matters: an integer is a bit pattern, a float a value.
 #[derive(Clone, Copy, Debug)]
 pub enum Number {

@@ -83,6 +83,33 @@ fn bindings_mean_what_they_say() {
 }
 
 #[test]
+fn a_part_of_a_register_a_loop_and_a_count_are_values_too() {
+    let bits = binding("register = 40001\nbits = \"4-5\"").0.unwrap().reading;
+    assert_eq!((bits.kind, bits.part), (Type::Uint16, Some(Part { lowest: 4, width: 2 })));
+    let bit = binding("register = 40001\nbit = 3").0.unwrap().reading;
+    assert_eq!((bit.kind, bit.part), (Type::Bit, Some(Part::bit(3))));
+    let long = binding("register = 30001\ntype = \"uint32\"\nbits = \"31\"").0.unwrap().reading;
+    assert_eq!(long.part, Some(Part::bit(31)));
+    let signal = "register = 30001\nspan = [4, 20]\nbreak_below = 3.6\nfault_above = 21\nshift = 2";
+    let loop_of = binding(signal).0.unwrap();
+    let signal = Signal { low: 4.0, high: 20.0, break_below: Some(3.6), fault_above: Some(21.0) };
+    assert_eq!((loop_of.reading.signal, loop_of.place.address), (Some(signal), 2));
+    let meter = "register = 40001\ntype = \"bcd16\"\ncounter = \"wraps\"";
+    assert_eq!(binding(meter).0.unwrap().counter, Some(Fall::Wrap(10_000.0)));
+    assert_eq!(binding(&format!("{meter}\nwrap = 1000")).0.unwrap().counter, Some(Fall::Wrap(1_000.0)));
+    let beating = "register = 40001\nheartbeat = { register = 40010, within = \"5s\" }";
+    assert_eq!(binding(beating).0.unwrap().heartbeat.unwrap().heartbeat.mask, 0xFFFF);
+    let gas = "register = 40001\nstatus = { register = 40002, must = { \"8-15\" = [1, 2] } }";
+    let gas = binding(gas).0.unwrap().status;
+    let told = [0x01FF, 0x0200, 0x0000, 0x0301].map(|word| registers_status(&gas[0], word));
+    assert_eq!(told, ["good", "good", "bad:sensor_fault", "bad:sensor_fault"]);
+    let mode = "register = 40003\nstatus = { register = 40001, fields = [{ bits = \"0-3\", values = { \"1\" = \"good\", \"2-4\" = \"paused\" }, otherwise = \"sensor_fault\" }] }";
+    let mode = binding(mode).0.unwrap().status;
+    let told = [0x0811, 0x0002, 0x0004, 0x0005].map(|word| registers_status(&mode[0], word));
+    assert_eq!(told, ["good", "bad:paused", "bad:paused", "bad:sensor_fault"]);
+}
+
+#[test]
 fn a_status_is_one_table_or_several() {
     let one = binding(
         "register = 40003\nstatus = { register = 40002, bits = { \"0\" = \"sensor_fault\", \"3\" = \"calibrating\" } }",
@@ -120,7 +147,41 @@ fn every_fault_of_a_binding_says_what_was_expected() {
         ("register = 40001\norder = \"ABDC\"", "p.order: \"ABDC\" is not a byte order"),
         ("register = 40001\ntype = \"bit\"", "p.bit: missing"),
         ("register = 40001\ntype = \"bit\"\nbit = 16", "p.bit: 16 is outside 0..=15"),
-        ("register = 40001\nbit = 1", "p.bit: only for type = \"bit\""),
+        ("register = 40001\ntype = \"int16\"\nbit = 1", "p.bit: only for type = \"bit\""),
+        ("register = 40001\nbit = 1\nbits = \"1-2\"", "p.bits: give either bit or bits, not both"),
+        ("register = 40001\nbits = \"4-16\"", "p.bits: 16 is outside 0..=15"),
+        ("register = 40001\nbits = \"5-4\"", "p.bits: \"5-4\" is not bits such as \"4-5\""),
+        ("register = 40001\ntype = \"float32\"\nbits = \"4\"", "p.bits: only for type = \"uint16\""),
+        ("register = 40001\nshift = -1", "p: 1 registers from address -1 begin below 0"),
+        ("register = 40001\nbreak_below = 3.6", "p.span: missing: break_below and fault_above need it"),
+        ("register = 40001\nspan = [4, 4]", "p.span: [4, 4] is not a signal"),
+        ("register = 40001\nspan = [4, 20]\nbreak_below = 5", "p.break_below: 5 lies within the span [4, 20]"),
+        ("register = 40001\nspan = [4, 20]\nfault_above = 19", "p.fault_above: 19 lies within the span [4, 20]"),
+        ("register = 40001\ncounter = \"wrap\"", "did you mean \"wraps\"?"),
+        ("register = 40001\ntype = \"int16\"\ncounter = \"wraps\"", "p.counter: needs a type that counts: uint16"),
+        ("register = 40001\ncounter = \"resets\"\noffset = 1", "p.counter: an increase has no offset"),
+        ("register = 40001\ncounter = \"resets\"\nwrap = 10", "p.wrap: only for counter = \"wraps\""),
+        ("register = 40001\ncounter = \"wraps\"\nwrap = 70000", "p.wrap: 70000 is not a number of counts"),
+        (
+            "register = 40001\nheartbeat = { register = 40001, bit = 11, every = \"9s\", within = \"6s\" }",
+            "p.heartbeat.every: 9s is outside 20ms..=6s",
+        ),
+        (
+            "register = 40001\nheartbeat = { bit = 16, within = \"6s\", register = 40001 }",
+            "p.heartbeat.bit: 16 is outside",
+        ),
+        (
+            "register = 40001\nstatus = { register = 40002, must = { \"8-16\" = [1] } }",
+            "p.status.must.8-16: \"8-16\" is not bits of a register",
+        ),
+        (
+            "register = 40001\nstatus = { register = 40002, must = { \"0-1\" = [4] } }",
+            "p.status.must.0-1: [4] are not values of these bits: give one or more from 0 to 3",
+        ),
+        (
+            "register = 40001\nstatus = { register = 40002, fields = [{ values = {} }] }",
+            "p.status.fields[0].mask: give either mask = 0x000F or bits = \"0-3\"",
+        ),
         ("register = 10001\nbit = 1", "p.bit: a coil or discrete input has no bits"),
         ("register = 10001\ntype = \"int16\"", "p.type: a coil or discrete input is a single bit"),
         ("register = 465536\ntype = \"int32\"", "p: 2 registers from address 65535 reach beyond 65535"),
