@@ -51,6 +51,8 @@ fates! {
     RetiredPoint "retired_point" "sample for a point that is retired",
     Unacknowledged "unacknowledged" "could not be made durable; the source was not acknowledged",
     Trimmed "trimmed" "oldest samples given up because space ran out",
+    BadLine "bad_line" "a line or record of a payload could not be read; the others were kept",
+    ScriptFailed "script_failed" "the decode script of a payload form failed on a message",
     Rejected "rejected" "a consumer outside (time-series database, webhook) refused it for good",
 }
 

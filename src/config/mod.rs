@@ -136,7 +136,7 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, problems: &mut Problem
         .unwrap_or_default();
     let gateway: Option<RawGateway> = section(file, "gateway", problems);
     let journal: Option<RawJournal> = section(file, "journal", problems);
-    let patterns = read_patterns(file, problems);
+    let patterns = read_patterns(file, base, problems);
     let mut sources = table(file, "source", problems);
     for name in sources.keys() {
         problems.known(Key::of("source").field(name), name, "kind of source", SOURCES.map(|kind| (kind, ())));
@@ -200,13 +200,16 @@ fn check_journal(raw: &RawJournal, data: &Path, problems: &mut Problems) -> Opti
     })
 }
 
-fn read_patterns(file: &mut toml::Table, problems: &mut Problems) -> Option<Vec<decode::Pattern>> {
+fn read_patterns(file: &mut toml::Table, base: &Path, problems: &mut Problems) -> Option<Vec<decode::Pattern>> {
     let at = Key::of("payload");
     match file.remove("payload") {
         None => Some(decode::default_patterns()),
         Some(toml::Value::Array(list)) => {
-            let raw: Vec<Option<decode::RawPattern>> =
-                list.into_iter().enumerate().map(|(place, value)| problems.read(&at.index(place), value)).collect();
+            let raw: Vec<Option<decode::RawPattern>> = (list.into_iter().enumerate())
+                .map(|(place, value)| {
+                    read_script(problems.read(&at.index(place), value)?, &at.index(place), base, problems)
+                })
+                .collect();
             decode::check_patterns(raw.into_iter().collect::<Option<Vec<_>>>()?, &at, problems)
         }
         Some(_) => {
@@ -214,6 +217,26 @@ fn read_patterns(file: &mut toml::Table, problems: &mut Problems) -> Option<Vec<
             None
         }
     }
+}
+
+/// Puts the text of a payload form's script beside its name.
+fn read_script(
+    mut raw: decode::RawPattern,
+    at: &Key,
+    base: &Path,
+    problems: &mut Problems,
+) -> Option<decode::RawPattern> {
+    if let Some(script) = &mut raw.rhai {
+        match std::fs::read_to_string(base.join(&script.file)) {
+            Ok(text) => script.text = text,
+            Err(error) => {
+                let told = format!("{} cannot be read: {error}", base.join(&script.file).display());
+                problems.add(at.field("rhai").field("file"), told);
+                return None;
+            }
+        }
+    }
+    Some(raw)
 }
 
 /// Makes the paths of secrets and certificates relative to the configuration file.
