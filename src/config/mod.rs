@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::source::{modbus, mqtt_client, mqtt_listener};
+use crate::source::{http, modbus, mqtt_client, mqtt_listener};
 use crate::{decode, history, influxdb, journal, notify, web};
 
 pub use points::{Binding, ConfiguredPoint};
@@ -34,6 +34,8 @@ pub struct Config {
     pub mqtt_listeners: Vec<mqtt_listener::Config>,
     pub mqtt_clients: Vec<(String, mqtt_client::Config)>,
     pub modbus: Vec<modbus::Device>,
+    /// Programs that may send samples over HTTP.
+    pub senders: Vec<http::Config>,
     pub points: Vec<ConfiguredPoint>,
     pub history: history::Config,
     pub influxdb: Option<influxdb::Config>,
@@ -89,7 +91,7 @@ const fn most_mib() -> u64 {
 /// Sections of the file; anything else is a typo.
 const SECTIONS: [&str; 9] =
     ["gateway", "journal", "payload", "source", "point", "history", "influxdb", "notify", "web"];
-const SOURCES: [&str; 3] = ["mqtt_listener", "mqtt_client", "modbus"];
+const SOURCES: [&str; 4] = ["mqtt_listener", "mqtt_client", "modbus", "http"];
 
 /// Reads and checks a configuration file and every file that it names.
 pub fn load(path: &Path) -> Result<Config, Vec<Problem>> {
@@ -150,6 +152,9 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, problems: &mut Problem
     let modbus = named(&mut sources, "modbus", problems, |raw: modbus::RawDevice, name, at, problems| {
         raw.check(name, at, problems)
     });
+    let senders =
+        named(&mut sources, "http", problems, |raw: http::Raw, name, at, problems| raw.check(name, at, problems));
+    http::check_tokens(&senders, problems);
     let history: Option<history::Raw> = section(file, "history", problems);
     let influxdb: Option<influxdb::Raw> = optional(file, "influxdb", problems);
     let notify: Option<notify::Raw> = section(file, "notify", problems);
@@ -178,6 +183,7 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, problems: &mut Problem
         mqtt_listeners,
         mqtt_clients,
         modbus,
+        senders,
         points: configured,
         history: history?,
         influxdb,

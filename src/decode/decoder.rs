@@ -127,6 +127,12 @@ impl Decoder {
         self.losses.list()
     }
 
+    /// The same, but only for the 1st, 2nd, 4th, 8th .. message that lost something: for a log.
+    #[must_use]
+    pub fn losses_worth_telling(&self) -> &[Loss] {
+        self.losses.worth_telling()
+    }
+
     /// Appends the samples of one message. `Err` means that nothing of it could be used, and is for the
     /// caller to count; with `Ok` all that was lost has been counted in `account`, replaced times
     /// (`BadTime`) and values that are not finite (`BadValue`, stored as bad) included.
@@ -496,7 +502,7 @@ impl Reader<'_> {
     #[cold]
     fn told(&mut self, fate: Fate) -> Fate {
         if self.losses.list().is_empty() {
-            self.losses.tell(self.place, fate, self.id);
+            self.losses.tell(0, fate, self.id);
         }
         fate
     }

@@ -193,6 +193,7 @@ pub fn api_patterns(lines: &RawLines, at: &Key, problems: &mut Problems) -> Opti
         (API_JSON.to_owned(), form(None, Take::Members(Path::member("values")))),
         (API_CSV.to_owned(), Layout::Csv(RawCsv::default().check(&API_CSV.parse().ok()?, at, problems)?)),
     ];
+    lines.clone().check(None, at, problems)?;
     for (precision, _) in Precision::ALL {
         let lines = lines.with_precision(precision).check(None, at, problems)?;
         layouts.push((format!("{API_LINES}/{precision}"), Layout::Lines(lines)));

@@ -18,6 +18,8 @@ pub struct Loss {
 pub struct Losses {
     list: Vec<Loss>,
     most: usize,
+    /// Messages that lost something so far.
+    messages: u64,
 }
 
 impl Losses {
@@ -25,7 +27,7 @@ impl Losses {
     const LONGEST: usize = 160;
 
     pub const fn at_most(most: usize) -> Self {
-        Self { list: Vec::new(), most }
+        Self { list: Vec::new(), most, messages: 0 }
     }
 
     pub fn clear(&mut self) {
@@ -36,8 +38,15 @@ impl Losses {
         &self.list
     }
 
+    /// The list for the 1st, 2nd, 4th, 8th .. message that lost something, otherwise nothing: what is logged
+    /// stays short however long a device goes on.
+    pub fn worth_telling(&self) -> &[Loss] {
+        if self.messages.is_power_of_two() { &self.list } else { &[] }
+    }
+
     #[cold]
     pub fn tell(&mut self, place: usize, fate: Fate, about: &str) {
+        self.messages += u64::from(self.list.is_empty());
         if self.list.len() < self.most {
             let end = about.char_indices().nth(Self::LONGEST).map_or(about.len(), |(at, _)| at);
             self.list.push(Loss { place, fate, about: about[..end].into() });

@@ -30,7 +30,7 @@ use crate::model::PointTable;
 use crate::notify::{self, Message};
 use crate::source::mqtt_client::MqttClient;
 use crate::source::mqtt_listener::{DecoderFactory, Decoding, MqttListener, Subscribers};
-use crate::source::{self, Outlet, modbus};
+use crate::source::{self, Outlet, http, modbus};
 use crate::web::{self, FrontDesk, Web};
 
 use self::core::Core;
@@ -135,6 +135,7 @@ impl Gateway {
             desk: Arc::new(FrontDesk { intake: intake.clone(), answers: core.answers.clone() }),
             ledger: ledger.clone(),
             samples: history.clone(),
+            senders: Arc::new(http::Senders::new(config.senders.clone(), &table, &intake, &ledger)),
             health: vitals.clone(),
             numbers: vitals,
         };

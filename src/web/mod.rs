@@ -6,7 +6,8 @@
 //!                                                                 writes: the journal, by way of the desk
 //! ```
 //! In come requests from people and programs; out go the board's values, the alarms in `facts.db` and stored
-//! samples. The only thing that goes in is an acknowledgement, and its 2xx is sent after it is durable.
+//! samples. What goes in are acknowledgements of people and samples of `[source.http]`; their 2xx is sent
+//! after they are durable.
 //! Never: an answer without credentials where a token is set, a stale value without saying so, a blocking
 //! read on the event loop, a stream that skips a change.
 
@@ -18,6 +19,7 @@ mod error;
 mod events;
 mod gate;
 mod health;
+mod ingest;
 mod metrics;
 mod page;
 mod points;
@@ -41,6 +43,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::board::Board;
 use crate::ledger::{Account, Ledger};
+use crate::source::http::Senders;
 
 pub use config::{Config, Raw, Token};
 pub use counterpart::{Alarms, Answering, Asked, Desk, FrontDesk, Health, Number, Numbers, Reading, Samples, Vitals};
@@ -56,6 +59,7 @@ pub struct Web {
     pub desk: Arc<dyn Desk>,
     pub ledger: Arc<Ledger>,
     pub samples: Arc<dyn Samples>,
+    pub senders: Arc<Senders>,
     pub health: Arc<dyn Health>,
     pub numbers: Arc<dyn Numbers>,
 }
@@ -124,6 +128,8 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         .route("/api/v1/points", get(points::list))
         .route("/api/v1/points/{id}", get(points::one))
         .route("/api/v1/points/{id}/samples", get(samples::list))
+        .route(ingest::SAMPLES, post(ingest::samples))
+        .route(ingest::WRITE, post(ingest::write))
         .route("/api/v1/alarms", get(alarms::list))
         .route("/api/v1/alarms/{id}", get(alarms::one))
         .route("/api/v1/alarms/{id}/ack", post(alarms::acknowledge))

@@ -2,6 +2,7 @@
 
 mod api;
 mod door;
+mod ingest;
 mod live;
 mod screen;
 mod stage;
