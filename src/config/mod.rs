@@ -216,7 +216,7 @@ fn read_patterns(file: &mut toml::Table, base: &Path, problems: &mut Problems) -
                     read_script(problems.read(&at.index(place), value)?, &at.index(place), base, problems)
                 })
                 .collect();
-            decode::check_patterns(raw.into_iter().collect::<Option<Vec<_>>>()?, &at, problems)
+            decode::check_patterns(raw, &at, problems)
         }
         Some(_) => {
             problems.add(at, "is a list: write [[payload]]");

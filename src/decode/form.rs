@@ -126,12 +126,13 @@ pub struct Binding {
     pub(super) strings: bool,
 }
 
-/// The patterns as configured; the default ones when there are none.
-pub fn check_patterns(raw: Vec<RawPattern>, at: &Key, problems: &mut Problems) -> Option<Vec<Pattern>> {
+/// The patterns as configured; the default ones when there are none. A table that could not even be read is
+/// `None`: it was told already, and does not hide what is wrong with the others.
+pub fn check_patterns(raw: Vec<Option<RawPattern>>, at: &Key, problems: &mut Problems) -> Option<Vec<Pattern>> {
     if raw.is_empty() {
         return Some(default_patterns());
     }
-    let checked: Vec<_> = raw.into_iter().enumerate().map(|(i, raw)| raw.check(&at.index(i), problems)).collect();
+    let checked: Vec<_> = raw.into_iter().enumerate().map(|(i, raw)| raw?.check(&at.index(i), problems)).collect();
     checked.into_iter().collect()
 }
 

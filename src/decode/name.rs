@@ -101,7 +101,7 @@ mod tests {
         let other = |part: &Part, name: &mut String| match part {
             Part::Number => push(name, Some("3")),
             Part::Tag(tag) => push(name, (&**tag == "gas").then_some("ch4")),
-            _ => false,
+            Part::Text(_) | Part::Site | Part::Point | Part::Measurement | Part::Field => false,
         };
         assert!(template.write(&origin, &mut name, other));
         assert_eq!(name, "pit.d7-3ch4x");

@@ -29,7 +29,9 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use rhai::packages::{BasicArrayPackage, BasicMapPackage, BasicMathPackage, CorePackage, LogicPackage, Package};
+use rhai::packages::{
+    BasicArrayPackage, BasicMapPackage, BasicMathPackage, CorePackage, LogicPackage, MoreStringPackage, Package,
+};
 use rhai::{AST, Array, CallFnOptions, Dynamic, Engine, EvalAltResult, ImmutableString, Map, Scope};
 use serde::Deserialize;
 
@@ -105,6 +107,7 @@ impl Compiled {
         BasicMathPackage::new().register_into_engine(&mut engine);
         BasicArrayPackage::new().register_into_engine(&mut engine);
         BasicMapPackage::new().register_into_engine(&mut engine);
+        MoreStringPackage::new().register_into_engine(&mut engine);
         limit(&mut engine);
         bytes::register(&mut engine);
         let at = |line: Option<usize>| format!("{} line {}", source.file, line.unwrap_or(0));
@@ -137,7 +140,7 @@ fn limit(engine: &mut Engine) {
     engine.set_max_call_levels(8);
     engine.set_max_expr_depths(32, 32);
     // What an array holds counts with it: each sample is a map of up to four members and some text.
-    engine.set_max_string_size(64 * 1_024);
+    engine.set_max_string_size(16 * 1_024);
     engine.set_max_array_size(MOST_SAMPLES);
     engine.set_max_map_size(4 * MOST_SAMPLES);
     engine.set_max_variables(64);

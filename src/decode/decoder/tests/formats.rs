@@ -216,6 +216,24 @@ fn a_script_reads_what_nothing_else_reads() {
 }
 
 #[test]
+fn the_example_that_is_shipped_reads_its_frame() {
+    let text = include_str!("../../../../config/decoders/example.rhai");
+    let mut desk = Desk::of_script("odd/{site}", text);
+    let mut frame = vec![0xA5, 0x5A, 2, 0b10];
+    frame.extend(1_790_000_000_u32.to_be_bytes());
+    frame.extend(0.5_f32.to_be_bytes());
+    frame.extend(9.0_f32.to_be_bytes());
+    // CRC-16/MODBUS of these sixteen bytes, reckoned elsewhere.
+    let sums = [0x57, 0xB7];
+    frame.extend(sums);
+    assert_eq!(desk.told("odd/hongli", &frame), [format!("hongli.t1 0.5 good {AT}")]);
+    assert_eq!(desk.lost(), [(2, Fate::UnknownPoint, "t2")]);
+    frame[9] ^= 1;
+    assert_eq!(desk.read("odd/hongli", &frame), Err(Fate::ScriptFailed));
+    assert!(desk.lost()[0].2.contains("the check sum is wrong"), "{:?}", desk.lost());
+}
+
+#[test]
 fn a_script_that_runs_wild_is_stopped_and_the_next_message_is_read() {
     let mut desk = Desk::of_script(
         "{site}/{point}",
