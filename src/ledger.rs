@@ -73,6 +73,8 @@ fates! {
     OldDeath "old_death" "Sparkplug death of an earlier session; harmless",
     OutsideGrant "outside_grant" "topic or point that the client may not publish to",
     RateLimit "rate_limit" "client was held back, or turned away, because it came too often",
+    BadLine "bad_line" "a line or record of a payload could not be read; the others were kept",
+    ScriptFailed "script_failed" "the decode script of a payload form failed on a message",
     Rejected "rejected" "a consumer outside (time-series database, webhook) refused it for good",
 }
 

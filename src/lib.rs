@@ -3,8 +3,8 @@
 //! ```text
 //!  MQTT clients ─► listener ┐                                      ┌► notify   people: MQTT, webhook, log
 //!  brokers ──────► client   ├► decode ─► journal ─► engine ─► facts ┼► board    page, API, event stream
-//!  Modbus TCP ───► poller   ┘            durable,   rules,   alarms, └────────── (alarms)
-//!                                        ordered    alarms   outbox
+//!  Modbus TCP ───► poller   ┤            durable,   rules,   alarms, └────────── (alarms)
+//!  HTTP senders ─► web      ┘            ordered    alarms   outbox
 //!                                           └─► history (Parquet), influxdb, board (values)
 //! ```
 //! The middle (`model`, `decode`, `alarm`, `rule`, `engine`) is plain synchronous Rust: no await, no lock,

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::source::{frames, modbus, mqtt_client, mqtt_listener, sparkplug};
+use crate::source::{frames, http, modbus, mqtt_client, mqtt_listener, sparkplug};
 use crate::{coverage, decode, history, influxdb, journal, notify, web};
 
 pub use points::{Binding, ConfiguredPoint, Known, Row, Table, Written, check_row, read_text, same_cell};
@@ -40,6 +40,8 @@ pub struct Config {
     pub sparkplug: Vec<(String, sparkplug::Config)>,
     /// Doors for fire user devices, hydrological stations and environmental monitors.
     pub frames: Vec<frames::Config>,
+    /// Programs that may send samples over HTTP.
+    pub senders: Vec<http::Config>,
     pub points: Vec<ConfiguredPoint>,
     pub history: history::Config,
     pub influxdb: Option<influxdb::Config>,
@@ -97,7 +99,7 @@ const fn most_mib() -> u64 {
 /// Sections of the file; anything else is a typo.
 const SECTIONS: [&str; 10] =
     ["gateway", "journal", "payload", "source", "point", "history", "influxdb", "notify", "web", "coverage"];
-const SOURCES: [&str; 7] = ["mqtt_listener", "mqtt_client", "modbus", "sparkplug", "gb26875", "sl651", "hj212"];
+const SOURCES: [&str; 8] = ["mqtt_listener", "mqtt_client", "modbus", "sparkplug", "http", "gb26875", "sl651", "hj212"];
 
 /// A configuration as far as it could be read, sound or not.
 #[derive(Debug)]
@@ -203,7 +205,7 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
         None => lists.iter().filter_map(|list| Some(base.join(list.as_str()?))).collect(),
     };
     let journal: Option<RawJournal> = section(file, "journal", problems);
-    let patterns = read_patterns(file, problems);
+    let patterns = read_patterns(file, base, problems);
     let mut sources = table(file, "source", problems);
     for name in sources.keys() {
         problems.known(Key::of("source").field(name), name, "kind of source", SOURCES.map(|kind| (kind, ())));
@@ -234,6 +236,9 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
             raw.check(protocol, name, at, problems)
         }));
     }
+    let senders =
+        named(&mut sources, "http", problems, |raw: http::Raw, name, at, problems| raw.check(name, at, problems));
+    http::check_tokens(&senders, problems);
     let history: Option<history::Raw> = section(file, "history", problems);
     let influxdb: Option<influxdb::Raw> = optional(file, "influxdb", problems);
     let notify: Option<notify::Raw> = section(file, "notify", problems);
@@ -300,6 +305,7 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
             modbus,
             sparkplug,
             frames: doors,
+            senders,
             points: configured.clone(),
             history: history?,
             influxdb,
@@ -351,20 +357,43 @@ fn check_journal(raw: &RawJournal, data: &Path, problems: &mut Problems) -> Opti
     })
 }
 
-fn read_patterns(file: &mut toml::Table, problems: &mut Problems) -> Option<Vec<decode::Pattern>> {
+fn read_patterns(file: &mut toml::Table, base: &Path, problems: &mut Problems) -> Option<Vec<decode::Pattern>> {
     let at = Key::of("payload");
     match file.remove("payload") {
         None => Some(decode::default_patterns()),
         Some(toml::Value::Array(list)) => {
-            let raw: Vec<Option<decode::RawPattern>> =
-                list.into_iter().enumerate().map(|(place, value)| problems.read(&at.index(place), value)).collect();
-            decode::check_patterns(raw.into_iter().collect::<Option<Vec<_>>>()?, &at, problems)
+            let raw: Vec<Option<decode::RawPattern>> = (list.into_iter().enumerate())
+                .map(|(place, value)| {
+                    read_script(problems.read(&at.index(place), value)?, &at.index(place), base, problems)
+                })
+                .collect();
+            decode::check_patterns(raw, &at, problems)
         }
         Some(_) => {
             problems.add(at, "is a list: write [[payload]]");
             None
         }
     }
+}
+
+/// Puts the text of a payload form's script beside its name.
+fn read_script(
+    mut raw: decode::RawPattern,
+    at: &Key,
+    base: &Path,
+    problems: &mut Problems,
+) -> Option<decode::RawPattern> {
+    if let Some(script) = &mut raw.rhai {
+        match std::fs::read_to_string(base.join(&script.file)) {
+            Ok(text) => script.text = text,
+            Err(error) => {
+                let told = format!("{} cannot be read: {error}", base.join(&script.file).display());
+                problems.add(at.field("rhai").field("file"), told);
+                return None;
+            }
+        }
+    }
+    Some(raw)
 }
 
 /// Makes the paths of secrets and certificates relative to the configuration file.

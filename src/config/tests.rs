@@ -202,3 +202,34 @@ fn points_in_frames_stand_in_a_table_too() {
     });
     assert_eq!(devices.collect::<Vec<_>>(), ["060504030201", "0012345678"]);
 }
+
+#[test]
+fn a_decode_script_is_found_beside_the_file_and_its_mistakes_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("good.rhai"), "fn decode(topic, bytes) { [] }").unwrap();
+    std::fs::write(folder.path().join("bad.rhai"), "fn decode(topic, bytes) {\n  [\n}").unwrap();
+    let payload = |file: &str| format!("[[payload]]\ntopic = \"{{site}}\"\nformat = \"rhai\"\nrhai.file = {file:?}\n");
+    let read = |text: &str| parse(text, &folder.path().join("davy.toml"), Problems::in_file("davy.toml"));
+    assert_eq!(read(&payload("good.rhai")).unwrap().patterns.len(), 1);
+    let problems = read(&(payload("good.rhai") + &*payload("bad.rhai") + &*payload("none.rhai"))).unwrap_err();
+    let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 2, "{told:#?}");
+    let all = told.join("\n");
+    assert!(all.contains("davy.toml: payload[1].rhai.file: bad.rhai line 3: "), "{all}");
+    assert!(all.contains("payload[2].rhai.file: ") && all.contains("none.rhai cannot be read: "), "{all}");
+}
+
+#[test]
+fn a_sender_over_http_needs_a_token_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("token"), "a-token-of-somebody\n").unwrap();
+    let sender = |name: &str| format!("[source.http.{name}]\ntoken_file = \"token\"\npoints = [\"mine.*\"]\n");
+    let read = |text: &str| parse(text, &folder.path().join("davy.toml"), Problems::in_file("davy.toml"));
+    assert_eq!(read(&sender("mast")).unwrap().senders[0].name, "mast", "the token stands beside the file");
+    let problems = read(&(sender("mast") + &*sender("other"))).unwrap_err();
+    let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        ["davy.toml: source.http.other: has the same token as source.http.mast; give each sender its own"]
+    );
+}

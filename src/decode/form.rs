@@ -8,14 +8,22 @@
 //! samples = "$.samples[*]"        # several samples in a message; the other paths start at each of them
 //! point   = "$.id"                # the payload names the point (within {site}, else as site.point)
 //! values  = "$.values"            # instead of value: an object of point name -> number
+//! quality = "$.quality"           # what the sender says of the value: "good", "bad", "line_break", ...
 //! strings = true                  # numbers in quotes count as numbers
 //! ```
-//! In come the tables as written; out go proven [`Pattern`]s and [`Binding`]s. Several patterns may name the
-//! same topics: the first whose shape fits a payload is used.
+//! `format = "csv"`, `"binary"`, `"line-protocol"` or `"rhai"` reads something else than JSON; what it looks
+//! like stands in a table of the format's name below (`[payload.csv]`), see the modules of the formats.
+//!
+//! In come the tables as written; out go proven [`Pattern`]s and [`Binding`]s. Several JSON patterns may name
+//! the same topics: the first whose shape fits a payload is used. Of other formats the first is used.
 
 use serde::Deserialize;
 
+use super::binary::{Binary, RawBinary};
+use super::csv::{Csv, RawCsv};
+use super::lines::{Lines, Precision, RawLines};
 use super::path::Path;
+use super::script::{RawScript, Script};
 use super::topic::TopicPattern;
 use crate::config::{Key, Problems};
 
@@ -24,20 +32,60 @@ use crate::config::{Key, Problems};
 #[serde(deny_unknown_fields)]
 pub struct RawPattern {
     pub topic: String,
+    #[serde(default = "json")]
+    pub format: String,
     pub value: Option<String>,
     pub time: Option<String>,
     pub samples: Option<String>,
     pub point: Option<String>,
     pub values: Option<String>,
+    pub quality: Option<String>,
     #[serde(default)]
     pub strings: bool,
+    pub csv: Option<RawCsv>,
+    pub binary: Option<RawBinary>,
+    #[serde(rename = "line-protocol")]
+    pub line_protocol: Option<RawLines>,
+    pub rhai: Option<RawScript>,
 }
 
-/// Which topics, and the form of their payloads.
-#[derive(Clone, Debug, PartialEq, Eq)]
+fn json() -> String {
+    "json".into()
+}
+
+/// Which topics, and what their payloads look like.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Pattern {
     pub(super) topic: TopicPattern,
-    pub(super) form: Form,
+    pub(super) layout: Layout,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Layout {
+    Json(Form),
+    Csv(Csv),
+    Binary(Binary),
+    Lines(Lines),
+    Script(Script),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Json,
+    Csv,
+    Binary,
+    LineProtocol,
+    Rhai,
+}
+
+impl Format {
+    const ALL: [(&str, Self); 5] = [
+        ("json", Self::Json),
+        ("csv", Self::Csv),
+        ("binary", Self::Binary),
+        ("line-protocol", Self::LineProtocol),
+        ("rhai", Self::Rhai),
+    ];
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +94,7 @@ pub(super) struct Form {
     pub each: Option<Path>,
     pub take: Take,
     pub time: Option<Path>,
+    pub quality: Option<Path>,
     pub strings: bool,
 }
 
@@ -77,12 +126,13 @@ pub struct Binding {
     pub(super) strings: bool,
 }
 
-/// The patterns as configured; the default ones when there are none.
-pub fn check_patterns(raw: Vec<RawPattern>, at: &Key, problems: &mut Problems) -> Option<Vec<Pattern>> {
+/// The patterns as configured; the default ones when there are none. A table that could not even be read is
+/// `None`: it was told already, and does not hide what is wrong with the others.
+pub fn check_patterns(raw: Vec<Option<RawPattern>>, at: &Key, problems: &mut Problems) -> Option<Vec<Pattern>> {
     if raw.is_empty() {
         return Some(default_patterns());
     }
-    let checked: Vec<_> = raw.into_iter().enumerate().map(|(i, raw)| raw.check(&at.index(i), problems)).collect();
+    let checked: Vec<_> = raw.into_iter().enumerate().map(|(i, raw)| raw?.check(&at.index(i), problems)).collect();
     checked.into_iter().collect()
 }
 
@@ -100,7 +150,7 @@ pub fn check_patterns(raw: Vec<RawPattern>, at: &Key, problems: &mut Problems) -
 pub fn default_patterns() -> Vec<Pattern> {
     let every = |path: &str| path.parse::<Path>().ok();
     let value = || Take::Value { value: Path::member("value"), point: None };
-    let form = |each, take| Form { each, take, time: Some(Path::member("time")), strings: false };
+    let form = |each, take| Form { each, take, time: Some(Path::member("time")), quality: None, strings: false };
     let named = Take::Value { value: Path::member("value"), point: Some(Path::member("point")) };
     let bare = Take::Value { value: Path::root(), point: None };
     let forms = [
@@ -111,17 +161,111 @@ pub fn default_patterns() -> Vec<Pattern> {
         ("{site}", form(None, Take::Members(Path::member("values")))),
         ("{site}", form(every("$.samples[*]"), named)),
     ];
-    let pattern = |(topic, form): (&str, Form)| topic.parse().ok().map(|topic| Pattern { topic, form });
+    let pattern =
+        |(topic, form): (&str, Form)| topic.parse().ok().map(|topic| Pattern { topic, layout: Layout::Json(form) });
     forms.into_iter().filter_map(pattern).collect()
 }
 
+/// The topics under which [`api_patterns`] read a body; line protocol has one for each precision behind it.
+pub const API_JSON: &str = "json";
+pub const API_CSV: &str = "csv";
+pub const API_LINES: &str = "line-protocol";
+
+/// What `POST /api/v1/samples` understands; `point` is always a whole id:
+///
+/// | topic | body |
+/// |---|---|
+/// | `json` | `{"point":"hongli.t1","value":0.42,"time":1790000000123,"quality":"good"}` |
+/// | `json` | an array of these, or `{"samples":[..]}` |
+/// | `json` | `{"values":{"hongli.t1":0.42},"time":1790000000123}` |
+/// | `csv` | lines with a header of `point`, `value`, `time`, `quality` |
+/// | `line-protocol/ns` | line protocol in the form of `lines`, with `us`, `ms` and `s` likewise |
+pub fn api_patterns(lines: &RawLines, at: &Key, problems: &mut Problems) -> Option<Vec<Pattern>> {
+    let every = |path: &str| path.parse::<Path>().ok();
+    let form = |each, take| {
+        let (time, quality) = (Some(Path::member("time")), Some(Path::member("quality")));
+        Layout::Json(Form { each, take, time, quality, strings: false })
+    };
+    let named = || Take::Value { value: Path::member("value"), point: Some(Path::member("point")) };
+    let mut layouts = vec![
+        (API_JSON.to_owned(), form(None, named())),
+        (API_JSON.to_owned(), form(every("$[*]"), named())),
+        (API_JSON.to_owned(), form(every("$.samples[*]"), named())),
+        (API_JSON.to_owned(), form(None, Take::Members(Path::member("values")))),
+        (API_CSV.to_owned(), Layout::Csv(RawCsv::default().check(&API_CSV.parse().ok()?, at, problems)?)),
+    ];
+    lines.clone().check(None, at, problems)?;
+    for (precision, _) in Precision::ALL {
+        let lines = lines.with_precision(precision).check(None, at, problems)?;
+        layouts.push((format!("{API_LINES}/{precision}"), Layout::Lines(lines)));
+    }
+    let pattern = |(topic, layout): (String, Layout)| topic.parse().ok().map(|topic| Pattern { topic, layout });
+    layouts.into_iter().map(pattern).collect()
+}
+
 impl RawPattern {
-    pub fn check(self, at: &Key, problems: &mut Problems) -> Option<Pattern> {
+    pub fn check(mut self, at: &Key, problems: &mut Problems) -> Option<Pattern> {
+        let format = problems.known(at.field("format"), &self.format, "format", Format::ALL)?;
+        let before = problems.len();
+        self.check_keys(format, at, problems);
+        let topic = match format {
+            Format::Json => return self.json(at, problems).filter(|_| problems.len() == before),
+            Format::Csv | Format::Binary | Format::LineProtocol | Format::Rhai => {
+                parsed::<TopicPattern, _>(problems, at.field("topic"), &self.topic)?
+            }
+        };
+        let at = at.field(&self.format);
+        let layout = match format {
+            Format::Csv => self.csv.take().unwrap_or_default().check(&topic, &at, problems).map(Layout::Csv),
+            Format::Binary => match self.binary.take() {
+                Some(raw) => raw.check(&topic, &at, problems).map(Layout::Binary),
+                None => missing(&at, problems, "say what the record looks like in [payload.binary]"),
+            },
+            Format::LineProtocol => {
+                self.line_protocol.take().unwrap_or_default().check(Some(&topic), &at, problems).map(Layout::Lines)
+            }
+            Format::Rhai => match self.rhai.take() {
+                Some(raw) => raw.check(&at, problems).map(Layout::Script),
+                None => missing(&at, problems, "name the file of the script: [payload.rhai] file = \"odd.rhai\""),
+            },
+            Format::Json => None,
+        };
+        layout.filter(|_| problems.len() == before).map(|layout| Pattern { topic, layout })
+    }
+
+    /// Keys that belong to another format.
+    fn check_keys(&self, format: Format, at: &Key, problems: &mut Problems) {
+        let tables = [
+            ("csv", self.csv.is_some(), Format::Csv),
+            ("binary", self.binary.is_some(), Format::Binary),
+            ("line-protocol", self.line_protocol.is_some(), Format::LineProtocol),
+            ("rhai", self.rhai.is_some(), Format::Rhai),
+        ];
+        for (name, _, _) in tables.iter().filter(|(_, there, of)| *there && *of != format) {
+            problems.add(at.field(name), format!("is of no use here: write format = {name:?}"));
+        }
+        let paths = [
+            ("value", self.value.is_some()),
+            ("time", self.time.is_some()),
+            ("samples", self.samples.is_some()),
+            ("point", self.point.is_some()),
+            ("values", self.values.is_some()),
+            ("quality", self.quality.is_some()),
+            ("strings", self.strings),
+        ];
+        for (name, _) in paths.iter().filter(|(_, there)| *there && format != Format::Json) {
+            let told = format!("is for JSON; what this form needs stands in [payload.{}]", self.format);
+            problems.add(at.field(name), told);
+        }
+    }
+
+    fn json(self, at: &Key, problems: &mut Problems) -> Option<Pattern> {
         let topic = parsed::<TopicPattern, _>(problems, at.field("topic"), &self.topic);
         let each = self.samples.as_deref().map(|text| many(problems, at.field("samples"), text));
         let value = self.value.as_deref().map(|text| single(problems, at.field("value"), text));
         let point = self.point.as_deref().map(|text| single(problems, at.field("point"), text));
         let values = self.values.as_deref().map(|text| single(problems, at.field("values"), text));
+        let quality = self.quality.as_deref().map(|text| single(problems, at.field("quality"), text));
         let bare = value.as_ref().is_some_and(|value| value.as_ref() == Some(&Path::root()));
         let time = time(problems, at.field("time"), self.time.as_deref(), bare);
         let before = problems.len();
@@ -153,7 +297,9 @@ impl RawPattern {
         };
         let each = each.map_or(Some(None), |each| each.map(Some))?;
         let (topic, time) = (topic?, time?);
-        sound.then_some(Pattern { topic, form: Form { each, take, time, strings: self.strings } })
+        let quality = quality.map_or(Some(None), |quality| quality.map(Some))?;
+        let form = Form { each, take, time, quality, strings: self.strings };
+        sound.then_some(Pattern { topic, layout: Layout::Json(form) })
     }
 }
 
@@ -170,6 +316,11 @@ impl RawBinding {
         let (value, time) = (value?, time?);
         (problems.len() == before).then(|| Binding { topic: self.topic.into(), value, time, strings: self.strings })
     }
+}
+
+fn missing<T>(at: &Key, problems: &mut Problems, what: &str) -> Option<T> {
+    problems.add(at.clone(), what);
+    None
 }
 
 fn parsed<T: std::str::FromStr<Err = E>, E: std::fmt::Display>(

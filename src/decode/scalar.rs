@@ -83,7 +83,21 @@ impl<'a> Scalar<'a> {
     }
 }
 
-fn from_text(text: &str) -> Option<Timestamp> {
+/// A number as devices write it outside JSON: `+1.5`, `.5`, `1e3`, `nan`, and `true` or `false` of a switch.
+pub fn written(text: &str) -> Option<f64> {
+    let bytes = text.as_bytes();
+    if bytes.last().is_some_and(u8::is_ascii_digit) && json::plain_end(bytes, 0) == Some(bytes.len()) {
+        return Some(number(text));
+    }
+    match text {
+        "true" => Some(1.0),
+        "false" => Some(0.0),
+        _ => text.parse().ok(),
+    }
+}
+
+/// A moment outside JSON: a number as in JSON, or RFC 3339.
+pub fn from_text(text: &str) -> Option<Timestamp> {
     match text.parse::<i64>() {
         Ok(integer) => from_integer(integer),
         Err(_) => Timestamp::parse(text),
@@ -91,7 +105,7 @@ fn from_text(text: &str) -> Option<Timestamp> {
 }
 
 /// `Timestamp::from_number` for whole numbers, exact above 2^53 as well.
-fn from_integer(number: i64) -> Option<Timestamp> {
+pub fn from_integer(number: i64) -> Option<Timestamp> {
     match number {
         ..0 => None,
         0..100_000_000_000 => Some(Timestamp::from_micros(number * 1_000_000)),

@@ -41,6 +41,16 @@ impl TopicPattern {
         self.levels.contains(&Level::Point)
     }
 
+    pub(super) fn names_site(&self) -> bool {
+        self.levels.contains(&Level::Site)
+    }
+
+    /// The placeholders that names of points may use with this topic.
+    pub(super) fn offers(&self) -> impl Iterator<Item = &'static str> {
+        let site = self.names_site().then_some("site");
+        site.into_iter().chain(self.names_point().then_some("point"))
+    }
+
     /// The named levels, if the topic is of this pattern.
     pub(super) fn read<'a>(&self, topic: &'a str) -> Option<Named<'a>> {
         let mut named = Named::default();

@@ -33,7 +33,7 @@ use crate::source::frames::FrameServer;
 use crate::source::mqtt_client::MqttClient;
 use crate::source::mqtt_listener::{DecoderFactory, Decoding, MqttListener, Subscribers};
 use crate::source::sparkplug::{self, Sparkplug};
-use crate::source::{self, Outlet, frames, modbus};
+use crate::source::{self, Outlet, frames, http, modbus};
 use crate::web::{self, Door, FrontDesk, Web};
 
 use self::core::Core;
@@ -168,6 +168,7 @@ impl Gateway {
             losses: losses.clone(),
             coverage: config.coverage.clone().into(),
             samples: history.clone(),
+            senders: Arc::new(http::Senders::new(config.senders.clone(), &table, &intake, &ledger)),
             health: vitals.clone(),
             numbers: vitals,
             doors: open,

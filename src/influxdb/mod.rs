@@ -10,7 +10,7 @@
 //! nothing: the journal waits. One thread of its own; a server that is away never holds anybody up. It is
 //! an alarm (`davy-influxdb`) when it lasts longer than 10 s or when every line is refused.
 
-mod line;
+pub(crate) mod line;
 mod sink;
 #[cfg(test)]
 mod tests;

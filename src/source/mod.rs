@@ -6,6 +6,7 @@
 
 mod broker;
 pub mod frames;
+pub mod http;
 pub mod modbus;
 pub mod mqtt_client;
 pub mod mqtt_listener;
@@ -21,6 +22,7 @@ use tracing::{info, warn};
 
 use crate::alarm::{Level, Priority};
 use crate::clock;
+use crate::decode::Loss;
 use crate::journal::{self, Commit, Condition, Entry, Intake, Note};
 use crate::ledger::{Account, Fate};
 use crate::model::Sample;
@@ -37,6 +39,14 @@ impl Outlet {
     pub async fn deliver(&self, samples: Vec<Sample>) -> Result<Commit, journal::Error> {
         self.account.add(Fate::Accepted, samples.len() as u64);
         self.intake.submit(Entry::Samples(Arc::new(samples))).await
+    }
+}
+
+/// Says in the log what a message lost: where, and what stood there.
+pub(crate) fn tell_losses(account: &Account, topic: &[u8], losses: &[Loss]) {
+    for Loss { place, fate, about } in losses {
+        let topic = String::from_utf8_lossy(topic);
+        warn!(source = %account.name, ?topic, place, reason = fate.word(), ?about, "a part of a message was not used");
     }
 }
 

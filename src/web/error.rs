@@ -53,6 +53,28 @@ impl Error {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message)
     }
 
+    pub(super) fn too_many(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many", message)
+    }
+
+    pub(super) fn too_large(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
+    }
+
+    pub(super) fn unsupported(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
+    }
+
+    pub(super) fn no_senders() -> Self {
+        let message = "nobody may send samples over HTTP: add [source.http.NAME] to the configuration";
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    pub(super) fn unknown_sender() -> Self {
+        let message = "the token of a sender is needed: send \"Authorization: Bearer ...\", see [source.http.NAME]";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
+    }
+
     pub(super) fn newer_occurrence(alarm: Alarm) -> Self {
         let message = "the alarm came back since you looked: look at it as it stands now, then acknowledge that";
         let error = Self::new(StatusCode::CONFLICT, "newer_occurrence", message);
@@ -101,6 +123,9 @@ impl IntoResponse for Error {
         }
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        if self.status == StatusCode::TOO_MANY_REQUESTS {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
     }

@@ -6,8 +6,8 @@
 //!                                                                 writes: the journal, by way of the desk
 //! ```
 //! In come requests from people and programs; out go the board's values, the alarms in `facts.db` and stored
-//! samples. What goes in are people's commands (acknowledgements, permits), whose 2xx is sent after they are
-//! durable, and orders to devices.
+//! samples. What goes in are people's commands (acknowledgements, permits) and samples of `[source.http]`, whose
+//! 2xx is sent after they are durable, and orders to devices.
 //! Never: an answer without credentials where a token is set, a stale value without saying so, a blocking
 //! read on the event loop, a stream that skips a change.
 
@@ -21,6 +21,7 @@ mod error;
 mod events;
 mod gate;
 mod health;
+mod ingest;
 mod losses;
 mod metrics;
 mod page;
@@ -48,6 +49,7 @@ use crate::board::Board;
 use crate::coverage::Unit;
 use crate::ledger::{Account, Ledger};
 use crate::losses::Losses;
+use crate::source::http::Senders;
 
 pub use config::{Config, Raw, Token};
 pub use counterpart::{
@@ -69,6 +71,7 @@ pub struct Web {
     pub losses: Arc<Losses>,
     pub coverage: Arc<[Unit]>,
     pub samples: Arc<dyn Samples>,
+    pub senders: Arc<Senders>,
     pub health: Arc<dyn Health>,
     pub numbers: Arc<dyn Numbers>,
     /// Of devices that send frames.
@@ -139,6 +142,8 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         .route("/api/v1/points", get(points::list))
         .route("/api/v1/points/{id}", get(points::one))
         .route("/api/v1/points/{id}/samples", get(samples::list))
+        .route(ingest::SAMPLES, post(ingest::samples))
+        .route(ingest::WRITE, post(ingest::write))
         .route("/api/v1/alarms", get(alarms::list))
         .route("/api/v1/alarms/{id}", get(alarms::one))
         .route("/api/v1/alarms/{id}/ack", post(alarms::acknowledge))

@@ -3,6 +3,7 @@
 mod api;
 mod counted;
 mod door;
+mod ingest;
 mod live;
 mod screen;
 mod stage;

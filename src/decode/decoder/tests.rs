@@ -1,3 +1,5 @@
+mod formats;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -55,7 +57,10 @@ impl Desk {
     }
 
     fn of_toml(toml: &str) -> Self {
-        let raw: RawPattern = toml::from_str(toml).unwrap();
+        Self::of_raw(toml::from_str(toml).unwrap())
+    }
+
+    fn of_raw(raw: RawPattern) -> Self {
         let mut problems = Problems::default();
         let pattern = raw.check(&Key::root(), &mut problems);
         Self::new(Forms::new(vec![pattern.unwrap_or_else(|| panic!("{problems:?}"))], []))

@@ -268,6 +268,7 @@ fn decode(decoder: &mut Decoder, message: &Message, samples: &mut Vec<Sample>, o
     if let Err(fate) = decoder.decode(&message.topic, &message.payload, message.received, samples, &out.account) {
         out.account.one(fate);
     }
+    super::tell_losses(&out.account, &message.topic, decoder.losses_worth_telling());
     if message.retained {
         // Nobody knows how old a retained value is unless it says so; it must not pass for a live one.
         let read = samples.split_off(before);

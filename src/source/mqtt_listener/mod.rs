@@ -95,7 +95,9 @@ impl Decoder for Decoding {
         received: Timestamp,
         samples: &mut Vec<Sample>,
     ) -> Result<(), Fate> {
-        self.decoder.decode(topic, payload, received, samples, &self.account)
+        let outcome = self.decoder.decode(topic, payload, received, samples, &self.account);
+        super::tell_losses(&self.account, topic, self.decoder.losses_worth_telling());
+        outcome
     }
 }
 

@@ -200,10 +200,13 @@ impl Stage {
     }
 
     pub async fn with(config: Config) -> Self {
+        Self::with_senders(config, Arc::default(), Arc::default()).await
+    }
+
+    pub async fn with_senders(config: Config, ledger: Arc<Ledger>, senders: Arc<Senders>) -> Self {
         drop(rustls::crypto::ring::default_provider().install_default());
         let backstage = Arc::new(Backstage::default());
         backstage.board.set_points(Arc::new(PointTable::new(points())));
-        let ledger = Arc::<Ledger>::default();
         let numbers =
             || vec![Number { name: "journal_seq", help: "newest entry", labels: vec![], value: 42.0, counter: false }];
         let folder = tempfile::tempdir().unwrap();
@@ -220,6 +223,7 @@ impl Stage {
             desk: backstage.clone(),
             ledger: ledger.clone(),
             samples: backstage.clone(),
+            senders,
             health: backstage.clone(),
             numbers: Arc::new(numbers),
             doors: Vec::new(),
