@@ -150,6 +150,7 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, problems: &mut Problem
     let modbus = named(&mut sources, "modbus", problems, |raw: modbus::RawDevice, name, at, problems| {
         raw.check(name, at, problems)
     });
+    modbus::check_together(modbus.iter().map(|device| (device.name.as_str(), &device.address)), problems);
     let history: Option<history::Raw> = section(file, "history", problems);
     let influxdb: Option<influxdb::Raw> = optional(file, "influxdb", problems);
     let notify: Option<notify::Raw> = section(file, "notify", problems);

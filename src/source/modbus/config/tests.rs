@@ -1,3 +1,4 @@
+use super::super::address::{Frames, Host, Packet, Parity, check_together};
 use super::*;
 
 fn device(text: &str) -> (Option<Device>, String) {
@@ -26,13 +27,14 @@ fn a_device_needs_no_more_than_its_address() {
     let (device, problems) = device("address = \"10.0.4.7:502\"");
     let device = device.expect(&problems);
     assert_eq!(device.address.to_string(), "10.0.4.7:502");
-    assert_eq!((device.unit, device.gap, device.max_registers, device.retries), (1, 8, 125, 1));
+    assert_eq!((device.unit, device.gap, device.max_registers, device.retries), (1, 8, 125, 2));
     assert_eq!(
         (device.period, device.timeout, device.pause),
         (Duration::from_secs(1), Duration::from_secs(1), Duration::ZERO)
     );
-    assert_eq!(super::Address::parse("[fd00::7]:1502").unwrap().to_string(), "[fd00::7]:1502");
-    assert_eq!(super::Address::parse("gateway-2.plant:502").unwrap().host, "gateway-2.plant");
+    assert_eq!(device.quarantine, Duration::from_secs(30));
+    assert_eq!(Host::parse("[fd00::7]:1502").unwrap().to_string(), "[fd00::7]:1502");
+    assert_eq!(Host::parse("gateway-2.plant:502").unwrap().host, "gateway-2.plant");
 }
 
 #[test]
