@@ -72,6 +72,8 @@ pub struct Gateway {
     /// Of the MQTT listeners, in the configuration's order.
     pub mqtt: Vec<SocketAddr>,
     pub web: SocketAddr,
+    /// How every polled device is doing.
+    pub devices: modbus::Devices,
     /// Cancelled from outside to stop, or from inside when a part failed.
     pub stop: CancellationToken,
     intake: Intake,
@@ -119,10 +121,11 @@ impl Gateway {
             let decoder = Decoder::new(forms.clone(), table.clone(), PAYLOAD_BYTES);
             tasks.spawn(source::supervise(name, MqttClient::new(client, decoder), outlet, stop.clone()));
         }
+        let polled = modbus::Config::new(config.modbus.clone());
+        let devices = polled.devices();
         if !config.modbus.is_empty() {
             let outlet = Outlet { intake: intake.clone(), account: ledger.account("modbus") };
-            let devices = modbus::Config::new(config.modbus.clone());
-            tasks.spawn(modbus::run(devices, modbus_bindings(&config, &table), outlet, stop.clone()));
+            tasks.spawn(modbus::run(polled, modbus_bindings(&config, &table), outlet, stop.clone()));
         }
 
         tasks.spawn(tell_people(&config, &core, &intake, &subscribers, &stop).await?);
@@ -135,6 +138,7 @@ impl Gateway {
             desk: Arc::new(FrontDesk { intake: intake.clone(), answers: core.answers.clone() }),
             ledger: ledger.clone(),
             samples: history.clone(),
+            devices: devices.clone(),
             health: vitals.clone(),
             numbers: vitals,
         };
@@ -146,7 +150,19 @@ impl Gateway {
         tasks.spawn(rules.run(stop.clone()));
         tasks.spawn(tick(intake.clone(), stop.clone()));
         info!(name = %config.name, points = table.len(), web = %web_address, ?mqtt, "davy runs");
-        Ok(Self { core, history, mqtt, web: web_address, stop, intake, tasks, followers, history_stop, history_thread })
+        Ok(Self {
+            core,
+            history,
+            mqtt,
+            web: web_address,
+            devices,
+            stop,
+            intake,
+            tasks,
+            followers,
+            history_stop,
+            history_thread,
+        })
     }
 
     /// The journal's front door, for whoever runs the gateway in its own process.

@@ -14,6 +14,7 @@ mod alarms;
 mod assets;
 mod config;
 mod counterpart;
+mod devices;
 mod error;
 mod events;
 mod gate;
@@ -41,6 +42,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::board::Board;
 use crate::ledger::{Account, Ledger};
+use crate::source::modbus::Devices;
 
 pub use config::{Config, Raw, Token};
 pub use counterpart::{Alarms, Answering, Asked, Desk, FrontDesk, Health, Number, Numbers, Reading, Samples, Vitals};
@@ -56,6 +58,7 @@ pub struct Web {
     pub desk: Arc<dyn Desk>,
     pub ledger: Arc<Ledger>,
     pub samples: Arc<dyn Samples>,
+    pub devices: Devices,
     pub health: Arc<dyn Health>,
     pub numbers: Arc<dyn Numbers>,
 }
@@ -124,6 +127,7 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         .route("/api/v1/points", get(points::list))
         .route("/api/v1/points/{id}", get(points::one))
         .route("/api/v1/points/{id}/samples", get(samples::list))
+        .route("/api/v1/devices", get(devices::list))
         .route("/api/v1/alarms", get(alarms::list))
         .route("/api/v1/alarms/{id}", get(alarms::one))
         .route("/api/v1/alarms/{id}/ack", post(alarms::acknowledge))

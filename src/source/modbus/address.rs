@@ -257,6 +257,12 @@ pub(super) struct RawAddress {
 
 impl RawAddress {
     pub fn check(&self, at: &Key, problems: &mut Problems) -> Option<Address> {
+        let before = problems.len();
+        let address = self.read(at, problems)?;
+        (problems.len() == before).then_some(address)
+    }
+
+    fn read(&self, at: &Key, problems: &mut Problems) -> Option<Address> {
         let own: &[&str] = match self.address.split_once(':').unwrap_or_default().0 {
             "serial" => &["baud", "parity", "stop_bits"],
             "tls" => &["ca", "certificate", "key", "server_name"],

@@ -165,16 +165,27 @@ impl Line {
     }
 
     pub async fn ask(&mut self, unit: u8, read: Read, manners: Manners) -> Result<Answer, Trouble> {
-        self.connect(manners.timeout).await?;
-        let result = match self.talk.as_ref().expect("it was just opened") {
-            Talk::Tcp(_) => self.ask_tcp(unit, read, manners).await,
-            Talk::Rtu(_) => self.ask_rtu(unit, read, manners).await,
-        };
+        let used = self.talk.is_some();
+        let mut result = self.try_ask(unit, read, manners).await;
+        if used && matches!(result, Err(Trouble::Lost(_))) {
+            // Many devices close a connection after a while, or after each answer.
+            self.talk = None;
+            result = self.try_ask(unit, read, manners).await;
+        }
         match &result {
             Ok(_) | Err(Trouble::Refused(..)) => self.last_answer = Some(Stopwatch::start()),
+            Err(Trouble::Unreachable(_) | Trouble::ConnectTimedOut(_) | Trouble::NotCalled) => {}
             Err(trouble) => self.recover(matches!(trouble, Trouble::Lost(_)), manners.timeout),
         }
         result
+    }
+
+    async fn try_ask(&mut self, unit: u8, read: Read, manners: Manners) -> Result<Answer, Trouble> {
+        self.connect(manners.timeout).await?;
+        match self.talk.as_ref().expect("it was just opened") {
+            Talk::Tcp(_) => self.ask_tcp(unit, read, manners).await,
+            Talk::Rtu(_) => self.ask_rtu(unit, read, manners).await,
+        }
     }
 
     async fn connect(&mut self, within: Duration) -> Result<(), Trouble> {
@@ -244,15 +255,7 @@ impl Line {
 
     async fn ask_rtu(&mut self, unit: u8, read: Read, manners: Manners) -> Result<Answer, Trouble> {
         self.rest(manners.pause).await;
-        if let Err(trouble) = self.settle(read).await {
-            if !matches!(trouble, Trouble::Lost(_)) {
-                return Err(trouble);
-            }
-            // Closed since the last answer: nothing was asked on it, so nothing is lost with it.
-            self.talk = None;
-            self.connect(manners.timeout).await?;
-            self.settle(read).await?;
-        }
+        self.settle(read).await?;
         self.upset = None;
         let Some(Talk::Rtu(exchange)) = &mut self.talk else { return Err(closed()) };
         let earlier = self.unanswered.get(&unit).filter(|earlier| earlier.elapsed() < manners.timeout * Self::OWED);

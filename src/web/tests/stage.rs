@@ -180,6 +180,7 @@ impl Stage {
             desk: backstage.clone(),
             ledger: ledger.clone(),
             samples: backstage.clone(),
+            devices: crate::source::modbus::Devices::default(),
             health: backstage.clone(),
             numbers: Arc::new(numbers),
         };
