@@ -137,8 +137,8 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Answers that come later than so many time-outs are not guarded against any more.
-    const OWED: u32 = 5;
+    /// For so many time-outs an answer in RTU frames may still come; later ones are not guarded against.
+    pub const OWED: u32 = 5;
 
     /// `slot` is for an address at which a modem calls.
     pub fn new(address: Address, slot: Option<Slot>) -> Self {
@@ -266,8 +266,8 @@ impl Line {
         let received = clock::now();
         if let Some(apart) = apart {
             // Two requests are open. Were this the answer to the first, that to the second would follow in the
-            // same distance; only silence shows that there was one answer.
-            exchange.alone(read, apart.min(manners.timeout * 2)).await?;
+            // same distance; only silence, somewhat longer than that, shows that there was one answer.
+            exchange.alone(read, apart.min(manners.timeout * 2) + manners.timeout / 2).await?;
         }
         self.unanswered.remove(&unit);
         let data = answer.map_err(|exception| Trouble::Refused(exception, read))?;

@@ -422,7 +422,7 @@ async fn a_device_that_hangs_up_after_each_answer_gives_every_value() {
     assert!(device.connections() >= 10);
     // A new connection does not begin to count anew, so that an answer kept back fits nothing.
     let numbers: Vec<_> = device.asked().iter().map(|asked| asked.transaction).collect();
-    assert!(numbers.windows(2).all(|pair| pair[1] == pair[0].wrapping_add(1)), "{numbers:?}");
+    assert!(numbers.windows(2).all(|pair| (1..=9).contains(&pair[1].wrapping_sub(pair[0]))), "{numbers:?}");
 }
 
 #[tokio::test]

@@ -8,8 +8,9 @@
 use std::time::Duration;
 
 use super::absence::Health;
+use super::address::Frames;
 use super::config::{Binding, Device};
-use super::line::{Answer, told};
+use super::line::{Answer, Line, told};
 use super::plan::{Packing, Plan, Read, Span};
 use super::schedule::{self, Schedule};
 use crate::decode::registers::{self, Field, Reading};
@@ -221,7 +222,13 @@ impl Unit {
                 }
                 self.rest_longer(slot);
             }
-            Outcome::Failed(_) => self.rest_longer(slot),
+            Outcome::Failed(_) => {
+                self.rest_longer(slot);
+                if self.device.address.frames() == Frames::Rtu {
+                    // Its answer may still come, and nothing but time tells it from the next one.
+                    self.quiet_until = self.quiet_until.max(now + self.device.timeout * Line::OWED);
+                }
+            }
             // The connection has its own pause.
             Outcome::Unreachable(_) | Outcome::Rested => {}
         }

@@ -3,7 +3,7 @@
 Usage: peer.py <tcp|rtu|tls> [<ca> <certificate> <key>]. Listens on a free port of 127.0.0.1, prints the
 port, and ends when its standard input ends. Holding register n holds n + 1, for n from 0 to 99. Unit 1
 answers as it should. Unit 2 answers every second request with its bytes turned round, as a broken line does.
-Unit 3 is not there.
+Unit 3 is not there. What pymodbus says of that on standard error is of no interest to the tests.
 """
 
 import asyncio
