@@ -51,7 +51,7 @@ async fn the_ill_cost_their_neighbours_no_poll() {
                 "[{name}]\naddress = \"{address}\"\nunit = {unit}\nperiod = \"{PERIOD_MS}ms\"\ntimeout = \"80ms\"\n"
             );
             points += &format!("[[point]]\ndevice = \"{name}\"\nregister = 40011\n");
-            if unit == 2 && (bus < 4 || bus >= 6) {
+            if unit == 2 && !(4..6).contains(&bus) {
                 sick.push(name.clone());
             }
             names.push(name);

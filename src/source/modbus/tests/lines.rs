@@ -56,7 +56,7 @@ async fn a_late_rtu_answer_is_never_taken_for_the_next_one() {
             for retries in [0, 2] {
                 let behaviour = move |asked: &Asked| {
                     let answer = numbered(asked);
-                    if asked.number % 3 == 0 { Reply::Late(ms(late), answer) } else { Reply::Frame(answer) }
+                    if asked.number.is_multiple_of(3) { Reply::Late(ms(late), answer) } else { Reply::Frame(answer) }
                 };
                 let device =
                     if serial { RtuDevice::on_a_serial_line(behaviour) } else { RtuDevice::on_tcp(behaviour).await };
