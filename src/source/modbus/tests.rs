@@ -249,6 +249,27 @@ async fn an_exception_of_one_unit_leaves_the_others_and_the_connection_alone() {
     assert!(stage.seen.iter().all(|sample| sample.quality.usable() == (sample.point.0 != 1)));
 }
 
+/// The gateway's own exception says that the unit is not there: its other reads are spared.
+#[tokio::test]
+async fn a_unit_that_its_gateway_cannot_reach_costs_one_request_a_poll() {
+    let gateway = FakeDevice::start(|asked| match asked.unit {
+        9 => Reply::Frame(frame(asked.transaction, 9, &[0x83, 0x0B])),
+        _ => Reply::Values,
+    })
+    .await;
+    let unit = |n| format!("[u{n}]\naddress = \"{}\"\nunit = {n}\nperiod = \"40ms\"\n", gateway.address);
+    let points = |n| {
+        let point = |register| format!("[[point]]\ndevice = \"u{n}\"\nregister = {register}\n");
+        [40_001, 40_301, 40_601].map(point).concat()
+    };
+    let mut stage = Stage::start(&[unit(1), unit(9)].concat(), &[points(1), points(9)].concat());
+    let states = stage.devices_when(|states| states[1].polls >= 3).await;
+    let asked = gateway.asked().iter().filter(|asked| asked.unit == 9).count() as u64;
+    assert!((states[1].polls..=states[1].polls + 1).contains(&asked), "{asked} requests in {} polls", states[1].polls);
+    assert!(states[1].last_error.as_deref().unwrap().contains("exception 0B"), "{:?}", states[1].last_error);
+    assert_eq!((states[0].link, states[0].failed, gateway.connections()), (Link::Connected, 0, 1));
+}
+
 /// Two devices with their own connections and one dead behind each kind of death; and a silent unit on a
 /// shared line, which may cost its neighbour no more than the slots of its own time-outs.
 #[tokio::test]
