@@ -158,3 +158,28 @@ async fn a_line_that_is_not_there_is_named_and_tried_again() {
     assert!(condition.detail.contains("2 devices: a, b; cannot connect"), "{}", condition.detail);
     assert!(stage.devices.list().iter().all(|state| state.link == Link::BackingOff));
 }
+
+/// The first of six devices on a line answers after its time, every time. Had the next one been asked at
+/// once, the two answers would have met on the line.
+#[tokio::test]
+async fn a_late_answer_is_over_before_a_neighbour_is_asked() {
+    for serial in [true, false] {
+        let behaviour =
+            |asked: &Asked| Reply::Late(ms(if asked.unit == 1 { 300 } else { 120 }), rtu(asked.unit, &pdu(asked)));
+        let device = if serial { RtuDevice::on_a_serial_line(behaviour) } else { RtuDevice::on_tcp(behaviour).await };
+        let unit = |n| {
+            format!(
+                "[u{n}]\naddress = \"{}\"\nunit = {n}\nperiod = \"1600ms\"\ntimeout = \"200ms\"\nretries = 0\n",
+                device.address
+            )
+        };
+        let points: String = (1..=6).map(|n| format!("[[point]]\ndevice = \"u{n}\"\nregister = 40011\n")).collect();
+        let mut stage = Stage::start(&(1..=6).map(unit).collect::<String>(), &points);
+        let states = stage.devices_when(|states| states[1..].iter().all(|state| state.polls >= 3)).await;
+        assert_eq!((states[0].last_answer, stage.account.get(Fate::WrongAnswer)), (None, 0), "{}", device.address);
+        let asked = device.asked();
+        let first = asked.iter().position(|asked| asked.unit == 1).unwrap();
+        let free = asked[first + 1].at - asked[first].at;
+        assert!(free >= ms(360), "the next was asked after {free:?}, within twice the time-out");
+    }
+}
