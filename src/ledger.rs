@@ -59,6 +59,8 @@ fates! {
     TimedOut "timed_out" "device did not answer in time",
     Exception "exception" "device answered with an exception",
     WrongAnswer "wrong_answer" "answer of the wrong unit, function or length",
+    StrayAnswer "stray_answer" "bytes on a line on which nothing was asked; thrown away",
+    MissedPoll "missed_poll" "slot of a device that passed because its bus was busy",
     Disconnected "disconnected" "connection to the source was lost",
     BadValue "bad_value" "value was one of the invalid codes, NaN or infinite",
     BadTime "bad_time" "source time was absurd and was replaced",

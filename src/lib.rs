@@ -3,7 +3,7 @@
 //! ```text
 //!  MQTT clients ─► listener ┐                                      ┌► notify   people: MQTT, webhook, log
 //!  brokers ──────► client   ├► decode ─► journal ─► engine ─► facts ┼► board    page, API, event stream
-//!  Modbus TCP ───► poller   ┤            durable,   rules,   alarms, └────────── (alarms)
+//!  Modbus ───────► poller   ┤            durable,   rules,   alarms, └────────── (alarms)
 //!  HTTP senders ─► web      ┘            ordered    alarms   outbox
 //!                                           └─► history (Parquet), influxdb, board (values)
 //! ```

@@ -112,7 +112,7 @@ async fn somebody_is_at_the_desk(davy: &stage::Davy, port: u16) {
     device.write_all(&fire()).await.unwrap();
     let mut heard = [0; 33];
     device.read_exact(&mut heard[..30]).await.unwrap();
-    assert_eq!(davy.get("/api/v1/devices").await["devices"][0]["door"], "gb26875.fire");
+    assert_eq!(davy.get("/api/v1/devices").await["connected"][0]["door"], "gb26875.fire");
     let (status, said) = davy.post(path, &check).await.unwrap();
     assert_eq!((status, &said["reply"]), (202, &"asked".into()));
     device.read_exact(&mut heard).await.unwrap();

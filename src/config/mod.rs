@@ -227,6 +227,7 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
     let modbus = named(&mut sources, "modbus", problems, |raw: modbus::RawDevice, name, at, problems| {
         raw.check(name, at, problems)
     });
+    modbus::check_together(modbus.iter().map(|device| (device.name.as_str(), &device.address)), problems);
     let sparkplug = named(&mut sources, "sparkplug", problems, |raw: sparkplug::Raw, name, at, problems| {
         raw.check(at, problems).map(|config| (name.to_owned(), config))
     });

@@ -79,6 +79,8 @@ pub struct Gateway {
     pub web: SocketAddr,
     /// Of the doors for frames, in the configuration's order.
     pub doors: Vec<SocketAddr>,
+    /// How every polled device is doing.
+    pub devices: modbus::Devices,
     /// Cancelled from outside to stop, or from inside when a part failed.
     pub stop: CancellationToken,
     losses: Arc<Losses>,
@@ -137,10 +139,11 @@ impl Gateway {
             let host = Sparkplug::new(host, mapping, table.clone());
             tasks.spawn(source::supervise(name, host, outlet, stop.clone()));
         }
+        let polled = modbus::Config::new(config.modbus.clone());
+        let devices = polled.devices();
         if !config.modbus.is_empty() {
             let outlet = Outlet { intake: intake.clone(), account: ledger.account("modbus") };
-            let devices = modbus::Config::new(config.modbus.clone());
-            tasks.spawn(modbus::run(devices, modbus_bindings(&config, &table), outlet, stop.clone()));
+            tasks.spawn(modbus::run(polled, modbus_bindings(&config, &table), outlet, stop.clone()));
         }
 
         let frame_points = Arc::new(frame_points(&config, &table));
@@ -169,6 +172,7 @@ impl Gateway {
             coverage: config.coverage.clone().into(),
             samples: history.clone(),
             senders: Arc::new(http::Senders::new(config.senders.clone(), &table, &intake, &ledger)),
+            devices: devices.clone(),
             health: vitals.clone(),
             numbers: vitals,
             doors: open,
@@ -187,6 +191,7 @@ impl Gateway {
             mqtt,
             web: web_address,
             doors,
+            devices,
             stop,
             losses,
             intake,

@@ -1,4 +1,5 @@
-//! `/api/v1/devices`: devices that are connected to the frame doors, and orders to them.
+//! `/api/v1/devices`: how every polled device is doing, in the order of the configuration; the devices that are
+//! connected to the frame doors; and orders to these.
 //!
 //! An order sets a device's own clock or asks whether somebody is at its desk (查岗); nothing here reaches the
 //! plant. A post check is answered with 202 at once, since people have minutes to press their button: nobody
@@ -41,7 +42,7 @@ pub(super) async fn list(State(edge): State<Shared>) -> Json<Value> {
             })
         })
     });
-    Json(json!({ "devices": doors.collect::<Vec<_>>() }))
+    Json(json!({ "polled": edge.web.devices.list(), "connected": doors.collect::<Vec<_>>() }))
 }
 
 #[derive(Deserialize)]

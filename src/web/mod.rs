@@ -50,6 +50,7 @@ use crate::coverage::Unit;
 use crate::ledger::{Account, Ledger};
 use crate::losses::Losses;
 use crate::source::http::Senders;
+use crate::source::modbus::Devices;
 
 pub use config::{Config, Raw, Token};
 pub use counterpart::{
@@ -72,6 +73,7 @@ pub struct Web {
     pub coverage: Arc<[Unit]>,
     pub samples: Arc<dyn Samples>,
     pub senders: Arc<Senders>,
+    pub devices: Devices,
     pub health: Arc<dyn Health>,
     pub numbers: Arc<dyn Numbers>,
     /// Of devices that send frames.
@@ -144,6 +146,7 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         .route("/api/v1/points/{id}/samples", get(samples::list))
         .route(ingest::SAMPLES, post(ingest::samples))
         .route(ingest::WRITE, post(ingest::write))
+        .route("/api/v1/devices", get(devices::list))
         .route("/api/v1/alarms", get(alarms::list))
         .route("/api/v1/alarms/{id}", get(alarms::one))
         .route("/api/v1/alarms/{id}/ack", post(alarms::acknowledge))
@@ -152,7 +155,6 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         .route("/api/v1/calibrations", get(permits::calendar))
         .route("/api/v1/losses", get(losses::list))
         .route("/api/v1/coverage", get(coverage::show))
-        .route("/api/v1/devices", get(devices::list))
         .route("/api/v1/devices/{id}/orders", post(devices::order))
         .route("/api/v1/events", get(events::stream))
         .route("/livez", get(health::live))

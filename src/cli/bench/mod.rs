@@ -3,6 +3,7 @@
 mod engine;
 mod history;
 mod latency;
+mod modbus;
 mod mqtt;
 mod stand;
 
@@ -21,6 +22,11 @@ pub enum Command {
     Mqtt(mqtt::Arguments),
     /// From a sample at the socket to its alarm at a subscriber, under background load.
     Latency(latency::Arguments),
+    /// Modbus TCP devices polled on their schedule; the CPU of the simulated devices is not counted.
+    Modbus(modbus::Arguments),
+    /// The devices of `bench modbus`, in a process of their own.
+    #[command(hide = true)]
+    ModbusField(modbus::FieldArguments),
     /// Writing and reading Parquet history.
     History(history::Arguments),
 }
@@ -30,6 +36,8 @@ pub fn run(command: &Command) -> Result<ExitCode, Refusal> {
         Command::Engine(arguments) => (engine::run(arguments), arguments.json),
         Command::Mqtt(arguments) => (mqtt::run(arguments)?, arguments.json),
         Command::Latency(arguments) => (latency::run(arguments)?, arguments.json),
+        Command::Modbus(arguments) => (modbus::run(arguments)?, arguments.json),
+        Command::ModbusField(arguments) => return modbus::field(arguments).map(|()| ExitCode::SUCCESS),
         Command::History(arguments) => (history::run(arguments)?, arguments.json),
     };
     if let Value::Object(figures) = &mut figures {

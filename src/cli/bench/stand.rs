@@ -1,5 +1,6 @@
 //! A whole gateway for a benchmark: temporary folder, methane points, chosen rules, free ports.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::super::Refusal;
@@ -42,7 +43,8 @@ impl Stand {
         }
         let path = self.folder.join("points.csv");
         std::fs::write(&path, csv).map_err(|error| broken(&path, &error))?;
-        let text = r#"
+        self.start(
+            r#"
             [gateway]
             points = ["points.csv"]
             [web]
@@ -54,7 +56,32 @@ impl Stand {
             unacknowledged = 65535
             [notify.log]
             enabled = false
-        "#;
+        "#,
+        )
+        .await
+    }
+
+    /// Devices `d0`, `d1`, .. with points `load.d0r0`, `load.d0r1`, .., one for each holding register.
+    pub async fn poller(&self, devices: &[SocketAddr], registers: u16, period_ms: u64) -> Result<Gateway, Refusal> {
+        let mut csv = String::from("id,kind,place,period,modbus.device,modbus.register\n");
+        let mut text = String::from(
+            "[gateway]\npoints = [\"points.csv\"]\n[web]\naddress = \"127.0.0.1:0\"\n[notify.log]\nenabled = false\n",
+        );
+        for (device, address) in devices.iter().enumerate() {
+            text.push_str(&format!("[source.modbus.d{device}]\naddress = \"{address}\"\nperiod = \"{period_ms}ms\"\n"));
+            for register in 0..registers {
+                csv.push_str(&format!(
+                    "load.d{device}r{register},methane,T1,1h,d{device},{}\n",
+                    40_001 + u32::from(register)
+                ));
+            }
+        }
+        let path = self.folder.join("points.csv");
+        std::fs::write(&path, csv).map_err(|error| Refusal(format!("{}: {error}", path.display())))?;
+        self.start(&text).await
+    }
+
+    async fn start(&self, text: &str) -> Result<Gateway, Refusal> {
         let path = self.folder.join("bench.toml");
         let config = config::parse(text, &path, Problems::in_file("bench.toml"))
             .map_err(|problems| Refusal(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))?;

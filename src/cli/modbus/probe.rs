@@ -13,7 +13,7 @@ use crate::source::modbus::{AskError, Conversation, Function, Patience, Place, c
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// host:port of the device or gateway; without a port 502.
+    /// 10.0.4.7:502 (502 when left out), rtu+tcp://10.0.4.9:4001 or serial:/dev/ttyUSB0,9600,none,1.
     address: String,
     /// Unit id behind the address.
     #[arg(long, default_value_t = 1)]

@@ -19,7 +19,7 @@ const FORGETTING: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// host:port of the device or gateway; without a port 502.
+    /// 10.0.4.7:502 (502 when left out), rtu+tcp://10.0.4.9:4001 or serial:/dev/ttyUSB0,9600,none,1.
     address: String,
     /// The unit ids to try: 1-247, or one.
     #[arg(long, default_value = "1-247", value_parser = units)]

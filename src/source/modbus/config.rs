@@ -2,14 +2,16 @@
 //!
 //! ```toml
 //! [source.modbus.midas-3]
-//! address = "10.0.4.7:502"    # several devices (units) on one address share one connection
-//! unit = 1                    # 0 to 255
+//! address = "10.0.4.7:502"    # or serial:, rtu+tcp://, tls:// or dial-in:, see `address`; several devices (units)
+//!                             # on one address share one bus and are asked one after the other
+//! unit = 1                    # 0 to 255; 1 to 247 where frames are RTU
 //! period = "1s"               # of all points of the device; list a device twice to poll some of them slower
 //! timeout = "1s"              # of connecting and of each request
 //! gap = 8                     # unneeded registers worth reading to save a request
 //! max_registers = 125         # for devices that answer shorter reads only
-//! pause = "0ms"               # silence between two requests, for slow gateways
-//! retries = 1                 # after a broken connection or a wrong answer, while the slot still has time
+//! pause = "0ms"               # silence between two frames; on a serial line 3.5 characters unless written
+//! retries = 2                 # after silence or a wrong answer, in the first half of the slot
+//! quarantine = "30s"          # longest time that a device which fails again and again is left alone
 //! ```
 //! A point's binding:
 //! ```toml
@@ -44,11 +46,12 @@
 //! `template` and `channel` beside `device` take all of this from a file, see `config::templates`.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::address::{Address, Frames, RawAddress};
 use super::register::{Function, Place};
 use super::state::Devices;
 use super::written::{Bits, Number, PrintedRegister, one_or_many};
@@ -92,17 +95,29 @@ pub struct RawDevice {
     gap: u16,
     #[serde(default = "most_registers")]
     max_registers: u16,
-    #[serde(default = "no_pause")]
-    pause: String,
-    #[serde(default = "one_retry")]
+    pause: Option<String>,
+    #[serde(default = "two_retries")]
     retries: u8,
+    #[serde(default = "half_a_minute")]
+    quarantine: String,
+    // The bus, see `address`.
+    baud: Option<u32>,
+    parity: Option<String>,
+    stop_bits: Option<u8>,
+    ca: Option<PathBuf>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    server_name: Option<String>,
+    registration: Option<String>,
+    heartbeat: Option<String>,
+    frames: Option<String>,
 }
 
 fn one_second() -> String {
     "1s".to_owned()
 }
-fn no_pause() -> String {
-    "0ms".to_owned()
+fn half_a_minute() -> String {
+    "30s".to_owned()
 }
 const fn first_unit() -> u8 {
     1
@@ -113,40 +128,8 @@ const fn usual_gap() -> u16 {
 const fn most_registers() -> u16 {
     125
 }
-const fn one_retry() -> u8 {
-    1
-}
-
-/// Host and port. A name is looked up at each connect.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Address {
-    pub host: String,
-    pub port: u16,
-}
-
-impl Address {
-    /// `10.0.4.7:502`, `gateway-2.plant:502`, `[fd00::7]:502`
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        let (host, port) = text.rsplit_once(':')?;
-        let host = match host.strip_prefix('[') {
-            Some(six) => six.strip_suffix(']')?,
-            None if host.contains(':') => return None,
-            None => host,
-        };
-        let sound = !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c == '/');
-        let port = port.parse().ok().filter(|port| *port != 0)?;
-        sound.then(|| Self { host: host.to_owned(), port })
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
-    }
+const fn two_retries() -> u8 {
+    2
 }
 
 /// One unit behind one address, with its schedule.
@@ -161,19 +144,39 @@ pub struct Device {
     pub max_registers: u16,
     pub pause: Duration,
     pub retries: u8,
+    pub quarantine: Duration,
 }
 
 impl RawDevice {
     /// `name` is the last part of the table's key.
     pub fn check(self, name: &str, at: &Key, problems: &mut Problems) -> Option<Device> {
         const MS: fn(u64) -> Duration = Duration::from_millis;
-        let address = Address::parse(&self.address);
-        if address.is_none() {
-            problems.add(at.field("address"), format!("{:?} is not host:port, such as 10.0.4.7:502", self.address));
-        }
+        let address = RawAddress {
+            address: self.address,
+            baud: self.baud,
+            parity: self.parity,
+            stop_bits: self.stop_bits,
+            ca: self.ca,
+            certificate: self.certificate,
+            key: self.key,
+            server_name: self.server_name,
+            registration: self.registration,
+            heartbeat: self.heartbeat,
+            frames: self.frames,
+        };
+        let address = address.check(at, problems);
+        let unit = match address.as_ref().map(Address::frames) {
+            // Zero is asked by nobody and answered by nobody: it is the broadcast of serial lines.
+            Some(Frames::Rtu) => problems.within(at.field("unit"), self.unit, 1..=247),
+            Some(Frames::Tcp) | None => Some(self.unit),
+        };
         let period = problems.duration(at.field("period"), &self.period, MS(20)..=MS(86_400_000));
         let timeout = problems.duration(at.field("timeout"), &self.timeout, MS(10)..=MS(60_000));
-        let pause = problems.duration(at.field("pause"), &self.pause, MS(0)..=MS(10_000));
+        let pause = match &self.pause {
+            Some(text) => problems.duration(at.field("pause"), text, MS(0)..=MS(10_000)),
+            None => address.as_ref().map(Address::usual_pause),
+        };
+        let quarantine = problems.duration(at.field("quarantine"), &self.quarantine, MS(1_000)..=MS(3_600_000));
         let gap = problems.within(at.field("gap"), self.gap, 0..=124);
         // Four, because a 64-bit value is never split.
         let max_registers = problems.within(at.field("max_registers"), self.max_registers, 4..=125);
@@ -181,13 +184,14 @@ impl RawDevice {
         Some(Device {
             name: name.to_owned(),
             address: address?,
-            unit: self.unit,
+            unit: unit?,
             period: period?,
             timeout: timeout?,
             gap: gap?,
             max_registers: max_registers?,
             pause: pause?,
             retries: retries?,
+            quarantine: quarantine?,
         })
     }
 }

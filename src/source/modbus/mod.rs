@@ -1,26 +1,35 @@
-//! Modbus TCP poller: reads registers and bits of devices on a fixed schedule. It only ever reads.
+//! Modbus poller: reads registers and bits of devices on a fixed schedule. It only ever reads.
 //!
 //! ```text
 //!  config ─► unit   points of one device ─► plan     near registers merged into few reads
 //!                        │                  schedule  slot n at first + n * period, phases spread
 //!                        ▼
-//!  wire   one task a connection (host:port) ─► line   one request at a time, every wait ends
-//!                        │                              ▲ function 1 to 4
-//!                        ▼                              ▼
-//!            samples with honest quality             the device
+//!  wire   one task a bus (see `address`) ─► line   one request at a time, every wait ends
+//!            │           │                   │ Modbus TCP by tokio-modbus, numbered by `mbap`
+//!         absence        │                   │ RTU frames by `rtu` and `exchange`
+//!    who is missed       ▼                   ▼
+//!            samples with honest quality    open: TCP, TLS, serial line;  dial_in: modems that call
 //! ```
 //! Promised: each slot gives one sample for each point, a value or `not polled`; a late, short, long or
-//! foreign answer is never taken for a value; a device that fails delays no device on another connection,
-//! and is asked less and less often so that its neighbours on the same one keep their slots. A device that
-//! stays away is the alarm `davy-source-down`. Never: a write.
+//! foreign answer is never taken for a value; a device that fails delays no device on another bus, and is
+//! asked less and less often so that its neighbours on the same one keep their slots. What stays away is
+//! the alarm `davy-source-down`: one for a device, and one only for a whole bus. Never: a write.
 
+mod absence;
+mod address;
 mod ask;
 mod config;
+mod dial_in;
+mod exchange;
 mod line;
+mod mbap;
+mod open;
 mod plan;
 mod register;
+mod rtu;
 mod schedule;
 mod state;
+mod tls;
 mod unit;
 mod wire;
 mod written;
@@ -34,16 +43,19 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+pub use address::{Address, Frames, Host, Identity, Modem, Packet, Parity, Serial, check_together};
 pub use ask::{AskError, Conversation, Patience, connect};
-pub use config::{Address, Beating, Binding, Config, Device, RawBinding, RawDevice, RawStatus, Status};
+pub use config::{Beating, Binding, Config, Device, RawBinding, RawDevice, RawStatus, Status};
 pub use register::{Function, Place};
 pub use state::{DeviceState, Devices, Link};
 
+use self::dial_in::Desk;
+use self::line::Line;
 use self::unit::Unit;
 use self::wire::Wire;
 use crate::clock::Stopwatch;
 use crate::model::{PointIndex, Range};
-use crate::source::Outlet;
+use crate::source::{Outlet, supervise};
 
 /// Polls until `stop`, or until the journal closes. Supervises itself, device by device.
 pub async fn run(
@@ -52,9 +64,16 @@ pub async fn run(
     outlet: Outlet,
     stop: CancellationToken,
 ) {
+    let (desks, slots) = Desk::all(config.devices.iter().map(|device| &device.address));
+    let mut listening = JoinSet::new();
+    for desk in desks {
+        listening.spawn(supervise(desk.name(), desk, outlet.clone(), stop.clone()));
+    }
     let mut wires = JoinSet::new();
-    for wire in wires_of(&config, points, &outlet) {
-        wires.spawn(wire.run());
+    for (address, units, clock) in buses(&config, points) {
+        let slot = if let Address::DialIn(modem) = &address { slots.get(modem).cloned() } else { None };
+        let line = Line::new(address, slot);
+        wires.spawn(Wire::new(line, units, clock, config.states.clone(), outlet.clone()).run());
     }
     tokio::select! {
         () = stop.cancelled() => {}
@@ -65,9 +84,14 @@ pub async fn run(
     }
     // A poll that is cut off here is a poll of the down time.
     wires.shutdown().await;
+    listening.shutdown().await;
 }
 
-fn wires_of(config: &Config, points: Vec<(PointIndex, Option<Range>, Binding)>, outlet: &Outlet) -> Vec<Wire> {
+/// The devices that have points, by the bus that they share; all slots are counted from one moment.
+fn buses(
+    config: &Config,
+    points: Vec<(PointIndex, Option<Range>, Binding)>,
+) -> impl Iterator<Item = (Address, Vec<Unit>, Stopwatch)> {
     let mut by_device: HashMap<String, Vec<_>> = HashMap::new();
     for (point, range, binding) in points {
         by_device.entry(binding.device.clone()).or_default().push((point, range, binding));
@@ -90,6 +114,5 @@ fn wires_of(config: &Config, points: Vec<(PointIndex, Option<Range>, Binding)>, 
     for (device, points) in by_device {
         error!(%device, points = points.len(), "points name a device that is not configured; they are not polled");
     }
-    let wire = |(address, units)| Wire::new(address, units, clock, config.states.clone(), outlet.clone());
-    by_address.into_iter().map(wire).collect()
+    by_address.into_iter().map(move |(address, units)| (address, units, clock))
 }

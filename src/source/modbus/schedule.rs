@@ -58,12 +58,11 @@ pub fn phase(number: usize, period: Duration) -> Duration {
 }
 
 /// How long a device that failed `failures` times in a row is left alone: one period after the first
-/// time, then twice as long each time, at the most `LONGEST` (or its period, if that is longer).
+/// time, then twice as long each time, at the most `longest` (or its period, if that is longer).
 #[must_use]
-pub fn rest(failures: u32, period: Duration) -> Duration {
-    const LONGEST: Duration = Duration::from_secs(30);
+pub fn rest(failures: u32, period: Duration, longest: Duration) -> Duration {
     let doubled = period.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX));
-    doubled.min(LONGEST.max(period))
+    doubled.min(longest.max(period))
 }
 
 #[cfg(test)]
@@ -111,11 +110,12 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_fails_rests_twice_as_long_each_time_up_to_half_a_minute() {
-        let rests: Vec<_> = (1..9).map(|failures| rest(failures, ms(500)).as_millis()).collect();
+    fn a_device_that_fails_rests_twice_as_long_each_time_up_to_a_limit() {
+        let half_a_minute = Duration::from_secs(30);
+        let rests: Vec<_> = (1..9).map(|failures| rest(failures, ms(500), half_a_minute).as_millis()).collect();
         assert_eq!(rests, [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
-        assert_eq!(rest(40, Duration::from_secs(60)), Duration::from_secs(60));
-        assert_eq!(rest(u32::MAX, ms(1)), Duration::from_secs(30));
+        assert_eq!(rest(40, Duration::from_secs(60), half_a_minute), Duration::from_secs(60));
+        assert_eq!(rest(u32::MAX, ms(1), half_a_minute), Duration::from_secs(30));
     }
 
     proptest! {

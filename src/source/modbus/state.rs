@@ -19,6 +19,8 @@ pub enum Link {
     Connected,
     /// The last poll failed; the device is asked less and less often.
     BackingOff,
+    /// It failed again and again: asked once in its `quarantine` only, until it answers.
+    Quarantined,
     /// No point is read from it.
     Unused,
 }
@@ -43,6 +45,8 @@ pub struct DeviceState {
     pub rested: u64,
     /// Slots that passed because the line was busy.
     pub missed: u64,
+    /// Reads that the device refuses while it answers others: "function 3 address 12 count 1".
+    pub refused: Vec<String>,
     pub last_answer: Option<Timestamp>,
     /// The last thing that went wrong; stays after it was mended.
     pub last_error: Option<String>,
@@ -71,6 +75,7 @@ impl Devices {
                 failed: 0,
                 rested: 0,
                 missed: 0,
+                refused: Vec::new(),
                 last_answer: None,
                 last_error: None,
                 poll_ms: 0.0,

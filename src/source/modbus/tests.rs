@@ -1,6 +1,11 @@
 //! The poller against devices on real sockets, most of them ill.
 
+mod callers;
 mod device;
+mod fleet;
+mod lines;
+mod peers;
+mod rtu_device;
 mod stage;
 
 use std::time::Duration;
@@ -244,6 +249,27 @@ async fn an_exception_of_one_unit_leaves_the_others_and_the_connection_alone() {
     assert!(stage.seen.iter().all(|sample| sample.quality.usable() == (sample.point.0 != 1)));
 }
 
+/// The gateway's own exception says that the unit is not there: its other reads are spared.
+#[tokio::test]
+async fn a_unit_that_its_gateway_cannot_reach_costs_one_request_a_poll() {
+    let gateway = FakeDevice::start(|asked| match asked.unit {
+        9 => Reply::Frame(frame(asked.transaction, 9, &[0x83, 0x0B])),
+        _ => Reply::Values,
+    })
+    .await;
+    let unit = |n| format!("[u{n}]\naddress = \"{}\"\nunit = {n}\nperiod = \"40ms\"\n", gateway.address);
+    let points = |n| {
+        let point = |register| format!("[[point]]\ndevice = \"u{n}\"\nregister = {register}\n");
+        [40_001, 40_301, 40_601].map(point).concat()
+    };
+    let mut stage = Stage::start(&[unit(1), unit(9)].concat(), &[points(1), points(9)].concat());
+    let states = stage.devices_when(|states| states[1].polls >= 3).await;
+    let asked = gateway.asked().iter().filter(|asked| asked.unit == 9).count() as u64;
+    assert!((states[1].polls..=states[1].polls + 1).contains(&asked), "{asked} requests in {} polls", states[1].polls);
+    assert!(states[1].last_error.as_deref().unwrap().contains("exception 0B"), "{:?}", states[1].last_error);
+    assert_eq!((states[0].link, states[0].failed, gateway.connections()), (Link::Connected, 0, 1));
+}
+
 /// Two devices with their own connections and one dead behind each kind of death; and a silent unit on a
 /// shared line, which may cost its neighbour no more than the slots of its own time-outs.
 #[tokio::test]
@@ -321,9 +347,66 @@ async fn one_address_that_does_not_exist_costs_one_point() {
         }
     }
     // Found out in the first poll; after that one request for each part.
-    let reads = stage.devices_when(|states| states[0].polls >= 3).await[0].reads;
-    assert!((3..=7).contains(&reads), "{reads}");
-    assert!(device.asked().len() <= 12 + 5 * reads);
+    let state = stage.devices_when(|states| states[0].polls >= 3).await.remove(0);
+    assert!((3..=7).contains(&state.reads), "{}", state.reads);
+    assert!(device.asked().len() <= 12 + 5 * state.reads);
+    assert_eq!(state.refused, ["function 3 address 12 count 1"]);
+}
+
+/// What was learnt of a device outlives its connections and a time in which it refuses everything.
+#[tokio::test]
+async fn addresses_that_a_device_refuses_stay_known() {
+    let lacks_twelve = |asked: &device::Asked| {
+        if (asked.address..asked.address + asked.count).contains(&12) {
+            Reply::Frame(frame(asked.transaction, asked.unit, &[0x83, 2]))
+        } else {
+            Reply::Parting(values(asked))
+        }
+    };
+    let device = FakeDevice::start(lacks_twelve).await;
+    let points: String = (1..=30).map(|n| format!("[[point]]\ndevice = \"d\"\nregister = {}\n", 40_000 + n)).collect();
+    let mut stage = Stage::start(&format!("[d]\naddress = \"{}\"\nperiod = \"40ms\"", device.address), &points);
+    let learnt = stage.devices_when(|states| states[0].polls >= 4).await[0].reads;
+    device.becomes(|asked| Reply::Frame(frame(asked.transaction, asked.unit, &[0x83, 2])));
+    stage.devices_when(|states| states[0].link == Link::BackingOff).await;
+    device.becomes(lacks_twelve);
+    stage.devices_when(|states| states[0].link == Link::Connected).await;
+    let before = device.asked().len();
+    let polls = stage.devices.list()[0].polls;
+    let state = stage.devices_when(|states| states[0].polls >= polls + 20).await.remove(0);
+    assert_eq!(state.reads, learnt);
+    // No merged read tries it again, and alone it is asked for less and less often.
+    let tried: Vec<_> = (device.asked().into_iter().skip(before))
+        .filter(|asked| (asked.address..asked.address + asked.count).contains(&12))
+        .collect();
+    assert!(tried.len() <= 8 && tried.iter().all(|asked| asked.count == 1), "{tried:?}");
+}
+
+/// A gateway with thirty devices dies: that is one alarm, with the names of all behind it.
+#[tokio::test]
+async fn a_dead_gateway_is_one_alarm_for_all_behind_it() {
+    let gateway = FakeDevice::start(|_| Reply::Values).await;
+    let units: String = (1..=30)
+        .map(|n| {
+            format!("[u{n}]\naddress = \"{}\"\nunit = {n}\nperiod = \"500ms\"\ntimeout = \"20ms\"\n", gateway.address)
+        })
+        .collect();
+    let points: String = (1..=30).map(|n| format!("[[point]]\ndevice = \"u{n}\"\nregister = 40001\n")).collect();
+    let mut stage = Stage::start(&units, &points);
+    stage.devices_when(|states| states.iter().all(|state| state.link == Link::Connected)).await;
+    stage.until(|stage| stage.conditions.len() == 31).await;
+    assert!(stage.conditions.iter().all(|condition| !condition.holds));
+    gateway.becomes(|_| Reply::Silent);
+    stage.until(|stage| stage.conditions.len() == 32).await;
+    let dead = stage.conditions[31].clone();
+    let subject = format!("modbus.{}", gateway.address);
+    assert_eq!((dead.rule.as_str(), dead.subject.as_str(), dead.holds), ("davy-source-down", subject.as_str(), true));
+    assert!((1..=30).all(|n| dead.detail.contains(&format!("u{n}"))), "{}", dead.detail);
+    gateway.becomes(|asked| if asked.unit == 7 { Reply::Silent } else { Reply::Values });
+    // The bus is back, and the one that is not is told by its own name.
+    stage.until(|stage| stage.conditions.iter().skip(32).any(|condition| condition.holds)).await;
+    let told: Vec<_> = stage.conditions[32..].iter().map(|told| (told.subject.as_str(), told.holds)).collect();
+    assert_eq!(told, [(subject.as_str(), false), ("modbus.u7", true)]);
 }
 
 /// Some devices fall silent instead of refusing. The other reads of the device must go on.
@@ -358,6 +441,9 @@ async fn a_device_that_hangs_up_after_each_answer_gives_every_value() {
         assert_eq!(stage.next_poll(1).await[0].value, 5.0);
     }
     assert!(device.connections() >= 10);
+    // A new connection does not begin to count anew, so that an answer kept back fits nothing.
+    let numbers: Vec<_> = device.asked().iter().map(|asked| asked.transaction).collect();
+    assert!(numbers.windows(2).all(|pair| (1..=9).contains(&pair[1].wrapping_sub(pair[0]))), "{numbers:?}");
 }
 
 #[tokio::test]

@@ -7,8 +7,10 @@
 
 use std::time::Duration;
 
+use super::absence::Health;
+use super::address::Frames;
 use super::config::{Binding, Device};
-use super::line::Answer;
+use super::line::{Answer, Line, told};
 use super::plan::{Packing, Plan, Read, Span};
 use super::schedule::{self, Schedule};
 use crate::decode::registers::{self, Counter, Field, Pulse, Reading};
@@ -31,8 +33,10 @@ struct Polled {
 struct Asked {
     done: bool,
     answer: Option<Answer>,
+    /// Broke the line or was refused, in a row, while the device answered other reads.
     failures: u32,
     quiet_until: Duration,
+    refused: bool,
 }
 
 /// How a slot ended.
@@ -50,13 +54,6 @@ pub(super) enum Outcome {
     Rested,
 }
 
-/// Change of the alarm that the device is away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum News {
-    Away,
-    Back,
-}
-
 #[derive(Debug)]
 pub(super) struct Unit {
     pub device: Device,
@@ -72,16 +69,12 @@ pub(super) struct Unit {
     points: Vec<Polled>,
     quiet_until: Duration,
     failures: u32,
-    /// Slots without data in a row, and when the first of them began.
-    dark: u32,
-    dark_since: Duration,
-    told: Option<News>,
+    health: Health,
 }
 
 impl Unit {
-    /// Slots and time without data after which a device counts as away: a single lost packet is no alarm.
-    const AWAY_SLOTS: u32 = 3;
-    const AWAY_TIME: Duration = Duration::from_secs(3);
+    /// Longest time for which an address that the device refuses is not asked for.
+    const REFUSED_REST: Duration = Duration::from_secs(600);
 
     pub fn new(number: usize, device: Device, points: Vec<(PointIndex, Option<Range>, Binding)>) -> Self {
         let mut spans = Vec::new();
@@ -114,9 +107,7 @@ impl Unit {
             points: polled,
             quiet_until: Duration::ZERO,
             failures: 0,
-            dark: 0,
-            dark_since: Duration::ZERO,
-            told: None,
+            health: Health::default(),
         }
     }
 
@@ -149,9 +140,22 @@ impl Unit {
         self.asked[at] = Asked { done: true, answer: Some(answer), ..Asked::default() };
     }
 
-    /// The device answered the read with an exception.
-    pub fn refused(&mut self, at: usize) {
-        self.asked[at].done = true;
+    /// The device answered the read with an exception. If that was about the address, and the device answers
+    /// others, this one is asked for less and less often: it is remembered as one that the device has not.
+    pub fn refused(&mut self, at: usize, about_the_address: bool, slot: Duration) {
+        let asked = &mut self.asked[at];
+        asked.done = true;
+        asked.refused = about_the_address;
+        if about_the_address {
+            asked.failures = asked.failures.saturating_add(1);
+            asked.quiet_until = slot + schedule::rest(asked.failures, self.device.period, Self::REFUSED_REST);
+        }
+    }
+
+    /// The reads that the device refuses while it answers others.
+    pub fn refused_reads(&self) -> Vec<String> {
+        let refused = self.asked.iter().zip(self.plan.reads()).filter(|(asked, _)| asked.refused);
+        refused.map(|(_, read)| told(read)).collect()
     }
 
     /// Parts a refused read in two, both still to be asked; false when it is a single value.
@@ -172,7 +176,7 @@ impl Unit {
         asked.done = true;
         if alive {
             asked.failures = asked.failures.saturating_add(1);
-            asked.quiet_until = slot + schedule::rest(asked.failures, self.device.period);
+            asked.quiet_until = slot + schedule::rest(asked.failures, self.device.period, self.device.quarantine);
         } else {
             self.first = (at + 1) % self.asked.len();
         }
@@ -203,44 +207,58 @@ impl Unit {
         self.points.iter_mut().map(sample).collect()
     }
 
-    /// Takes note of how the slot ended: rests after failures, and tells when the device goes or returns.
-    pub fn settle(&mut self, outcome: &Outcome, slot: Duration, now: Duration) -> Option<News> {
+    /// Takes note of how the slot ended: what the device refused is remembered, and it rests after failures.
+    pub fn settle(&mut self, outcome: &Outcome, slot: Duration, now: Duration) {
         match outcome {
             Outcome::Answered(_) => {
                 self.failures = 0;
                 self.quiet_until = Duration::ZERO;
-                self.dark = 0;
-                return self.tell(News::Back);
+                if self.planned.reads().len() != self.plan.reads().len() {
+                    self.planned.clone_from(&self.plan);
+                }
+                return self.health.answered(now);
             }
             Outcome::Refused(_) => {
-                // Refused whatever was asked: then parting the reads was pointless.
-                self.plan.clone_from(&self.planned);
-                self.asked = fresh(&self.plan);
-                self.first = 0;
+                // Refused whatever was asked, as when it starts up: that says nothing about addresses, and
+                // what was known of them stays known.
+                if self.planned.reads().len() != self.plan.reads().len() {
+                    self.plan.clone_from(&self.planned);
+                    self.asked = fresh(&self.plan);
+                    self.first = 0;
+                }
                 self.rest_longer(slot);
             }
-            Outcome::Failed(_) => self.rest_longer(slot),
+            Outcome::Failed(_) => {
+                self.rest_longer(slot);
+                if self.device.address.frames() == Frames::Rtu {
+                    // Its answer may still come, and nothing but time tells it from the next one.
+                    self.quiet_until = self.quiet_until.max(now + self.device.timeout * Line::OWED);
+                }
+            }
             // The connection has its own pause.
             Outcome::Unreachable(_) | Outcome::Rested => {}
         }
-        if self.dark == 0 {
-            self.dark_since = slot;
-        }
-        self.dark = self.dark.saturating_add(1);
-        if self.dark >= Self::AWAY_SLOTS && now.saturating_sub(self.dark_since) >= Self::AWAY_TIME {
-            return self.tell(News::Away);
-        }
-        None
+        self.health.dark(slot, now, !matches!(outcome, Outcome::Rested));
     }
 
-    /// The first good poll is told as well: the alarm may stand since before a restart.
-    fn tell(&mut self, news: News) -> Option<News> {
-        (self.told.replace(news) != Some(news)).then_some(news)
+    pub const fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Its bus is back: it is asked in its next slot, however long it was to be left alone.
+    pub const fn wake(&mut self) {
+        self.quiet_until = Duration::ZERO;
+    }
+
+    /// Was it left alone for as long as it ever is?
+    pub fn is_quarantined(&self) -> bool {
+        let rest = schedule::rest(self.failures, self.device.period, self.device.quarantine);
+        self.failures > 1 && rest >= self.device.quarantine
     }
 
     fn rest_longer(&mut self, slot: Duration) {
         self.failures = self.failures.saturating_add(1);
-        self.quiet_until = slot + schedule::rest(self.failures, self.device.period);
+        self.quiet_until = slot + schedule::rest(self.failures, self.device.period, self.device.quarantine);
     }
 }
 

@@ -1,33 +1,37 @@
-//! One connection and the devices behind it; one task.
+//! One bus and the devices on it; one task.
 //!
 //! ```text
 //!  earliest slot ─► rests? ── yes ─► its points are "not polled", nothing is sent
 //!                     │ no
-//!                  connect if need be ─► read, read, .. ─► samples, one delivery a poll
+//!                  read, read, .. ─► samples, one delivery a poll ─► who is missed?
 //! ```
-//! An exception is an answer: the next read goes on. Any other trouble drops the connection at once and
-//! ends the poll (or tries it again on a new one, see `Unit::may_retry`), so that what was late cannot be
-//! taken for what comes next. A device that fails rests longer and longer; the others keep their slots.
+//! An exception is an answer: the next read goes on, unless a gateway says that it cannot reach the device.
+//! Any other trouble ends the poll or tries it again, see `Unit::may_retry`; that what was late is not
+//! taken for what comes next is `line`'s work. A device that fails rests longer and longer; the others
+//! keep their slots.
 
 use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::config::Address;
-use super::line::{Answer, Line, Trouble};
+use super::absence::{Absence, Subject};
+use super::line::{Answer, Line, Manners, Trouble};
 use super::plan::Read;
 use super::state::{Devices, Link};
-use super::unit::{News, Outcome, Unit};
+use super::unit::{Outcome, Unit};
 use crate::clock::{self, Stopwatch};
 use crate::journal::{self, Entry, Note};
+use crate::ledger::Fate;
 use crate::source::{Backoff, Outlet, down};
 
 pub(super) struct Wire {
-    address: Address,
+    line: Line,
     units: Vec<Unit>,
-    line: Option<Line>,
+    absence: Absence,
     /// No connecting before.
     quiet_until: Duration,
+    /// Since when there is no connection.
+    unreachable_since: Option<Duration>,
     backoff: Backoff,
     /// Since the source started: the time of all slots.
     clock: Stopwatch,
@@ -36,9 +40,10 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub fn new(address: Address, units: Vec<Unit>, clock: Stopwatch, states: Devices, outlet: Outlet) -> Self {
+    pub fn new(line: Line, units: Vec<Unit>, clock: Stopwatch, states: Devices, outlet: Outlet) -> Self {
         let backoff = Backoff::between(Duration::from_secs(1), Duration::from_secs(30));
-        Self { address, units, line: None, quiet_until: Duration::ZERO, backoff, clock, states, outlet }
+        let (absence, quiet_until) = (Absence::of(units.len()), Duration::ZERO);
+        Self { line, units, absence, quiet_until, unreachable_since: None, backoff, clock, states, outlet }
     }
 
     /// Polls until the journal closes.
@@ -59,19 +64,27 @@ impl Wire {
 
     async fn serve(&mut self, at: usize) -> Result<(), journal::Error> {
         let begun = self.clock.elapsed();
+        let missed_before = self.units[at].schedule.missed();
         let slot = self.units[at].schedule.take(begun);
+        self.outlet.account.add(Fate::MissedPoll, self.units[at].schedule.missed() - missed_before);
         self.units[at].begin();
-        let no_line = self.line.is_none() && begun < self.quiet_until;
+        let no_line = !self.line.is_open() && begun < self.quiet_until;
         let outcome = if no_line || self.units[at].rests(slot) { Outcome::Rested } else { self.poll(at, slot).await };
         let samples = self.units[at].samples(&self.outlet.account, clock::now(), self.clock.elapsed());
         // Nobody waits for the commit: a device cannot be told to repeat itself.
         drop(self.outlet.deliver(samples).await?);
-        let news = self.units[at].settle(&outcome, slot, self.clock.elapsed());
+        self.outlet.account.add(Fate::StrayAnswer, self.line.stray());
+        let now = self.clock.elapsed();
+        self.units[at].settle(&outcome, slot, now);
         self.show(at, &outcome, slot, begun);
-        match news {
-            Some(news) => self.report(at, news, &outcome).await,
-            None => Ok(()),
+        let health: Vec<_> = self.units.iter().map(Unit::health).collect();
+        for (subject, holds) in self.absence.judge(&health, self.unreachable_since, now) {
+            if (subject, holds) == (Subject::Bus, false) {
+                self.units.iter_mut().for_each(Unit::wake);
+            }
+            self.report(subject, holds).await?;
         }
+        Ok(())
     }
 
     /// All reads of the device, as far as the line carries.
@@ -94,15 +107,15 @@ impl Wire {
             self.outlet.account.one(trouble.fate());
             let on = match &trouble {
                 Trouble::Refused(..) => {
-                    unit.refused(number);
-                    true
+                    unit.refused(number, trouble.is_about_the_address(), slot);
+                    !trouble.is_about_the_unit()
                 }
                 Trouble::Unreachable(_) | Trouble::ConnectTimedOut(_) => {
                     self.quiet_until = self.clock.elapsed() + self.backoff.pause();
                     false
                 }
+                Trouble::NotCalled => false,
                 Trouble::TimedOut(..) | Trouble::Wrong(..) | Trouble::Lost(_) => {
-                    self.line = None;
                     if unit.may_retry(retries, slot, self.clock.elapsed()) {
                         retries += 1;
                         true
@@ -123,7 +136,7 @@ impl Wire {
             seen if self.units[at].any_answer() => Outcome::Answered(seen.and(told)),
             None => Outcome::Rested,
             Some(Trouble::Refused(..)) => Outcome::Refused(told.unwrap_or_default()),
-            Some(Trouble::Unreachable(_) | Trouble::ConnectTimedOut(_)) => {
+            Some(Trouble::Unreachable(_) | Trouble::ConnectTimedOut(_) | Trouble::NotCalled) => {
                 Outcome::Unreachable(told.unwrap_or_default())
             }
             Some(Trouble::TimedOut(..) | Trouble::Wrong(..) | Trouble::Lost(_)) => {
@@ -134,16 +147,18 @@ impl Wire {
 
     async fn ask(&mut self, at: usize, read: Read) -> Result<Answer, Trouble> {
         let device = &self.units[at].device;
-        let line = match &mut self.line {
-            Some(line) => line,
-            none @ None => {
-                let line = Line::open(&self.address, device.timeout).await?;
-                self.backoff.reset();
-                none.insert(line)
+        let manners = Manners { timeout: device.timeout, pause: device.pause };
+        let result = self.line.ask(device.unit, read, manners).await;
+        match &result {
+            Err(Trouble::Unreachable(_) | Trouble::ConnectTimedOut(_) | Trouble::NotCalled) => {
+                self.unreachable_since.get_or_insert(self.clock.elapsed());
             }
-        };
-        line.rest(device.pause).await;
-        line.ask(device.unit, read, device.timeout).await
+            Err(Trouble::TimedOut(..) | Trouble::Refused(..) | Trouble::Wrong(..) | Trouble::Lost(_)) | Ok(_) => {
+                self.unreachable_since = None;
+                self.backoff.reset();
+            }
+        }
+        result
     }
 
     fn show(&self, at: usize, outcome: &Outcome, slot: Duration, begun: Duration) {
@@ -151,24 +166,26 @@ impl Wire {
         let now = clock::now();
         let poll_ms = (self.clock.elapsed().saturating_sub(begun)).as_secs_f64() * 1e3;
         let late_ms = begun.saturating_sub(slot).as_secs_f64() * 1e3;
+        let ill = if unit.is_quarantined() { Link::Quarantined } else { Link::BackingOff };
         let (link, trouble) = match outcome {
             Outcome::Answered(trouble) => (Link::Connected, trouble.as_ref()),
             Outcome::Refused(trouble) | Outcome::Failed(trouble) | Outcome::Unreachable(trouble) => {
-                (Link::BackingOff, Some(trouble))
+                (ill, Some(trouble))
             }
-            Outcome::Rested => (Link::BackingOff, None),
+            Outcome::Rested => (ill, None),
         };
         self.states.change(unit.number, |state| {
             if state.link != link {
                 let device = &unit.device.name;
                 match trouble {
-                    Some(trouble) if link == Link::BackingOff => warn!(%device, %trouble, "device failed"),
+                    Some(trouble) if link != Link::Connected => warn!(%device, %trouble, "device failed"),
                     Some(_) | None => info!(%device, ?link, "device changed"),
                 }
                 (state.link, state.since) = (link, now);
             }
             state.reads = unit.read_count();
             state.missed = unit.schedule.missed();
+            state.refused = unit.refused_reads();
             state.latest_start_ms = state.latest_start_ms.max(late_ms);
             if matches!(outcome, Outcome::Rested) {
                 state.rested += 1;
@@ -186,16 +203,23 @@ impl Wire {
         });
     }
 
-    async fn report(&mut self, at: usize, news: News, outcome: &Outcome) -> Result<(), journal::Error> {
-        let device = &self.units[at].device;
-        let detail = match outcome {
-            Outcome::Refused(trouble) | Outcome::Failed(trouble) | Outcome::Unreachable(trouble) => trouble.clone(),
-            Outcome::Answered(_) => String::new(),
-            Outcome::Rested => self.states.last_error(self.units[at].number).unwrap_or_default(),
+    async fn report(&mut self, subject: Subject, holds: bool) -> Result<(), journal::Error> {
+        let address = self.line.address();
+        let trouble = |unit: &Unit| self.states.last_error(unit.number).unwrap_or_default();
+        let (name, detail) = match subject {
+            Subject::Unit(at) => {
+                let unit = &self.units[at];
+                (unit.device.name.clone(), format!("{address} unit {}: {}", unit.device.unit, trouble(unit)))
+            }
+            Subject::Bus => {
+                let names: Vec<_> = self.units.iter().map(|unit| unit.device.name.as_str()).collect();
+                let last = self.units.iter().max_by_key(|unit| unit.health().last_asked()).map(trouble);
+                let behind = format!("{} devices: {}", names.len(), names.join(", "));
+                (address.to_string(), format!("{behind}; {}", last.unwrap_or_default()))
+            }
         };
-        let detail =
-            if news == News::Away { format!("{} unit {}: {detail}", device.address, device.unit) } else { detail };
-        let condition = down(&format!("modbus.{}", device.name), news == News::Away, &detail);
+        let detail = if holds { detail } else { String::new() };
+        let condition = down(&format!("modbus.{name}"), holds, &detail);
         // The alarm waits for room in the queue rather than being lost.
         self.outlet.intake.submit(Entry::Note(Note::Condition(condition))).await.map(drop)
     }

@@ -224,6 +224,7 @@ impl Stage {
             ledger: ledger.clone(),
             samples: backstage.clone(),
             senders,
+            devices: crate::source::modbus::Devices::default(),
             health: backstage.clone(),
             numbers: Arc::new(numbers),
             doors: Vec::new(),

@@ -1,3 +1,4 @@
+use super::super::address::{Host, Packet, Parity, check_together};
 use super::*;
 
 fn device(text: &str) -> (Option<Device>, String) {
@@ -26,13 +27,14 @@ fn a_device_needs_no_more_than_its_address() {
     let (device, problems) = device("address = \"10.0.4.7:502\"");
     let device = device.expect(&problems);
     assert_eq!(device.address.to_string(), "10.0.4.7:502");
-    assert_eq!((device.unit, device.gap, device.max_registers, device.retries), (1, 8, 125, 1));
+    assert_eq!((device.unit, device.gap, device.max_registers, device.retries), (1, 8, 125, 2));
     assert_eq!(
         (device.period, device.timeout, device.pause),
         (Duration::from_secs(1), Duration::from_secs(1), Duration::ZERO)
     );
-    assert_eq!(super::Address::parse("[fd00::7]:1502").unwrap().to_string(), "[fd00::7]:1502");
-    assert_eq!(super::Address::parse("gateway-2.plant:502").unwrap().host, "gateway-2.plant");
+    assert_eq!(device.quarantine, Duration::from_secs(30));
+    assert_eq!(Host::parse("[fd00::7]:1502").unwrap().to_string(), "[fd00::7]:1502");
+    assert_eq!(Host::parse("gateway-2.plant:502").unwrap().host, "gateway-2.plant");
 }
 
 #[test]
@@ -221,4 +223,110 @@ fn every_fault_of_a_binding_says_what_was_expected() {
         problems.read::<RawBinding>(&Key::of("p"), toml::from_str("device = \"boiler\"\nregister = 40001").unwrap());
     assert!(raw.unwrap().check(&Key::of("p"), &mut problems, ["boiler-1"]).is_none());
     assert!(told(&problems).contains("did you mean \"boiler-1\"?"));
+}
+
+#[test]
+fn each_way_to_a_device_has_its_own_keys() {
+    let serial = device("address = \"serial:/dev/ttyUSB0\"\nbaud = 19200\nparity = \"even\"\nstop_bits = 1").0.unwrap();
+    let Address::Serial(line) = &serial.address else { panic!("{:?}", serial.address) };
+    assert_eq!((line.path.as_str(), line.baud, line.parity, line.stop_bits), ("/dev/ttyUSB0", 19_200, Parity::Even, 1));
+    // 3.5 characters of 11 bits.
+    assert_eq!((serial.pause.as_micros(), line.time_of(256.0).as_millis()), (2_005, 146));
+    assert_eq!(device("address = \"serial:/dev/ttyS1\"\nbaud = 115200").0.unwrap().pause.as_micros(), 1_750);
+    assert_eq!(device("address = \"serial:/dev/ttyS1\"\npause = \"40ms\"").0.unwrap().pause.as_millis(), 40);
+
+    assert_eq!(
+        device("address = \"tcp://h:502\"").0.unwrap().address,
+        device("address = \"h:502\"").0.unwrap().address
+    );
+    let server = device("address = \"rtu+tcp://10.0.4.7:4001\"").0.unwrap();
+    assert_eq!((server.address.frames(), server.pause), (Frames::Rtu, Duration::ZERO));
+
+    let modem =
+        "address = \"dial-in:0.0.0.0:4196\"\nregistration = \"hex:01 ab\"\nheartbeat = \"beat\"\nframes = \"tcp\"";
+    let Address::DialIn(modem) = device(modem).0.unwrap().address else { panic!("not a modem") };
+    assert_eq!((modem.registration.clone(), modem.frames), (Packet(vec![1, 0xAB]), Frames::Tcp));
+    assert_eq!(
+        (modem.registration.to_string(), modem.heartbeat.unwrap().to_string()),
+        ("hex:01AB".into(), "beat".into())
+    );
+}
+
+#[test]
+fn every_fault_of_a_way_to_a_device_is_told_at_once() {
+    let long = "x".repeat(65);
+    for (text, expected) in [
+        ("address = \"serial:COM3\"", "address: \"serial:COM3\" is not serial:/dev/.., such as serial:/dev/ttyUSB0"),
+        ("address = \"serial:/dev/ttyS0\"\nbaud = 100", "baud: 100 is outside 300..=4000000"),
+        (
+            "address = \"serial:/dev/ttyS0\"\nparity = \"evn\"",
+            "parity: \"evn\" is not a parity; did you mean \"even\"?",
+        ),
+        ("address = \"serial:/dev/ttyS0\"\nstop_bits = 3", "stop_bits: 3 is outside 1..=2"),
+        ("address = \"serial:/dev/ttyS0\"\nunit = 0", "unit: 0 is outside 1..=247"),
+        ("address = \"h:502\"\nbaud = 9600", "baud: only for address = \"serial:/dev/..\": take this key out"),
+        ("address = \"h:502\"\nregistration = \"7\"", "registration: only for address = \"dial-in:..\""),
+        ("address = \"h:502\"\nca = \"a\"", "ca: only for address = \"tls://..\""),
+        (
+            "address = \"tls://h:802\"",
+            "certificate: missing: the certificate that Davy shows to the device, a PEM file",
+        ),
+        (
+            "address = \"tls://h:802\"\nca = \"no.pem\"\ncertificate = \"c\"\nkey = \"k\"",
+            "ca: no.pem: I/O error: No such file",
+        ),
+        (
+            "address = \"rtu+tpc://h:1\"",
+            "address: \"rtu+tpc\" is not a way to reach a device; did you mean \"rtu+tcp\"?",
+        ),
+        ("address = \"rtu+tcp://h\"", "address: \"h\" is not host:port, such as 10.0.4.7:4001"),
+        (
+            "address = \"dial-in:4196\"\nregistration = \"7\"",
+            "address: \"4196\" is not address:port to listen on after dial-in:",
+        ),
+        ("address = \"dial-in:0.0.0.0:4196\"", "registration: missing: the packet by which the modem names itself"),
+        (
+            "address = \"dial-in:0.0.0.0:4196\"\nregistration = \"hex:1\"",
+            "registration: \"hex:1\" is not a packet of 1 to 64 bytes",
+        ),
+        (
+            "address = \"dial-in:0.0.0.0:4196\"\nregistration = \"7\"\nheartbeat = \"\"",
+            "heartbeat: \"\" is not a packet",
+        ),
+        (
+            "address = \"dial-in:0.0.0.0:4196\"\nregistration = \"7\"\nframes = \"ascii\"",
+            "frames: \"ascii\" is not a framing",
+        ),
+        ("address = \"h:502\"\nquarantine = \"1ms\"", "quarantine: 1ms is outside 1s..=1h"),
+        (&format!("address = \"dial-in:0.0.0.0:1\"\nregistration = {long:?}"), "is not a packet of 1 to 64 bytes"),
+    ] {
+        let (none, told) = device(text);
+        assert!(none.is_none() && told.contains(expected), "{text}\n-- gives --\n{told}");
+    }
+    let (_, told) = device("address = \"serial:x\"\nbaud = 1\nparity = \"x\"\nstop_bits = 9\nca = \"y\"");
+    assert_eq!(told.lines().count(), 5, "{told}");
+}
+
+#[test]
+fn devices_that_share_a_bus_must_agree_about_it() {
+    let clash = |one: &str, two: &str| {
+        let (one, two) = (device(one).0.unwrap().address, device(two).0.unwrap().address);
+        let mut problems = Problems::in_file("davy.toml");
+        check_together([("a", &one), ("b", &two), ("c", &one)], &mut problems);
+        told(&problems)
+    };
+    let dial = |registration: &str| format!("address = \"dial-in:0.0.0.0:4196\"\nregistration = \"{registration}\"");
+    assert_eq!(clash("address = \"h:502\"", "address = \"h:502\"\nunit = 2"), "");
+    assert_eq!(clash("address = \"h:502\"", "address = \"rtu+tcp://h:503\""), "");
+    assert_eq!(clash(&dial("A-1"), &dial("A-2")), "");
+    assert_eq!(
+        clash("address = \"serial:/dev/ttyS0\"", "address = \"serial:/dev/ttyS0\"\nbaud = 4800"),
+        "davy.toml: source.modbus.b.address: serial:/dev/ttyS0 is used by a as well: \
+         baud, parity and stop_bits must be the same for all on one line"
+    );
+    assert!(clash("address = \"h:502\"", "address = \"rtu+tcp://h:502\"").contains("one port speaks one language"));
+    assert!(clash(&dial("A-1"), &dial("A-12")).contains("one registration begins with the other"));
+    assert!(
+        clash(&dial("A-1"), &(dial("A-1") + "\nheartbeat = \"x\"")).contains("heartbeat and frames must be the same")
+    );
 }

@@ -145,6 +145,11 @@ pub fn frame(transaction: u16, unit: u8, pdu: &[u8]) -> Vec<u8> {
 
 /// The right answer.
 pub fn values(asked: &Asked) -> Vec<u8> {
+    frame(asked.transaction, asked.unit, &pdu(asked))
+}
+
+/// What the right answer says, whatever frames it.
+pub fn pdu(asked: &Asked) -> Vec<u8> {
     let mut pdu = vec![asked.function];
     if asked.function <= 2 {
         let mut bytes = vec![0; usize::from(asked.count).div_ceil(8)];
@@ -157,5 +162,5 @@ pub fn values(asked: &Asked) -> Vec<u8> {
         pdu.push(asked.count as u8 * 2);
         pdu.extend((0..asked.count).flat_map(|n| (asked.address + n).to_be_bytes()));
     }
-    frame(asked.transaction, asked.unit, &pdu)
+    pdu
 }
