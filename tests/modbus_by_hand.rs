@@ -94,7 +94,7 @@ async fn when_nothing_answers_the_message_says_what_to_do() {
     let mute = silent.local_addr().unwrap();
     plant.fault(9, Misbehaviour::WrongTransaction).unwrap();
     for (arguments, expected) in [
-        ("probe 10.0.4.7:x:y".to_owned(), "\"10.0.4.7:x:y\" is not an address: write host:port"),
+        ("probe 10.0.4.7:x:y".to_owned(), "\"10.0.4.7:x:y\" is not an address: write 10.0.4.7:502"),
         (format!("probe {nobody}"), "cannot connect"),
         (format!("probe {mute} --timeout 100ms"), "no answer within 100ms"),
         (format!("probe {mute} --timeout 100ms"), "try davy modbus scan"),

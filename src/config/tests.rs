@@ -177,7 +177,7 @@ fn points_in_frames_name_what_they_are_and_need_a_door() {
         "point.\"tower.fire\".fire.device: \"06050403020\" is not a device address",
         "point.\"tower.fire\".fire.bit: \"fires\" is not a state bit; did you mean \"fire\"?",
         "point.\"tower.bus\".fire.bit: \"bus_fault\" is not in the state of a part",
-        "point.\"tower.both\": has fire, sl651 or hj212 beside mqtt or modbus",
+        "point.\"tower.both\": has both mqtt and fire; a point is read in one way",
         "point.\"river.level\": there is no [source.sl651.NAME]",
         "point.\"river.bit\".sl651.bit: only element \"45\" has bits",
         "point.\"plant.so2\".hj212.factor: missing",

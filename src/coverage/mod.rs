@@ -241,7 +241,7 @@ fn why_not(point: &Point, sample: Option<&Sample>, now: Timestamp) -> Option<Str
         return Some("retired".into());
     }
     let Some(sample) = sample else { return Some("waiting".into()) };
-    if freshness(point, Some(sample), now) != Freshness::Live {
+    if !sample.quality.has(Reason::Late) && freshness(point, Some(sample), now) != Freshness::Live {
         return Some("stale".into());
     }
     let lesser = |reason: &Reason| reason.grade() != Grade::Good || matches!(reason, Reason::Exercise | Reason::Late);

@@ -136,7 +136,7 @@ fn every_mistake_in_a_template_names_its_file_and_table_once() {
     let told = configured(&point("template = \"sniffer\"\nchannel = 1"), &files).unwrap_err();
     assert!(told.contains("sniffer.toml: colour: unknown key"), "{told}");
     assert!(told.contains("broken.toml: line 1: "), "{told}");
-    assert!(told.contains("short.toml: missing field `modbus`"), "{told}");
+    assert!(told.contains("short.toml: modbus is missing"), "{told}");
     assert_eq!(told.lines().count(), 3, "{told}");
 
     let told = configured(GAS, &[("sniffer.toml", &wrong.replace("colour = 1\n", ""))]).unwrap_err();
