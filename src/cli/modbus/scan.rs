@@ -47,11 +47,14 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Refusal> {
     let (mut found, mut values) = (0, 0);
     let (first, last) = (*arguments.units.start(), *arguments.units.end());
     let mut stopped = None;
+    // One for the whole scan: a Ctrl-C between two units counts too.
+    let interrupted = tokio::signal::ctrl_c();
+    tokio::pin!(interrupted);
     for unit in arguments.units.clone() {
         progress(&format!("unit {unit} of {first} to {last}, {found} found"));
         let answer = tokio::select! {
             answer = look(&mut device, unit) => answer.map_err(|error| told(&error))?,
-            _ = tokio::signal::ctrl_c() => {
+            _ = &mut interrupted => {
                 stopped = Some(unit);
                 break;
             }
