@@ -294,6 +294,9 @@ impl Memory {
     }
 }
 
+/// A point that may be another's twin.
+type Candidate<'a> = (PointIndex, &'a Point, Shape, &'a mut Memory);
+
 struct Shape {
     /// Minutes of the highest and of the lowest mean: one signal has them in the same places.
     key: (usize, usize),
@@ -303,7 +306,7 @@ struct Shape {
 
 /// Once a minute: which points of a site show one and the same signal although they measure different things.
 pub fn find_twins<'a>(now: Timestamp, points: impl Iterator<Item = (PointIndex, &'a Point, Needs, &'a mut Memory)>) {
-    let mut buckets: BTreeMap<(&str, (usize, usize)), Vec<(PointIndex, &Point, Shape, &mut Memory)>> = BTreeMap::new();
+    let mut buckets: BTreeMap<(&str, (usize, usize)), Vec<Candidate<'_>>> = BTreeMap::new();
     for (index, point, needs, memory) in points {
         if !needs.twin {
             continue;
@@ -319,7 +322,7 @@ pub fn find_twins<'a>(now: Timestamp, points: impl Iterator<Item = (PointIndex, 
         let twins: Vec<Option<PointIndex>> = bucket
             .iter()
             .map(|(index, point, shape, _)| {
-                let same = |other: &&(PointIndex, &Point, Shape, &mut Memory)| {
+                let same = |other: &&Candidate<'_>| {
                     let (other_index, other_point, other_shape, _) = other;
                     other_index != index && other_point.kind != point.kind && correlation(shape, other_shape) >= TWIN
                 };

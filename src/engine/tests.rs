@@ -488,9 +488,9 @@ fn a_permit_that_nobody_ends_is_an_alarm_until_somebody_does() {
     let exercise = std::iter::once(permit(50.0, PermitKind::Exercise, 5)).chain(ticks(50..60));
     effects.clear();
     exercise.for_each(|entry| shard.on_entry(&entry, &mut effects));
-    let ended = effects.iter().find_map(|effect| match effect {
-        Effect::Permit { end: Some(end), .. } => Some((end.by.as_str(), end.at)),
-        _ => None,
+    let ended = effects.iter().find_map(|effect| {
+        let Effect::Permit { end: Some(end), .. } = effect else { return None };
+        Some((end.by.as_str(), end.at))
     });
     assert_eq!(ended, Some(("davy", at(55.0))));
     assert!(shard.permits().is_empty());

@@ -98,13 +98,13 @@ pub(super) async fn open(
         from,
         until: from + length,
     };
-    match command(&edge, |number| Note::PermitOpened(PermitOpened { command: number, permit: permit(number) })).await? {
-        Answer::PermitOpened(permit) => {
-            info!(permit = %permit.id, kind = permit.kind.word(), scope = %permit.scope, %by, "permit opened");
-            Ok((StatusCode::CREATED, Json(view(&permit, None, &table, from))))
-        }
-        other => Err(Error::inside("opening the permit", &format!("{other:?}"))),
-    }
+    let note = |number| Note::PermitOpened(PermitOpened { command: number, permit: permit(number) });
+    let answer = command(&edge, note).await?;
+    let Answer::PermitOpened(permit) = answer else {
+        return Err(Error::inside("opening the permit", &format!("{answer:?}")));
+    };
+    info!(permit = %permit.id, kind = permit.kind.word(), scope = %permit.scope, %by, "permit opened");
+    Ok((StatusCode::CREATED, Json(view(&permit, None, &table, from))))
 }
 
 pub(super) async fn end(
@@ -120,14 +120,10 @@ pub(super) async fn end(
         calibrated: ended.calibrated,
     };
     let note = |command| Note::PermitEnded(PermitEnded { command, id: id.clone(), end: end.clone() });
-    match command(&edge, note).await? {
-        Answer::PermitEnded(permit) => {
-            info!(permit = %permit.id, by = %end.by, calibrated = end.calibrated, "permit ended");
-            Ok(Json(view(&permit, Some(&end), &edge.web.board.points(), end.at)))
-        }
-        Answer::NoSuchPermit => Err(Error::no_such("open permit", &id)),
-        other => Err(Error::inside("ending the permit", &format!("{other:?}"))),
-    }
+    let answer = command(&edge, note).await?;
+    let Answer::PermitEnded(permit) = answer else { return Err(Error::no_such("open permit", &id)) };
+    info!(permit = %permit.id, by = %end.by, calibrated = end.calibrated, "permit ended");
+    Ok(Json(view(&permit, Some(&end), &edge.web.board.points(), end.at)))
 }
 
 /// Every sensor with a calendar, the longest overdue first.
