@@ -25,6 +25,19 @@ pub enum Link {
     Unused,
 }
 
+/// RFC 3339, as everywhere in the API.
+fn as_text<S: serde::Serializer>(time: &Timestamp, out: S) -> Result<S::Ok, S::Error> {
+    out.collect_str(time)
+}
+
+#[expect(clippy::ref_option, reason = "serde hands the field over by reference")]
+fn as_text_if_any<S: serde::Serializer>(time: &Option<Timestamp>, out: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => out.collect_str(time),
+        None => out.serialize_none(),
+    }
+}
+
 /// One device as it is now. Counts are since the start.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DeviceState {
@@ -33,6 +46,7 @@ pub struct DeviceState {
     pub unit: u8,
     pub link: Link,
     /// When `link` became what it is.
+    #[serde(serialize_with = "as_text")]
     pub since: Timestamp,
     pub points: usize,
     /// Requests that one poll takes.
@@ -47,6 +61,7 @@ pub struct DeviceState {
     pub missed: u64,
     /// Reads that the device refuses while it answers others: "function 3 address 12 count 1".
     pub refused: Vec<String>,
+    #[serde(serialize_with = "as_text_if_any")]
     pub last_answer: Option<Timestamp>,
     /// The last thing that went wrong; stays after it was mended.
     pub last_error: Option<String>,
