@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::board::{Freshness, freshness};
-use crate::model::{Grade, Kind, Point, PointTable, Reason, Sample, Timestamp};
+use crate::model::{Grade, Kind, Point, PointTable, Reason, Sample, Timestamp, fits};
 
 pub use config::read;
 
@@ -56,19 +56,6 @@ impl Need {
     fn asks_for(&self, point: &Point) -> bool {
         self.kinds.contains(&point.kind) && self.place.as_deref().is_none_or(|place| place == point.place)
     }
-}
-
-/// `*` stands for any number of characters.
-fn fits(pattern: &str, text: &str) -> bool {
-    let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
-    let Some(mut text) = text.strip_prefix(head) else { return false };
-    let mut pieces: Vec<&str> = rest.split('*').collect();
-    let last = pieces.pop().unwrap_or_default();
-    for piece in pieces {
-        let Some(at) = text.find(piece) else { return false };
-        text = &text[at + piece.len()..];
-    }
-    text.ends_with(last)
 }
 
 /// Coverage at one moment.

@@ -3,6 +3,7 @@
 //! Plain data without I/O, clock or lock. Nothing here depends on another module of Davy.
 
 mod kind;
+mod pattern;
 mod permit;
 mod point;
 mod quality;
@@ -10,6 +11,7 @@ mod sample;
 mod time;
 
 pub use kind::Kind;
+pub use pattern::fits;
 pub use permit::{Permit, PermitEnd, PermitKind};
 pub use point::{Coordinates, Limit, LimitSet, Point, PointId, PointIndex, PointTable, Range, SiteId, Stricter};
 pub use quality::{Grade, Quality, Reason};

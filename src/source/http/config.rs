@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 
 use crate::config::{Key, Problems};
 use crate::decode::{Pattern, RawLines, api_patterns};
+use crate::model::fits;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -64,21 +65,6 @@ impl Config {
     pub(super) fn may_write(&self, id: &str) -> bool {
         self.points.iter().any(|pattern| fits(pattern, id))
     }
-}
-
-/// `*` stands for any letters, also for none.
-fn fits(pattern: &str, id: &str) -> bool {
-    let Some((first, rest)) = pattern.split_once('*') else { return pattern == id };
-    let Some(mut left) = id.strip_prefix(first) else { return false };
-    let mut parts: Vec<&str> = rest.split('*').collect();
-    let last = parts.pop().unwrap_or_default();
-    for part in parts {
-        match left.find(part) {
-            Some(at) => left = &left[at + part.len()..],
-            None => return false,
-        }
-    }
-    left.ends_with(last)
 }
 
 impl Raw {
@@ -169,24 +155,6 @@ mod tests {
         let config = raw.and_then(|raw| raw.check("weather", &key, &mut problems));
         let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
         if told.is_empty() { Ok(config.unwrap()) } else { Err(told.join("\n")) }
-    }
-
-    #[test]
-    fn a_star_stands_for_any_letters() {
-        for (pattern, id, fit) in [
-            ("*", "mine.t1", true),
-            ("mine.*", "mine.t1", true),
-            ("mine.*", "mine2.t1", false),
-            ("mine.t1", "mine.t1", true),
-            ("mine.t1", "mine.t10", false),
-            ("*.wind-*", "pit-3.wind-n", true),
-            ("*.wind-*", "pit-3.rain", false),
-            ("a*b*c", "abc", true),
-            ("a*b*c", "acb", false),
-            ("a*a", "a", false),
-        ] {
-            assert_eq!(fits(pattern, id), fit, "{pattern} {id}");
-        }
     }
 
     #[test]
