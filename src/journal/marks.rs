@@ -7,7 +7,9 @@
 //! **Late or wrong clock?** A sample that was measured long before it arrived is either back-fill, which must
 //! not raise a live alarm, or comes from a clock that is behind, and then to call it late would disarm the
 //! sensor. The two differ in pace: back-fill catches up, a wrong clock runs at the speed of time. So an old
-//! sample is late, unless it is as old as the one before it and as much time passed here as there.
+//! sample is late, unless it is as old as the one that arrived before it and as much time passed here as there.
+//! Samples that arrive together are compared with what arrived before them. A time that stands still while
+//! samples go on arriving is a wrong clock too; a message delivered again is not.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -20,12 +22,25 @@ const OLD: Duration = Duration::from_secs(300);
 /// A clock that is behind stays behind by the same amount, give or take this or two periods.
 const JITTER: Duration = Duration::from_secs(60);
 
+/// Repeats of one old time from which the source's clock stands still; fewer may be deliveries made again.
+const STANDS: u32 = 3;
+
+/// The newest old samples of a point.
+#[derive(Clone, Copy, Debug)]
+struct Old {
+    /// Source and receive time of the newest one, and of the newest that arrived before that.
+    newest: (Timestamp, Timestamp),
+    before: Option<(Timestamp, Timestamp)>,
+    /// Arrivals with one and the same source time, one after another.
+    repeats: u32,
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct Marks {
     /// By point index; points that are not known have the plain limit.
     periods: Vec<Duration>,
-    /// Source and receive time of the newest old sample of a point, where there was one.
-    old: HashMap<PointIndex, (Timestamp, Timestamp), foldhash::fast::RandomState>,
+    /// Points that sent old samples.
+    old: HashMap<PointIndex, Old, foldhash::fast::RandomState>,
     permits: Vec<Permit>,
     /// Points of `permits`, to look up quickly.
     covered: HashMap<PointIndex, Vec<usize>, foldhash::fast::RandomState>,
@@ -86,9 +101,10 @@ impl Marks {
             let period = self.periods.get(sample.point.at()).copied().unwrap_or_default();
             let delay = sample.receive_time.since(sample.source_time);
             if delay > OLD.max(period * 2) {
-                let before = self.old.insert(sample.point, (sample.source_time, sample.receive_time));
-                let reason = if runs_behind(before, sample, period) { Reason::ClockWrong } else { Reason::Late };
-                sample.quality = sample.quality.and(reason);
+                let old = Old::next(self.old.get(&sample.point).copied(), sample);
+                self.old.insert(sample.point, old);
+                let wrong = old.is_wrong_clock(period);
+                sample.quality = sample.quality.and(if wrong { Reason::ClockWrong } else { Reason::Late });
             }
         }
         if self.covered.is_empty() {
@@ -105,13 +121,35 @@ impl Marks {
     }
 }
 
-/// Is the clock behind by a constant amount, rather than the sample held up on its way?
-fn runs_behind(before: Option<(Timestamp, Timestamp)>, sample: &Sample, period: Duration) -> bool {
-    let Some((source, received)) = before else { return false };
-    let there = sample.source_time.micros().saturating_sub(source.micros());
-    let here = sample.receive_time.micros().saturating_sub(received.micros());
-    let jitter = i64::try_from(JITTER.max(period * 2).as_micros()).unwrap_or(i64::MAX);
-    there > 0 && here >= there / 2 && (here.saturating_sub(there)).abs() <= jitter
+impl Old {
+    /// What is known once the sample is taken in.
+    fn next(known: Option<Self>, sample: &Sample) -> Self {
+        let newest = (sample.source_time, sample.receive_time);
+        let Some(known) = known else { return Self { newest, before: None, repeats: 0 } };
+        let together = known.newest.1 == newest.1;
+        let stands = !together && known.newest.0 == newest.0;
+        Self {
+            newest,
+            before: if together { known.before } else { Some(known.newest) },
+            repeats: match (stands, together) {
+                (true, _) => known.repeats.saturating_add(1),
+                (false, true) => known.repeats,
+                (false, false) => 0,
+            },
+        }
+    }
+
+    /// Is the clock behind by a constant amount or standing still, rather than the sample held up on its way?
+    fn is_wrong_clock(&self, period: Duration) -> bool {
+        let Some((source, received)) = self.before else { return false };
+        let there = self.newest.0.micros().saturating_sub(source.micros());
+        let here = self.newest.1.micros().saturating_sub(received.micros());
+        if there == 0 {
+            return self.repeats >= STANDS;
+        }
+        let jitter = i64::try_from(JITTER.max(period * 2).as_micros()).unwrap_or(i64::MAX);
+        there > 0 && here >= there / 2 && here.saturating_sub(there).abs() <= jitter
+    }
 }
 
 #[cfg(test)]
@@ -154,6 +192,37 @@ mod tests {
         for second in 1..100 {
             let jitter = second % 3;
             assert_eq!(stamped(&mut marks, second * 5 + behind, second * 5 + jitter), "uncertain:clock_wrong");
+        }
+    }
+
+    /// Five samples in each message, from a clock ten minutes behind: none of them may be lost to judgement.
+    #[test]
+    fn what_arrives_together_is_compared_with_what_arrived_before() {
+        let mut marks = Marks::default();
+        for message in 0..50 {
+            for sample in 0..5 {
+                let quality = stamped(&mut marks, message * 5 + sample - 600, message * 5 + 4);
+                let expected = if message == 0 { "good:late" } else { "uncertain:clock_wrong" };
+                assert_eq!(quality, expected, "message {message} sample {sample}");
+            }
+        }
+        // A store of old data in messages of five, sent as quickly as they are taken.
+        let mut marks = Marks::default();
+        for message in 0..50 {
+            for sample in 0..5 {
+                assert_eq!(stamped(&mut marks, message * 25 + sample * 5, 3_600 + message / 10), "good:late");
+            }
+        }
+    }
+
+    #[test]
+    fn a_time_that_stands_still_is_a_wrong_clock_and_a_message_delivered_again_is_not() {
+        let mut marks = Marks::default();
+        assert_eq!(stamped(&mut marks, 0, 400), "good:late");
+        assert_eq!(stamped(&mut marks, 0, 460), "good:late", "delivered again after a reconnect");
+        assert_eq!(stamped(&mut marks, 0, 465), "good:late");
+        for second in 470..500 {
+            assert_eq!(stamped(&mut marks, 0, second), "uncertain:clock_wrong");
         }
     }
 

@@ -17,10 +17,13 @@ use super::judge::{Judged, Reading};
 use crate::engine::Window;
 use crate::model::{Grade, PermitKind, Reason};
 
+/// More `let`s than this stay with Rhai.
+const MOST_LETS: usize = 8;
+
 /// A lowered closure.
 #[derive(Clone, Debug)]
 pub struct Native {
-    /// Evaluated before the verdict, in order: a `let` of something missing ends the closure there.
+    /// Evaluated once, before the verdict, in order: a `let` of something missing ends the closure there.
     lets: Vec<Typed>,
     verdict: Bool,
 }
@@ -93,6 +96,8 @@ enum Num {
     Limit(usize),
     /// Place among the spans of the closure.
     Window(Over, usize),
+    /// A `let`, by its place.
+    Let(usize),
     Negative(Box<Num>),
     Absolute(Box<Num>),
     Of(Arithmetic, Box<(Num, Num)>),
@@ -102,6 +107,7 @@ enum Num {
 #[derive(Clone, Debug)]
 enum Bool {
     Constant(bool),
+    Let(usize),
     Compare(Comparison, Box<(Num, Num)>),
     Has(Reason),
     Quality(Grade),
@@ -117,6 +123,8 @@ struct Sight<'a> {
     reading: &'a Reading<'a>,
     windows: &'a [Window],
     first_span: usize,
+    /// Values of the `let`s so far; true is 1.
+    lets: [f64; MOST_LETS],
 }
 
 impl Native {
@@ -131,15 +139,16 @@ impl Native {
 
     /// `first_span`: place of the closure's spans among those of the watch.
     pub fn judge(&self, reading: &Reading<'_>, windows: &[Window], first_span: usize) -> Judged {
-        let sight = Sight { reading, windows, first_span };
-        let known = self.lets.iter().all(|bound| match bound {
-            Typed::Number { number, .. } => number.ask(&sight).is_some(),
-            Typed::Bool(said) => said.ask(&sight).is_some(),
-        });
-        match known.then(|| self.verdict.ask(&sight)).flatten() {
-            Some(says) => Judged::Says(says),
-            None => Judged::Unknown,
+        let mut sight = Sight { reading, windows, first_span, lets: [0.0; MOST_LETS] };
+        for (place, bound) in self.lets.iter().enumerate() {
+            let value = match bound {
+                Typed::Number { number, .. } => number.ask(&sight),
+                Typed::Bool(said) => said.ask(&sight).map(|says| f64::from(u8::from(says))),
+            };
+            let Some(value) = value else { return Judged::Unknown };
+            sight.lets[place] = value;
         }
+        self.verdict.ask(&sight).map_or(Judged::Unknown, Judged::Says)
     }
 }
 
@@ -148,6 +157,7 @@ impl Num {
     fn ask(&self, sight: &Sight<'_>) -> Option<f64> {
         match self {
             Self::Constant(number) => Some(*number),
+            Self::Let(place) => Some(sight.lets[*place]),
             Self::Asked(Asked::Value) => sight.reading.value,
             Self::Asked(asked) => asked.of(sight.reading),
             Self::Limit(place) => sight.reading.limits.get(*place).map(|(_, value)| *value),
@@ -265,6 +275,7 @@ impl Bool {
     fn ask(&self, sight: &Sight<'_>) -> Option<bool> {
         match self {
             Self::Constant(says) => Some(*says),
+            Self::Let(place) => Some(sight.lets[*place] != 0.0),
             Self::Compare(comparison, sides) => {
                 let (left, right) = (sides.0.ask(sight)?, sides.1.ask(sight)?);
                 Some(comparison.of(left, right))
@@ -335,8 +346,16 @@ impl Lowering<'_> {
         for statement in before {
             let Stmt::Var(bound, ..) = statement else { return Err("it has statements besides let".into()) };
             let typed = self.expression(&bound.1)?;
-            self.lets.push(typed.clone());
-            self.names.push((bound.0.name.to_string(), typed));
+            let place = self.lets.len();
+            if place == MOST_LETS {
+                return Err(format!("more than {MOST_LETS} lets"));
+            }
+            let name = match &typed {
+                Typed::Number { whole, .. } => Typed::Number { number: Num::Let(place), whole: *whole },
+                Typed::Bool(_) => Typed::Bool(Bool::Let(place)),
+            };
+            self.lets.push(typed);
+            self.names.push((bound.0.name.to_string(), name));
         }
         self.statement(last)
     }

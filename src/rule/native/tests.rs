@@ -108,6 +108,7 @@ fn verdict(depth: u32) -> BoxedStrategy<String> {
 fn body() -> impl Strategy<Value = String> {
     prop_oneof![
         3 => verdict(3),
+        1 => (verdict(1), verdict(1)).prop_map(|(x, a)| format!("{{ let x = {x}; let y = !x; ({a}) && (y || x) }}")),
         1 => (number(2), verdict(2)).prop_map(|(x, a)| format!("{{ let x = {x}; let y = x; {a} && (y >= x + 0.0) }}")),
     ]
 }
@@ -233,6 +234,10 @@ fn what_people_write_is_lowered() {
         let program = program(&language, code);
         assert!(program.native.is_ok(), "{code}: {:?}", program.native.err());
     }
+    // Each name is a value, not a text put in its place: this would be 128 copies of p.value.
+    let doubling: String = (1..8).map(|n| format!("let a{n} = a{} + a{};", n - 1, n - 1)).collect();
+    let doubled = program(&language, &format!("{{ let a0 = p.value; {doubling} a7 > 100.0 }}"));
+    assert!(doubled.native.is_ok(), "{:?}", doubled.native.err());
     for (code, why) in [
         ("{ let n = 0; while n < 3 { n += 1; } n > 2 }", "statements besides let"),
         ("{ let n = 1; n + 2 > 2 }", "two whole numbers meet"),
