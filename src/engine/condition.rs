@@ -50,6 +50,11 @@ impl Conditions {
         }
     }
 
+    /// A condition as it stands in facts.
+    pub fn adopt(&mut self, alarm: crate::alarm::Alarm) {
+        self.slots.insert((alarm.rule.to_string(), alarm.subject.to_string()), Slot::holding(alarm));
+    }
+
     /// The slot whose open occurrence has that id.
     pub fn find(&mut self, id: &OccurrenceId) -> Option<&mut Slot> {
         self.slots.values_mut().find(|slot| slot.open.as_ref().is_some_and(|alarm| alarm.id == *id))

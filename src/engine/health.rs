@@ -18,6 +18,10 @@ const FALL: f64 = 0.5;
 const HIGH: f64 = 0.7;
 /// A sensor that is covered or carried away falls between one reading and the next, with one in between.
 const FALL_SAMPLES: u32 = 2;
+/// A fall whose readings stay above this share is a lower level after this time, not a covered sensor.
+const SETTLED: Duration = Duration::from_secs(1_800);
+const SETTLED_AT: f64 = 0.3;
+const FALL_LASTS: Duration = Duration::from_secs(24 * 3_600);
 /// Hours of which the mean before a fall is made, and the least of them that make a mean.
 const MEAN_HOURS: usize = 24;
 const LEAST_HOURS: usize = 6;
@@ -201,9 +205,14 @@ impl Memory {
 
     fn note_fall(&mut self, sample: &Sample) {
         let mean = self.mean();
+        self.note_hour(sample);
         if let Some(fall) = &mut self.fall {
             fall.most = fall.most.max(sample.value);
-            if sample.value >= FALL * fall.from {
+            let lasted = sample.source_time.since(fall.at);
+            // A reading that settles at a lower level is a new normal, and so is any that lasts for a day: the
+            // mean has followed it, and the next fall must be seen.
+            let settled = lasted >= SETTLED && fall.most >= SETTLED_AT * fall.from;
+            if sample.value >= FALL * fall.from || settled || lasted >= FALL_LASTS {
                 self.fall = None;
                 self.since_high = 0;
             }
@@ -216,6 +225,16 @@ impl Memory {
             }
             self.since_high = if sample.value >= HIGH * mean { 0 } else { self.since_high.saturating_add(1) };
         }
+    }
+
+    /// A sensor that was just calibrated begins anew.
+    pub fn forget_fall(&mut self) {
+        self.fall = None;
+        self.day.clear();
+        self.since_high = 0;
+    }
+
+    fn note_hour(&mut self, sample: &Sample) {
         let hour = sample.source_time.micros().div_euclid(3_600_000_000);
         match self.day.back_mut() {
             Some(last) if last.hour == hour => {

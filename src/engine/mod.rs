@@ -23,7 +23,7 @@ use crate::model::{Permit, PermitEnd, PointTable};
 
 pub use health::{Health, Needs};
 pub use shard::{Counts, Shard};
-pub use snapshot::{Snapshot, SnapshotError};
+pub use snapshot::{Remembered, Snapshot, SnapshotError, can_resume};
 pub use thread::{Numbers, Options, Replayed, Running, start};
 pub use window::Window;
 

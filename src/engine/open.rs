@@ -47,6 +47,18 @@ pub struct Slot {
 }
 
 impl Slot {
+    /// An alarm as it stands in facts.
+    #[must_use]
+    pub fn holding(alarm: Alarm) -> Self {
+        let state = match alarm.standing {
+            Standing::Normal => State::Normal,
+            Standing::Unacknowledged => State::Active { acknowledged: false, falling: None },
+            Standing::Acknowledged => State::Active { acknowledged: true, falling: None },
+            Standing::ReturnedUnacknowledged => State::Returned,
+        };
+        Self { state, open: Some(Box::new(alarm)), faulty: false }
+    }
+
     /// Moves the alarm and tells what changed.
     pub fn advance<'b>(
         &mut self,
@@ -64,7 +76,12 @@ impl Slot {
                 self.open = Some(Box::new(raised(&about(), moment)));
                 Happening::Raised
             }
-            Change::RaisedAgain => Happening::RaisedAgain,
+            Change::RaisedAgain => {
+                if let Some(alarm) = &mut self.open {
+                    about().detail.clone_into(&mut alarm.detail);
+                }
+                Happening::RaisedAgain
+            }
             Change::Acknowledged => Happening::Acknowledged,
             Change::Cleared => Happening::Cleared,
         };

@@ -47,6 +47,8 @@ pub(super) struct PointState {
     pub usable_source: Timestamp,
     /// When the sensor was last heard: a line break is an answer, a poll in vain is none.
     pub heard: Timestamp,
+    /// Source and receive time of the newest sample that was far behind the newest one, if none was in order since.
+    pub behind: Option<(Timestamp, Timestamp)>,
     /// The newest samples by source time: what comes out of order or again is compared with them.
     pub recent: VecDeque<(Timestamp, f64, Quality)>,
     /// Newest usable value, once there is one.
@@ -81,6 +83,13 @@ pub struct Counts {
     pub unknown_points: u64,
 }
 
+/// Why a sample of a known point was not judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unjudged {
+    Late,
+    Duplicate,
+}
+
 /// One shard. Not `Send`: it is made and used on its own thread.
 pub struct Shard<'a> {
     language: &'a Language,
@@ -98,8 +107,10 @@ pub struct Shard<'a> {
     /// Not ended yet; with whether the alarm about its end is out.
     pub(super) permits: Vec<(Permit, bool)>,
     /// Sites with sensors that are due for calibration.
-    pub(super) due: BTreeSet<String>,
+    pub(super) due: BTreeMap<String, BTreeSet<String>>,
     pub counts: Counts,
+    /// Not judged since it was last taken, by point.
+    pub unjudged: BTreeMap<(PointIndex, Unjudged), u64>,
 }
 
 impl<'a> Shard<'a> {
@@ -117,8 +128,9 @@ impl<'a> Shard<'a> {
             now: Timestamp::MIN,
             listening_since: Timestamp::MIN,
             permits: Vec::new(),
-            due: BTreeSet::new(),
+            due: BTreeMap::new(),
             counts: Counts::default(),
+            unjudged: BTreeMap::new(),
         }
     }
 
@@ -165,6 +177,7 @@ impl<'a> Shard<'a> {
         };
         if sample.quality.has(Reason::Late) {
             self.counts.late += 1;
+            *self.unjudged.entry((sample.point, Unjudged::Late)).or_default() += 1;
             return;
         }
         // A clock that was ahead, or that could not be believed, must not make what comes after it late.
@@ -174,9 +187,14 @@ impl<'a> Shard<'a> {
         let repeated = sample.source_time == state.source_time;
         let needs = self.plan.points.get(at).map(|plan| plan.needs).unwrap_or_default();
         if sample.source_time <= state.source_time && !our_clock_set_back {
-            if !repeated && (believed || sample.source_time < received) {
+            let older = !repeated && (believed || sample.source_time < received);
+            if older && !set_back(state, sample, self.table.get(sample.point)) {
                 self.on_overtaken(at, sample, effects);
                 return;
+            }
+            if older {
+                // The source's clock runs on from an earlier time: what is in its future says nothing.
+                state.recent.clear();
             }
             if repeated && sample.value == state.raw && sample.quality == state.quality {
                 if let Some(point) = self.table.get(sample.point).filter(|_| needs.any()) {
@@ -184,6 +202,7 @@ impl<'a> Shard<'a> {
                     state.received = sample.receive_time;
                 }
                 self.counts.duplicates += 1;
+                *self.unjudged.entry((sample.point, Unjudged::Duplicate)).or_default() += 1;
                 return;
             }
         }
@@ -196,6 +215,7 @@ impl<'a> Shard<'a> {
         state.skew_micros = sample.source_time.micros() - sample.receive_time.micros();
         state.source_time = sample.source_time;
         state.received = sample.receive_time;
+        state.behind = None;
         state.raw = sample.value;
         state.permit = if self.permits.is_empty() { None } else { covering(&self.permits, sample) };
         state.quality = sample.quality;
@@ -236,14 +256,14 @@ impl<'a> Shard<'a> {
             && state.recent.front().is_some_and(|(oldest, ..)| sample.source_time < *oldest);
         if forgotten || state.source_time.since(sample.source_time) > REORDER {
             self.counts.late += 1;
+            *self.unjudged.entry((sample.point, Unjudged::Late)).or_default() += 1;
             return;
         }
         if let Some((_, value, quality)) = state.recent.iter().find(|(time, ..)| *time == sample.source_time) {
-            if (*value, *quality) == (sample.value, sample.quality) {
-                self.counts.duplicates += 1;
-            } else {
-                self.counts.late += 1;
-            }
+            let again = (*value, *quality) == (sample.value, sample.quality);
+            let why = if again { Unjudged::Duplicate } else { Unjudged::Late };
+            *if again { &mut self.counts.duplicates } else { &mut self.counts.late } += 1;
+            *self.unjudged.entry((sample.point, why)).or_default() += 1;
             return;
         }
         let place = state.recent.iter().rposition(|(time, ..)| *time < sample.source_time).map_or(0, |place| place + 1);
@@ -459,7 +479,9 @@ impl<'a> Shard<'a> {
 
     fn on_permit(&mut self, opened: &PermitOpened, effects: &mut Vec<Effect>) {
         let PermitOpened { command, permit } = opened;
-        self.permits.push((permit.clone(), false));
+        let mut looked_up = permit.clone();
+        looked_up.points.sort_unstable();
+        self.permits.push((looked_up, false));
         effects.push(Effect::Permit { permit: permit.clone(), end: None });
         effects.push(Effect::Answered { command: *command, answer: Answer::PermitOpened(permit.clone()) });
     }
@@ -477,6 +499,7 @@ impl<'a> Shard<'a> {
             for point in &permit.points {
                 if let Some(state) = self.points.get_mut(point.at()) {
                     state.calibrated = Some(ended.end.at);
+                    state.memory.forget_fall();
                 }
             }
         }
@@ -513,23 +536,27 @@ impl<'a> Shard<'a> {
 
     /// Sensors whose calibration is due, one alarm a site.
     fn look_at_calendar(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        let mut due: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        let mut due: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (point, state) in self.table.list().iter().zip(&self.points).filter(|(point, _)| !point.retired) {
             let last = state.calibrated.unwrap_or(state.since);
             if point.calibrate_every.is_some_and(|every| now >= last + every) {
-                due.entry(&point.site).or_default().push(&point.id);
+                due.entry(point.site.to_string()).or_default().insert(point.id.to_string());
             }
         }
         for (site, points) in &due {
-            if self.due.insert((*site).to_owned()) {
+            let known = self.due.get(site);
+            if known.is_none_or(|known| !points.is_subset(known)) {
+                // One more is news: the alarm that stands comes up again and names it.
+                if known.is_some() {
+                    self.conditions.apply(&due_condition(site, now, false, points), effects);
+                }
                 self.conditions.apply(&due_condition(site, now, true, points), effects);
             }
         }
-        let over: Vec<String> = self.due.iter().filter(|site| !due.contains_key(site.as_str())).cloned().collect();
-        for site in over {
-            self.conditions.apply(&due_condition(&site, now, false, &[]), effects);
-            self.due.remove(&site);
+        for site in self.due.keys().filter(|site| !due.contains_key(*site)) {
+            self.conditions.apply(&due_condition(site, now, false, &BTreeSet::new()), effects);
         }
+        self.due = due;
     }
 
     fn on_acknowledge(&mut self, command: &Acknowledge, effects: &mut Vec<Effect>) {
@@ -618,6 +645,42 @@ impl<'a> Shard<'a> {
         }
     }
 
+    /// Takes up from what facts know.
+    pub(super) fn adopt(&mut self, remembered: super::Remembered) {
+        if let Some(setup) = remembered.setup {
+            // Facts know all that follows from it.
+            self.on_setup(&Arc::new(setup), &mut Vec::new());
+        }
+        for (point, at) in remembered.calibrations {
+            if let Some(state) = self.points.get_mut(point.at()) {
+                state.calibrated = Some(at);
+            }
+        }
+        self.permits = remembered.permits.into_iter().map(|permit| (permit, false)).collect();
+        for alarm in remembered.alarms {
+            let slot = alarm.point.and_then(|point| {
+                let watches = &self.plan.points.get(point.at())?.watches;
+                let place = watches.iter().position(|watch| self.plan.rules[watch.rule].rule.id == alarm.rule)?;
+                self.points.get_mut(point.at())?.slots.get_mut(place)
+            });
+            match (slot, alarm.point) {
+                (Some(slot), _) => *slot = Slot::holding(alarm),
+                // Its rule is gone since; the next setup says so to people.
+                (None, Some(_)) => {}
+                (None, None) => {
+                    if &*alarm.rule == "davy-permit-overdue" {
+                        let overdue = self.permits.iter_mut().find(|(permit, _)| *permit.id == *alarm.subject);
+                        overdue.into_iter().for_each(|(_, told)| *told = true);
+                    }
+                    if &*alarm.rule == "davy-calibration-due" {
+                        self.due.insert(alarm.subject.to_string(), BTreeSet::new());
+                    }
+                    self.conditions.adopt(alarm);
+                }
+            }
+        }
+    }
+
     /// Rebuilds what a snapshot does not hold: the compiled plan and the table.
     pub(super) fn restore(&mut self, snapshot: super::Snapshot) {
         let setup = snapshot.setup;
@@ -657,6 +720,7 @@ pub(super) fn fresh(at: Timestamp) -> PointState {
         usable_received: at,
         usable_source: Timestamp::MIN,
         heard: at,
+        behind: None,
         recent: VecDeque::new(),
         value: None,
         skew_micros: 0,
@@ -677,9 +741,28 @@ fn health(state: &PointState, now: Timestamp) -> Health {
     Health { permit: state.permit, ..state.memory.view(state.quality, newest, state.usable_source, now) }
 }
 
+/// Was the source's clock set back, rather than the sample held up? It was when its time is known to be wrong, or
+/// when a second sample far behind the newest follows the first as quickly as time passes.
+fn set_back(state: &mut PointState, sample: &Sample, point: Option<&Point>) -> bool {
+    if state.source_time.since(sample.source_time) <= REORDER {
+        return false;
+    }
+    let before = state.behind.replace((sample.source_time, sample.receive_time));
+    if sample.quality.has(Reason::ClockWrong) {
+        return true;
+    }
+    let Some((source, received)) = before else { return false };
+    let there = sample.source_time.micros().saturating_sub(source.micros());
+    let here = sample.receive_time.micros().saturating_sub(received.micros());
+    let jitter = point.map_or(Duration::ZERO, |point| point.period * 2).max(REORDER);
+    let apart = Duration::from_micros(here.abs_diff(there));
+    there > 0 && here >= there / 2 && apart <= jitter
+}
+
 /// The permit that a sample arrived under; the one that takes it out of judgement counts before the others.
 fn covering(permits: &[(Permit, bool)], sample: &Sample) -> Option<PermitKind> {
-    let covers = |permit: &&Permit| permit.in_force(sample.receive_time) && permit.points.contains(&sample.point);
+    let covers =
+        |permit: &&Permit| permit.in_force(sample.receive_time) && permit.points.binary_search(&sample.point).is_ok();
     permits.iter().map(|(permit, _)| permit).filter(covers).map(|permit| permit.kind).min()
 }
 
@@ -748,7 +831,7 @@ fn overdue_condition(permit: &Permit, at: Timestamp, holds: bool) -> Condition {
 /// Ids that are named; there may be hundreds.
 const NAMED: usize = 20;
 
-fn due_condition(site: &str, at: Timestamp, holds: bool, points: &[&str]) -> Condition {
+fn due_condition(site: &str, at: Timestamp, holds: bool, points: &BTreeSet<String>) -> Condition {
     let more = if points.len() > NAMED { format!(" .. {} 个 / in all", points.len()) } else { String::new() };
     Condition {
         at,
@@ -759,7 +842,7 @@ fn due_condition(site: &str, at: Timestamp, holds: bool, points: &[&str]) -> Con
         advice: "安排标校并开具标校作业票 / calibrate, under a calibration permit".into(),
         priority: Priority::P4,
         level: Level::Blue,
-        detail: format!("{}{more}", points.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ")),
+        detail: format!("{}{more}", points.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ")),
     }
 }
 

@@ -3,15 +3,16 @@
 //! postcard, behind a version byte: an unknown version or damage is an error, and the journal is replayed
 //! from further back instead.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::condition::Conditions;
 use super::shard::{PointState, Shard};
+use crate::alarm::Alarm;
 use crate::journal::Setup;
-use crate::model::{Permit, Timestamp};
+use crate::model::{Permit, PointIndex, Timestamp};
 
 const VERSION: u8 = 2;
 
@@ -24,7 +25,26 @@ pub struct Snapshot {
     pub(super) now: Timestamp,
     pub(super) listening_since: Timestamp,
     pub(super) permits: Vec<(Permit, bool)>,
-    pub(super) due: BTreeSet<String>,
+    pub(super) due: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// What facts know of the shard's state, for a start without a snapshot that can be read: after an update whose
+/// snapshots have another form. Windows and delays are lost, alarms, permits and calibrations are not.
+#[derive(Debug, Default)]
+pub struct Remembered {
+    /// Facts are complete up to this entry.
+    pub seq: crate::journal::Seq,
+    pub setup: Option<Setup>,
+    /// Open ones.
+    pub alarms: Vec<Alarm>,
+    pub permits: Vec<Permit>,
+    pub calibrations: HashMap<PointIndex, Timestamp>,
+}
+
+/// Can this Davy take up from these bytes?
+#[must_use]
+pub fn can_resume(bytes: &[u8]) -> bool {
+    matches!(bytes.split_first(), Some((&VERSION, body)) if postcard::from_bytes::<Snapshot>(body).is_ok())
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -523,3 +523,36 @@ fn an_alarm_of_an_exercise_says_that_it_is_one() {
     let changes = play(&mut shard, [setup(0.0, &["t1"], vec![face()]), Entry::Samples(Arc::new(vec![injected]))]);
     assert!(changes[0].alarm.quality.has(Reason::Exercise));
 }
+
+/// A clock that falls back must not make a sensor deaf until it has caught up.
+#[test]
+fn a_clock_that_was_set_back_costs_one_sample_and_not_the_sensor() {
+    let language = Language::new();
+    // Too little for the journal's mark, and an hour, which bears it.
+    for (back, marked) in [(120.0, false), (3_600.0, true)] {
+        let mut shard = Shard::new(&language);
+        play(&mut shard, [setup(0.0, &["t1"], vec![face()]), value(5.0, 0.4), value(10.0, 0.4)]);
+        let mut changes = Vec::new();
+        for number in 0..4_u32 {
+            let now = 15.0 + 5.0 * f64::from(number);
+            let source = at(now) - Duration::from_secs_f64(back);
+            let mut sample = Sample::received(PointIndex(0), 5.0, Some(source), at(now));
+            if marked {
+                let mark = if number == 0 { Reason::Late } else { Reason::ClockWrong };
+                sample.quality = sample.quality.and(mark);
+            }
+            changes.extend(play(&mut shard, [Entry::Samples(Arc::new(vec![sample]))]));
+        }
+        assert_eq!(told(&changes), [("raised", "methane-face")], "set back by {back} s");
+        assert_eq!(changes[0].alarm.received, at(20.0), "with the second sample");
+    }
+    // What was merely held up on its way, and comes quicker than time passes, is late.
+    let mut shard = Shard::new(&language);
+    play(&mut shard, [setup(0.0, &["t1"], vec![face()]), value(5.0, 0.4), value(200.0, 0.4)]);
+    let held_up = (0..20).map(|number| {
+        let sample = Sample::received(PointIndex(0), 5.0, Some(at(10.0 + 5.0 * f64::from(number))), at(200.1));
+        Entry::Samples(Arc::new(vec![sample]))
+    });
+    assert_eq!(told(&play(&mut shard, held_up)), []);
+    assert_eq!(shard.counts.late, 20);
+}

@@ -6,10 +6,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
-use super::shard::Counts;
-use super::{Effect, Shard};
+use super::shard::{Counts, Unjudged};
+use super::{Effect, Remembered, Shard};
 use crate::journal::{Entry, Feed, Prompt, Reader, Seq, Setup};
 use crate::ledger::{Account, Fate};
 use crate::model::{Permit, Timestamp};
@@ -27,6 +27,8 @@ pub struct Options {
     pub reader: Reader,
     pub prompt: Prompt,
     pub snapshot: Option<(Seq, Vec<u8>)>,
+    /// Instead of a snapshot that cannot be read.
+    pub remembered: Option<Remembered>,
     /// Newest durable entry when the journal was opened: replay ends there.
     pub replay_to: Seq,
     /// By the journal's time.
@@ -73,11 +75,15 @@ pub fn start(options: Options) -> Running {
     Running { numbers, thread, replayed }
 }
 
-fn run(options: Options, numbers: &Numbers, ready: &Sender<Replayed>) {
+fn run(mut options: Options, numbers: &Numbers, ready: &Sender<Replayed>) {
     let language = Language::new();
     let mut shard = Shard::new(&language);
     let mut seq = 0;
-    if let Some((at, bytes)) = &options.snapshot {
+    if let Some(remembered) = options.remembered.take() {
+        seq = remembered.seq;
+        warn!(seq, "the engine's snapshot has another form: it goes on from facts.db, and its windows fill anew");
+        shard.adopt(remembered);
+    } else if let Some((at, bytes)) = &options.snapshot {
         match shard.resume(bytes) {
             Ok(()) => seq = *at,
             Err(cause) => error!(%cause, "the snapshot cannot be used: the whole journal is replayed"),
@@ -169,14 +175,19 @@ impl Loop<'_> {
     }
 
     /// Hands the shard's counts to the ledger, twice a second rather than per sample.
-    fn count(&mut self, shard: &Shard<'_>) {
+    fn count(&mut self, shard: &mut Shard<'_>) {
         let (now, before) = (shard.counts, self.counted);
         self.counted = now;
         self.numbers.judged.store(now.judged, Relaxed);
         self.numbers.evaluations.store(now.evaluations, Relaxed);
         let account = &self.options.account;
-        account.add(Fate::Duplicate, now.duplicates - before.duplicates);
-        account.add(Fate::Late, now.late - before.late);
+        for ((point, why), count) in std::mem::take(&mut shard.unjudged) {
+            let fate = match why {
+                Unjudged::Late => Fate::Late,
+                Unjudged::Duplicate => Fate::Duplicate,
+            };
+            account.lost(point, fate, count);
+        }
         account.add(Fate::UnknownPoint, now.unknown_points - before.unknown_points);
     }
 }

@@ -110,6 +110,16 @@ impl Core {
         let table = Arc::new(PointTable::new(registered.points.clone()));
         board.set_points(table.clone());
         let open = reader.alarms(&facts::Wanted { open: true, most: usize::MAX >> 1, ..facts::Wanted::default() })?;
+        let remembered = match &restart.snapshot {
+            Some((_, bytes)) if !engine::can_resume(bytes) => Some(engine::Remembered {
+                seq: restart.applied,
+                setup: registered.last_setup.clone(),
+                alarms: open.clone(),
+                permits: reader.permits(true, usize::MAX >> 1)?.into_iter().map(|(permit, _)| permit).collect(),
+                calibrations: reader.calibrations()?,
+            }),
+            Some(_) | None => None,
+        };
         board.restore(open, reader.standing()?.0);
         let answers = Answers::new();
         let facts_numbers = Arc::new(facts::Numbers::default());
@@ -129,6 +139,7 @@ impl Core {
             reader: journal::Reader::open(&options.journal.path)?,
             prompt: intake.prompt(),
             snapshot: restart.snapshot,
+            remembered,
             replay_to: journal.tail.last(),
             snapshot_every: options.snapshot_every,
             effects,

@@ -120,6 +120,46 @@ fn an_alarm_its_messages_and_its_answer_survive_a_restart() {
     assert!(changes.windows(2).all(|pair| pair[0].id < pair[1].id));
 }
 
+/// After an update the engine's snapshot may have another form. No alarm is orphaned by that: it can still be
+/// acknowledged, it clears when the gas is gone, and it is not raised a second time.
+#[test]
+fn an_update_with_another_form_of_snapshot_keeps_every_alarm_and_permit() {
+    let mut plant = Plant::open(&["t1", "t2"]);
+    plant.reads(1, 0, 1.3);
+    plant.reads(1, 1, 1.4);
+    let open = plant.core().board.open_alarms();
+    let first = open.iter().find(|alarm| &*alarm.subject == "mine.t1").unwrap().id.to_string();
+    let permit = crate::model::Permit {
+        id: "permit-1".into(),
+        kind: crate::model::PermitKind::Maintenance,
+        points: vec![PointIndex(1)],
+        scope: "mine.t2".into(),
+        by: "赵".into(),
+        reason: "cable".into(),
+        from: clock::now(),
+        until: clock::now() + Duration::from_secs(3_600),
+    };
+    plant.sees(Entry::Note(Note::PermitOpened(crate::journal::PermitOpened { command: 0, permit })));
+    plant.stop();
+    let facts = rusqlite::Connection::open(plant.folder.path().join("facts.db")).unwrap();
+    let changed = facts.execute("UPDATE snapshot SET body = CAST(X'01' || substr(body, 2) AS BLOB)", []).unwrap();
+    assert_eq!(changed, 1);
+    drop(facts);
+
+    plant.start().unwrap();
+    assert_eq!(plant.core().board.open_alarms(), open);
+    assert!(matches!(plant.acknowledges(&first, 1), Answer::Acknowledged(_)));
+    plant.reads(5, 0, 1.5);
+    plant.reads(5, 1, 0.2);
+    let standing: Vec<_> = plant.core().board.open_alarms().iter().map(|alarm| alarm.standing).collect();
+    assert_eq!(standing.len(), 2);
+    assert!(standing.contains(&Standing::Acknowledged) && standing.contains(&Standing::ReturnedUnacknowledged));
+    let end = crate::model::PermitEnd { at: clock::now(), by: "赵".into(), comment: String::new(), calibrated: false };
+    let ended = crate::journal::PermitEnded { command: 0, id: "permit-1".into(), end };
+    plant.sees(Entry::Note(Note::PermitEnded(ended)));
+    assert_eq!(plant.core().facts.permits(true, 10).unwrap(), []);
+}
+
 #[test]
 fn a_receipt_settles_the_message_and_every_attempt_is_kept() {
     let mut plant = Plant::open(&["t1"]);
