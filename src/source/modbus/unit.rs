@@ -226,6 +226,8 @@ impl Unit {
                     self.asked = fresh(&self.plan);
                     self.first = 0;
                 }
+                // The device rests as a whole; once it answers, all of it is asked.
+                self.asked.iter_mut().filter(|asked| asked.refused).for_each(|asked| *asked = Asked::default());
                 self.rest_longer(slot);
             }
             Outcome::Failed(_) => {

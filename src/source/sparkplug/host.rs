@@ -24,6 +24,8 @@ use crate::decode::sparkplug::{self, Metric, Payload};
 use crate::ledger::{Account, Fate};
 use crate::model::{PointIndex, PointTable, Reason, Sample, Timestamp};
 
+/// A value in a birth that last changed longer before it than this is given the time of the birth.
+const FRESH: Duration = Duration::from_secs(60);
 /// More nodes are not listened to.
 const NODES: usize = 4_096;
 /// More devices of one node are not listened to.
@@ -430,15 +432,14 @@ impl AtWork<'_> {
             }
             if let Some(point) = point {
                 // What a birth says holds at the birth, however long ago the value last changed; but it is
-                // given that time only where its own would stand before the point's absence.
+                // given that time only where its own would stand before the point's absence, or would make
+                // it look like back-fill: the node vouches for it now.
                 let own = metric.timestamp.map(moment);
                 let at_birth = birth.timestamp.map(moment);
                 let last = self.book.states.get(point.at()).and_then(|state| state.last);
-                let time = if metric.historical || own.is_some_and(|own| last.is_none_or(|last| own >= last)) {
-                    own
-                } else {
-                    at_birth.max(own)
-                };
+                let in_order = own.is_some_and(|own| last.is_none_or(|last| own >= last));
+                let fresh = own.is_some_and(|own| at_birth.is_none_or(|birth| birth.since(own) <= FRESH));
+                let time = if metric.historical || (in_order && fresh) { own } else { at_birth.max(own) };
                 self.book.store(point, metric, metric.datatype, time, out);
             }
         }
