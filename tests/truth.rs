@@ -115,3 +115,22 @@ async fn an_hour_of_stored_data_raises_nothing_and_is_all_there() {
     assert!(kept[..300].iter().all(|sample| sample.quality == "good:late" && sample.value == Some(2.5)));
     assert!(davy.stop().await.success());
 }
+
+/// What a device says of its own value counts, in the form that needs no configuration too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_says_its_value_is_bad_is_believed() {
+    let site = site();
+    let davy = site.start().await;
+    let mut device = Device::new("t1");
+    for (said, shown) in [
+        ("line_break", "bad:line_break"),
+        ("good", "good"),
+        ("calibrating", "bad:calibrating"),
+        ("who knows", "bad:sensor_fault"),
+    ] {
+        let payload = format!("{{\"value\":0.5,\"time\":{},\"quality\":\"{said}\"}}", now_ms());
+        device.send(davy.mqtt(), [Message::new("pit/t1", payload)]).await;
+        shows(&davy, "pit.t1", shown).await;
+    }
+    assert!(davy.stop().await.success());
+}

@@ -29,7 +29,7 @@ use serde::Deserialize;
 use super::templates::Templates;
 use super::{Key, Problems};
 use crate::decode;
-use crate::model::{Coordinates, Kind, Point, Range};
+use crate::model::{Coordinates, Kind, Point, Range, duration_text};
 use crate::source::{frames, modbus, sparkplug};
 
 /// How a point is read from the field.
@@ -78,8 +78,7 @@ struct RawPoint {
     unit: Option<String>,
     range: Option<RawRange>,
     resolution: Option<f64>,
-    #[serde(default = "five_seconds")]
-    period: String,
+    period: Option<String>,
     #[serde(default)]
     limits: BTreeMap<String, f64>,
     coordinates: Option<RawRange>,
@@ -103,9 +102,8 @@ struct RawPoint {
 #[serde(transparent)]
 struct RawRange([f64; 2]);
 
-fn five_seconds() -> String {
-    "5s".into()
-}
+/// How often a sample is expected of a point that does not say.
+const USUAL_PERIOD: Duration = Duration::from_secs(5);
 
 /// Columns that hold text even when it looks like a number.
 const TEXT_COLUMNS: &[&str] = &[
@@ -482,8 +480,9 @@ fn read_point(
     if coordinates.is_some_and(|place| !on_earth(&place)) {
         problems.add(at.field("coordinates"), "is not [longitude, latitude] in degrees");
     }
-    let period =
-        problems.duration(at.field("period"), &raw.period, Duration::from_millis(10)..=Duration::from_secs(7 * 86_400));
+    let given = raw.period.as_deref().map(|written| {
+        problems.duration(at.field("period"), written, Duration::from_millis(10)..=Duration::from_secs(7 * 86_400))
+    });
     let resolution = raw.resolution.or(kind.map(Kind::resolution)).unwrap_or(1.0);
     if !(resolution > 0.0 && resolution.is_finite()) {
         problems.add(at.field("resolution"), format!("{resolution} is not a step above zero"));
@@ -520,7 +519,27 @@ fn read_point(
         let named: Vec<&str> = ways.iter().map(|(way, _)| *way).collect();
         problems.add(at.clone(), format!("has both {}; a point is read in one way", named.join(" and ")));
     }
+    let gas = kind.is_some_and(|kind| kind.unit() == "ppm");
+    if gas && ways.iter().any(|(way, _)| *way == "hj212") && raw.unit.is_none() {
+        problems.add(at.field("unit"), "missing: HJ 212 carries no unit and stations do not agree; such as \"mg/m3\"");
+    }
     let binding = ways.pop().map_or(Some(Binding::Pattern), |(_, binding)| binding);
+    // A polled point is expected as often as its device is asked.
+    let polled = match &binding {
+        Some(Binding::Modbus(binding)) => known.devices.iter().find(|device| device.name == binding.device),
+        Some(Binding::Pattern | Binding::Mqtt(_) | Binding::Sparkplug(_) | Binding::Frame(_)) | None => None,
+    };
+    let usual = polled.map_or(USUAL_PERIOD, |device| device.period.max(USUAL_PERIOD));
+    let period = given.unwrap_or(Some(usual));
+    if let (Some(device), Some(period)) = (polled, period)
+        && period < device.period
+    {
+        let (own, devices) = (duration_text(period), duration_text(device.period));
+        problems.add(
+            at.field("period"),
+            format!("{own} is shorter than the {devices} after which {} is asked", device.name),
+        );
+    }
     if problems.len() > before {
         return None;
     }

@@ -73,6 +73,8 @@ struct Quick {
     point: PointIndex,
     value: Box<str>,
     time: Option<Box<str>>,
+    /// A message that says something of the value's quality is read in the general way.
+    quality: Option<Box<str>>,
     strings: bool,
 }
 
@@ -199,7 +201,7 @@ impl Reader<'_> {
                 [] => return Err(Fate::RetiredPoint),
                 [only] => {
                     let Binding { value, time, strings, .. } = &only.binding;
-                    quick(only.point, value, time.as_ref(), *strings)
+                    quick(only.point, value, time.as_ref(), None, *strings)
                 }
                 [_, _, ..] => None,
             };
@@ -228,13 +230,9 @@ impl Reader<'_> {
         let quick = match ways.first() {
             None => return Err(fate),
             Some((at, Target::Point(point))) => match &forms.patterns[*at].layout {
-                Layout::Json(Form {
-                    each: None,
-                    take: Take::Value { value, point: None },
-                    time,
-                    quality: None,
-                    strings,
-                }) => quick(*point, value, time.as_ref(), *strings),
+                Layout::Json(Form { each: None, take: Take::Value { value, point: None }, time, quality, strings }) => {
+                    quick(*point, value, time.as_ref(), quality.as_ref(), *strings)
+                }
                 Layout::Json(_) | Layout::Csv(_) | Layout::Binary(_) | Layout::Lines(_) | Layout::Script(_) => None,
             },
             Some((_, Target::Named(_))) => None,
@@ -281,7 +279,8 @@ impl Reader<'_> {
         };
         let text = std::str::from_utf8(payload).map_err(|_| Fate::NotUtf8)?;
         if let Some(quick) = &route.quick
-            && let Ok(Flat { value: Some(value), time }) = flat::scan(text, &quick.value, quick.time.as_deref())
+            && let Ok(Flat { value: Some(value), time }) =
+                flat::scan(text, &quick.value, quick.time.as_deref(), quick.quality.as_deref())
         {
             let value = value.reading(quick.strings)?;
             self.store(quick.point, value, time.and_then(Scalar::moment));
@@ -515,13 +514,18 @@ impl Reader<'_> {
     }
 }
 
-fn quick(point: PointIndex, value: &super::Path, time: Option<&super::Path>, strings: bool) -> Option<Quick> {
-    let value = value.flat()?.into();
-    let time = match time {
-        None => None,
-        Some(path) => Some(path.flat()?.into()),
+fn quick(
+    point: PointIndex,
+    value: &super::Path,
+    time: Option<&super::Path>,
+    quality: Option<&super::Path>,
+    strings: bool,
+) -> Option<Quick> {
+    let flat = |path: Option<&super::Path>| match path {
+        None => Some(None),
+        Some(path) => path.flat().map(|name| Some(name.into())),
     };
-    Some(Quick { point, value, time, strings })
+    Some(Quick { point, value: value.flat()?.into(), time: flat(time)?, quality: flat(quality)?, strings })
 }
 
 /// The time that the payload gives, if any; an object or array in its place is one that cannot be read.

@@ -17,8 +17,9 @@ pub struct Flat<'a> {
     pub time: Option<Scalar<'a>>,
 }
 
-/// The members called `value` and `time`; the last one of each name.
-pub fn scan<'a>(text: &'a str, value: &str, time: Option<&str>) -> Result<Flat<'a>, Unsure> {
+/// The members called `value` and `time`; the last one of each name. A member called `unless` is for the general
+/// way.
+pub fn scan<'a>(text: &'a str, value: &str, time: Option<&str>, unless: Option<&str>) -> Result<Flat<'a>, Unsure> {
     let bytes = text.as_bytes();
     let mut found = Flat::default();
     let mut at = json::skip_space(bytes, 0);
@@ -42,6 +43,9 @@ pub fn scan<'a>(text: &'a str, value: &str, time: Option<&str>) -> Result<Flat<'
         }
         if time.is_some_and(|time| key == time) {
             found.time = Scalar::of(&text[at..end]);
+        }
+        if unless.is_some_and(|unless| key == unless) {
+            return Err(Unsure);
         }
         at = json::skip_space(bytes, end);
         match bytes.get(at) {

@@ -140,7 +140,7 @@ pub fn check_patterns(raw: Vec<Option<RawPattern>>, at: &Key, problems: &mut Pro
 ///
 /// | topic | payload |
 /// |---|---|
-/// | `{site}/{point}` | `{"value":0.42,"time":1790000000123}` |
+/// | `{site}/{point}` | `{"value":0.42,"time":1790000000123}`, and `"quality":"line_break"` if there is more to say |
 /// | `{site}/{point}` | `0.42` |
 /// | `{site}/{point}` | `{"samples":[{"value":0.42,"time":1790000000123}]}` |
 /// | `{site}/{point}` | `[{"value":0.42,"time":1790000000123}]` |
@@ -150,12 +150,13 @@ pub fn check_patterns(raw: Vec<Option<RawPattern>>, at: &Key, problems: &mut Pro
 pub fn default_patterns() -> Vec<Pattern> {
     let every = |path: &str| path.parse::<Path>().ok();
     let value = || Take::Value { value: Path::member("value"), point: None };
-    let form = |each, take| Form { each, take, time: Some(Path::member("time")), quality: None, strings: false };
+    let member = |name| Some(Path::member(name));
+    let form = |each, take| Form { each, take, time: member("time"), quality: member("quality"), strings: false };
     let named = Take::Value { value: Path::member("value"), point: Some(Path::member("point")) };
     let bare = Take::Value { value: Path::root(), point: None };
     let forms = [
         ("{site}/{point}", form(None, value())),
-        ("{site}/{point}", Form { time: None, ..form(None, bare) }),
+        ("{site}/{point}", Form { time: None, quality: None, ..form(None, bare) }),
         ("{site}/{point}", form(every("$.samples[*]"), value())),
         ("{site}/{point}", form(every("$[*]"), value())),
         ("{site}", form(None, Take::Members(Path::member("values")))),

@@ -22,7 +22,7 @@ use crate::alarm::{Alarm, Priority, Standing};
 use crate::board::Freshness;
 use crate::clock;
 use crate::ledger::Fate;
-use crate::model::{Point, Sample, Timestamp};
+use crate::model::{Point, Reason, Sample, Timestamp};
 
 /// More points than this are shown one site at a time.
 const POINTS: usize = 1_000;
@@ -75,6 +75,8 @@ struct Card<'a> {
     now: Option<Shown>,
     unit: &'a str,
     raises: u32,
+    /// Words for an exercise or work under a permit.
+    marks: Vec<&'static str>,
     held: bool,
     waits: bool,
     by: Option<&'a str>,
@@ -241,6 +243,11 @@ fn card<'a>(edge: &Edge, alarm: &'a Alarm, now: Timestamp) -> Card<'a> {
         now: point.map(|point| Shown::of(point, latest.map(|latest| latest.sample).as_ref(), now)),
         unit: unit(&alarm.unit),
         raises: alarm.raises,
+        marks: [Reason::Exercise, Reason::Maintenance]
+            .into_iter()
+            .filter(|mark| alarm.quality.has(*mark))
+            .map(Reason::word)
+            .collect(),
         held: alarm.held,
         waits: alarm.standing != Standing::Acknowledged,
         by: alarm.acknowledged.as_ref().map(|said| said.by.as_str()),

@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use crate::board::{Freshness, freshness};
-use crate::model::{Grade, Point, Quality, Sample, Timestamp};
+use crate::model::{Grade, Point, Quality, Reason, Sample, Timestamp};
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Shown {
@@ -59,7 +59,13 @@ impl Shown {
 
 /// A value that may be used, or else the number that may not.
 pub(super) fn told(value: f64, quality: Quality) -> (Option<f64>, Option<f64>) {
-    if quality.usable() { (Some(value), None) } else { (None, Some(value)) }
+    // Nobody measured what stands in for a poll in vain, a broken line or a number that is none.
+    let measured = ![Reason::NotPolled, Reason::LineBreak, Reason::NonFinite].iter().any(|reason| quality.has(*reason));
+    match (quality.usable(), measured) {
+        (true, _) => (Some(value), None),
+        (false, true) => (None, Some(value)),
+        (false, false) => (None, None),
+    }
 }
 
 pub(super) fn grade(quality: Quality) -> &'static str {

@@ -114,7 +114,7 @@ const WORDS: &[(&str, &str, &str)] = &[
     ("unacknowledged", "未确认", "Unacknowledged"),
     ("acknowledged", "已确认", "Acknowledged"),
     ("returned_unacknowledged", "已恢复，未确认", "Over, unacknowledged"),
-    ("live", "正常", "Live"),
+    ("live", "实时", "Live"),
     ("stale", "数据陈旧", "Stale"),
     ("waiting", "尚无数据", "No data yet"),
     ("bad", "无效", "Bad"),
