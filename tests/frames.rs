@@ -61,7 +61,7 @@ async fn what_was_answered_outlives_the_gateway() {
          [point.\"tower.p7-fire\"]\nkind = \"smoke\"\nperiod = \"1d\"\n\
          [point.\"river.level\"]\nkind = \"water_level\"\nperiod = \"1d\"\n\
          sl651 = {{ station = \"0012345678\", element = \"39\" }}\n\
-         [point.\"plant.so2\"]\nkind = \"so2\"\nperiod = \"1d\"\n\
+         [point.\"plant.so2\"]\nkind = \"so2\"\nunit = \"mg/m3\"\nperiod = \"1d\"\n\
          hj212 = {{ mn = \"A1\", factor = \"a21026\", field = \"Rtd\" }}\n"
     );
     let site = Site::new(&config, &[("fire.rhai", RULE)]);
