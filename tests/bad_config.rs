@@ -7,7 +7,7 @@ mod stage;
 
 use std::process::Output;
 
-use stage::{Site, methane_rule};
+use stage::{SENSOR_RULE, Site, methane_rule};
 
 const WRONG: &str = r#"
 colour = "blue"
@@ -194,7 +194,8 @@ fn limits_and_rules_that_do_not_fit_are_problems() {
                   [point.\"pit.ppm\"]\nkind = \"methane\"\nplace = \"T1\"\nunit = \"ppm\"\n\
                   [point.\"pit.typo\"]\nkind = \"methane\"\nplace = \"T1\"\nlimits.alram = 0.5\n\
                   [point.\"pit.lone\"]\nkind = \"smoke\"\nlimits.alarm = 0.5\n";
-    let site = Site::new(&format!("{SOUND}{points}"), &[("coal.rhai", &methane_rule(1.0, ""))]);
+    let rules = [("coal.rhai", &*methane_rule(1.0, "")), ("sensor.rhai", SENSOR_RULE)];
+    let site = Site::new(&format!("{SOUND}{points}"), &rules);
     let check = site.command(&["check"]);
     let mut told = lines(&check.stdout);
     assert_eq!((code(&check), told.pop().unwrap().as_str()), (1, "4 problems"), "{told:?}");
@@ -229,6 +230,9 @@ fn limits_and_rules_that_do_not_fit_are_problems() {
 #[test]
 fn a_sound_configuration_passes_and_a_missing_or_torn_one_does_not() {
     let site = Site::new(SOUND, &[("coal.rhai", &methane_rule(1.0, ""))]);
+    let told = lines(&site.command(&["check"]).stdout);
+    assert!(told[0].contains("pit.t1 first, have no rule with judges: \"health\": a line break"), "{told:?}");
+    site.write("rules/sensor.rhai", SENSOR_RULE);
     let check = site.command(&["check"]);
     assert_eq!((code(&check), lines(&check.stdout)), (0, vec!["davy.toml: sound, 1 points".to_owned()]));
     site.write("davy.toml", "[gateway]\nname = \"pit\n");
@@ -252,7 +256,11 @@ fn configuration_points_and_rules_are_told_in_one_run() {
                  [source.modbus.plc]\naddress = \"10.0.4.7:502\"\nunit = \"one\"\n\
                  [point.\"pit.loose\"]\nkind = \"methane\"\nplace = \"T1\"\nlimits.alarm = 1.5\n\
                  modbus = { device = \"plc\", register = 40003, type = \"int16\" }\n";
-    let broken = [("coal.rhai", methane_rule(1.0, "")), ("typo.rhai", "rule(\"x\", #{".into())];
+    let broken = [
+        ("coal.rhai", methane_rule(1.0, "")),
+        ("sensor.rhai", SENSOR_RULE.into()),
+        ("typo.rhai", "rule(\"x\", #{".into()),
+    ];
     let site = Site::new(wrong, &broken.each_ref().map(|(file, text)| (*file, text.as_str())));
     let check = site.command(&["check"]);
     let told = lines(&check.stdout);

@@ -9,7 +9,7 @@ use std::process::Output;
 
 use serde_json::Value;
 use stage::device::{Device, Message};
-use stage::{Site, methane_rule, now_ms, until};
+use stage::{SENSOR_RULE, Site, methane_rule, now_ms, until};
 
 const CONFIG: &str = r#"
 [gateway]
@@ -45,7 +45,7 @@ fn definition(records: &[String]) -> String {
 
 #[test]
 fn a_definition_file_becomes_a_point_table_and_comes_out_again() {
-    let site = Site::new(CONFIG, &[("coal.rhai", &methane_rule(1.0, ""))]);
+    let site = Site::new(CONFIG, &[("coal.rhai", &methane_rule(1.0, "")), ("sensor.rhai", SENSOR_RULE)]);
     let (a, b) = (record("A1", "0.8", "3201工作面T1"), record("A2", "1.0", "4102工作面T1"));
     site.write("mine.txt", &definition(&[a.clone(), b.clone()]));
     let import = |more: &[&str]| {

@@ -113,7 +113,7 @@ impl Decoder {
 
     /// For a sender that may write only these points (by index): all others are `Refused`.
     #[must_use]
-    pub fn only(self, allowed: Arc<[bool]>) -> Self {
+    pub fn writing(self, allowed: Arc<[bool]>) -> Self {
         Self { allowed: Some(allowed), ..self }
     }
 

@@ -139,6 +139,17 @@ impl Plan {
 
     /// A point that only the rules for every kind watch has no limit of its own: a place spelt wrongly.
     fn note_unwatched(&mut self, setup: &Setup) {
+        let alive = setup.points.iter().zip(&self.points).filter(|(point, _)| !point.retired);
+        let mut untold = alive.filter(|(_, plan)| !plan.health).map(|(point, _)| &point.id);
+        if let Some(first) = untold.next() {
+            // A bad value asks no other rule, and is no silence: without such a rule nobody hears of it.
+            let message = format!(
+                "{} points, {first} first, have no rule with judges: \"health\": a line break or a sensor fault \
+                 there raises nothing; rules/instrument has such rules",
+                1 + untold.count()
+            );
+            self.remarks.push(RuleProblem { file: String::new(), line: 0, message });
+        }
         for (point, plan) in setup.points.iter().zip(&self.points) {
             if point.retired {
                 continue;

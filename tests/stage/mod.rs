@@ -306,6 +306,10 @@ pub fn program(name: &str) -> Option<PathBuf> {
     found
 }
 
+/// A rule about the sensors themselves, without which a line break would be nobody's news.
+pub const SENSOR_RULE: &str = r#"rule("sensor-fault", #{ title: "t", advice: "a", watches: #{}, judges: "health",
+    priority: "P3", level: "yellow", raise: |p| p.has("line_break") || p.has("sensor_fault") });"#;
+
 /// A rule of one number at a face; `more` stands between the braces as well.
 pub fn methane_rule(limit: f64, more: &str) -> String {
     format!(

@@ -79,7 +79,7 @@ impl Sender {
         })?;
         let decoder = Decoder::new(self.forms.clone(), self.points.clone(), limit);
         let mut reading = Reading {
-            decoder: decoder.only(self.allowed.clone()).telling(TOLD),
+            decoder: decoder.writing(self.allowed.clone()).telling(TOLD),
             // Of this request alone, so that the sender can be told; then it is added to the sender's.
             losses: Ledger::default().account(self.name()),
             batch: Batch::default(),

@@ -285,7 +285,7 @@ fn the_deepest_script_fits_the_stack_of_an_event_loop() {
 fn a_sender_with_few_rights_writes_only_its_points() {
     let forms = Arc::new(Forms::new(default_patterns(), []));
     let account = Ledger::default().account("test");
-    let mut decoder = Decoder::new(forms, points(), 4096).only([true, false, false, false, false].into());
+    let mut decoder = Decoder::new(forms, points(), 4096).writing([true, false, false, false, false].into());
     let mut samples = Vec::new();
     let mut read = |topic: &[u8], payload: &[u8]| {
         samples.clear();
