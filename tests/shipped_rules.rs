@@ -229,7 +229,10 @@ fn a_station_without_levels_is_told_until_the_point_table_has_them() {
         let at = start + Duration::from_secs(after);
         let points = vec![point("demo.bridge".into(), Kind::WaterLevel, "town bridge", limits)];
         let mut effects = Vec::new();
-        shard.on_entry(&Entry::Note(Note::Setup(Arc::new(Setup { at, points, rules: river.clone() }))), &mut effects);
+        shard.on_entry(
+            &Entry::Note(Note::Setup(Arc::new(Setup { at, rules: river.clone(), ..Setup::of(points) }))),
+            &mut effects,
+        );
         let sample = Sample::received(PointIndex(0), 27.9, Some(at), at);
         shard.on_entry(&Entry::Samples(Arc::new(vec![sample])), &mut effects);
         let told = effects.iter().filter_map(|effect| match effect {
@@ -358,7 +361,7 @@ const WATCHED: &[(Kind, &str, &[&str])] = &[
 fn each_kind_of_place_is_watched_by_the_rules_meant_for_it() {
     let points =
         WATCHED.iter().zip(0..).map(|((kind, place, _), number)| point(format!("demo.p{number}"), *kind, place, &[]));
-    let setup = Setup { at: Timestamp::from_secs(1_800_000_000), points: points.collect(), rules: shipped() };
+    let setup = Setup { at: Timestamp::from_secs(1_800_000_000), rules: shipped(), ..Setup::of(points.collect()) };
     let plan = Plan::new(&Language::new(), &setup);
     none(plan.problems.iter().map(ToString::to_string).collect());
     let mut failures = Vec::new();

@@ -110,7 +110,7 @@ fn measure(arguments: &Arguments, runs: Runs) -> Measured {
     let points = (0..arguments.points).map(point).collect();
     let rules = if arguments.rules == 0 { vec![] } else { vec![rules(arguments.rules, runs)] };
     let mut effects = Vec::new();
-    shard.on_entry(&Entry::Note(Note::Setup(Arc::new(Setup { at: start, points, rules }))), &mut effects);
+    shard.on_entry(&Entry::Note(Note::Setup(Arc::new(Setup { at: start, rules, ..Setup::of(points) }))), &mut effects);
     effects.clear();
     let watch = Stopwatch::start();
     let (mut round, mut samples) = (0_u64, 0_u64);
