@@ -27,7 +27,7 @@ const WHOLE_FOLDER: &str = ".";
 pub fn read_folder(folder: &Path) -> (Vec<RuleFile>, Vec<RuleProblem>) {
     let (mut files, mut problems) = (Vec::new(), Vec::new());
     let mut folders = vec![folder.to_owned()];
-    let problem = |path: &Path, what: String| RuleProblem { file: path.display().to_string(), line: 0, message: what };
+    let problem = |path: &Path, what: String| RuleProblem::of(&path.display().to_string(), what);
     while let Some(next) = folders.pop() {
         let entries = match std::fs::read_dir(&next) {
             Ok(entries) => entries,
@@ -94,7 +94,7 @@ pub fn weigh(found: Vec<RuleFile>, unreadable: Vec<RuleProblem>, in_force: &[Rul
         let unread = verdict.broken.keys().any(|path| stands_at(path, &file.path));
         if !unread && !found.iter().any(|known| known.path == file.path) {
             let message = "is gone; its rules stay in force. To end them, leave the file empty".to_owned();
-            let problem = RuleProblem { file: file.path.clone(), line: 0, message };
+            let problem = RuleProblem::of(&file.path, message);
             verdict.broken.insert(file.path.clone(), vec![problem]);
         }
     }
@@ -262,8 +262,7 @@ mod tests {
         let told: Vec<String> = verdict.broken.values().flatten().map(ToString::to_string).collect();
         assert!(told.len() == 1 && told[0].starts_with(".: the folder cannot be read"), "{told:?}");
 
-        let unreadable =
-            vec![RuleProblem { file: "coal".into(), line: 0, message: "the folder cannot be read".into() }];
+        let unreadable = vec![RuleProblem::of("coal", "the folder cannot be read")];
         let verdict = weigh(vec![in_force[0].clone()], unreadable, &in_force, &ground());
         assert_eq!(verdict.rules, in_force);
     }
