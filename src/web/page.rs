@@ -219,8 +219,10 @@ fn drawn_alarms(edge: &Edge, site: Option<&str>, lang: Lang, now: Timestamp) -> 
     });
     let cards: Vec<Card<'_>> = open.iter().take(ALARMS).map(|alarm| card(edge, alarm, now)).collect();
     let more = open.len().saturating_sub(ALARMS);
-    edge.pages
-        .render("alarms.html", context! { t => words::all(lang), counts, cards => Value::from(Serde(&cards)), more, alarmed })
+    edge.pages.render(
+        "alarms.html",
+        context! { t => words::all(lang), counts, cards => Value::from(Serde(&cards)), more, alarmed },
+    )
 }
 
 /// Points of which an alarm is open: their rows say so, whatever else they say.
