@@ -312,10 +312,8 @@ impl<'a> Shard<'a> {
         let next_minute = self.now > Timestamp::MIN && minute(now) != minute(self.now);
         self.now = now;
         self.look_at_permits(now, effects);
-        if next_minute || self.held == Held::default() {
-            self.held = self.points.iter().fold(Held::default(), |sum, state| sum.and(state.past.held()));
-        }
         if next_minute {
+            self.held = self.points.iter().fold(Held::default(), |sum, state| sum.and(state.past.held()));
             self.look_at_calendar(now, effects);
             let points = (0_u32..).map(PointIndex).zip(self.table.list()).zip(&self.plan.points).zip(&mut self.points);
             find_twins(
