@@ -93,6 +93,19 @@ fn a_level_that_is_no_number_is_told_and_unknown() {
     assert_eq!(told(&play(&mut shard, entries)), [("raised", "methane-face")]);
 }
 
+/// What windows hold is counted on ticks, once a minute.
+#[test]
+fn what_is_held_is_counted() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    let day = rule("day", "raise: |p| p.max(\"24h\") - p.min(\"1h\") > 5.0");
+    play(&mut shard, [setup(0.0, &["t1", "t2"], vec![day])]);
+    play(&mut shard, values(&[(1.0, 0.5), (6.0, 0.6), (11.0, 0.7)]));
+    play(&mut shard, [Entry::Tick(at(58.0)), Entry::Tick(at(61.0))]);
+    assert_eq!(shard.held.samples, 3, "both windows share one store");
+    assert!(shard.held.bytes >= 3 * 16 && shard.held.bytes < 10_000, "{:?}", shard.held);
+}
+
 /// Much memory is foreseen before it is used.
 #[test]
 fn a_day_of_a_fast_sensor_at_many_points_is_remarked_on() {
