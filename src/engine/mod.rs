@@ -9,6 +9,7 @@
 mod condition;
 mod health;
 mod open;
+mod revision;
 mod shard;
 mod snapshot;
 mod thread;
@@ -18,8 +19,8 @@ use std::sync::Arc;
 
 use crate::alarm::AlarmChange;
 use crate::facts::Answer;
-use crate::journal::{Receipt, Setup};
-use crate::model::{Permit, PermitEnd, PointTable};
+use crate::journal::{Receipt, RuleFile, RuleStep, Setup};
+use crate::model::{Cause, Permit, PermitEnd, PointTable, Record, Timestamp};
 
 pub use health::{Health, Needs};
 pub use shard::{Counts, Shard};
@@ -41,6 +42,16 @@ pub enum Effect {
         permit: Permit,
         end: Option<PermitEnd>,
     },
+    /// For the audit chain.
+    Record(Record),
+    /// A rule file has another text in force; an empty one when it is no longer there.
+    Version {
+        file: RuleFile,
+        at: Timestamp,
+        cause: Cause,
+    },
+    /// For the table of drafts.
+    Rules(Box<RuleStep>),
     /// New points and rules are in force.
     Setup(Arc<Setup>, Arc<PointTable>),
     /// The state after the entry, to restart from.

@@ -80,6 +80,9 @@ fn play(shard: &mut Shard<'_>, entries: impl IntoIterator<Item = Entry>) -> Vec<
         Effect::Answered { .. }
         | Effect::Receipt(_)
         | Effect::Permit { .. }
+        | Effect::Record(_)
+        | Effect::Version { .. }
+        | Effect::Rules(_)
         | Effect::Setup(..)
         | Effect::Snapshot(_) => None,
     });

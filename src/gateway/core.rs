@@ -5,6 +5,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -145,10 +146,14 @@ impl Core {
             effects,
             account: ledger.account("engine"),
         });
-        let rules = rules(&registered.points, registered.last_setup.as_ref());
-        let setup = Setup { at: clock::now(), points: registered.points, rules };
         // What the engine has after its replay, not what facts remember: only that is certain.
         let replayed = engine.replayed.recv().map_err(|_| journal::Error::Closed)?;
+        // What follows decides by what is in facts: drafts, open alarms.
+        while facts_numbers.applied.load(Relaxed) < replayed.seq && !facts_thread.is_finished() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let rules = rules(&registered.points, replayed.setup.as_deref().or(registered.last_setup.as_ref()));
+        let setup = Setup { at: clock::now(), points: registered.points, rules };
         intake.know_blocking(Marks::new(&setup.points, replayed.permits))?;
         if replayed.setup.is_none_or(|last| last.points != setup.points || last.rules != setup.rules) {
             intake.submit_blocking(Entry::Note(Note::Setup(Arc::new(setup))))?.durable_blocking()?;

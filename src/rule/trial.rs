@@ -145,6 +145,9 @@ fn told(effect: &Effect) -> Option<String> {
         Effect::Answered { .. }
         | Effect::Receipt(_)
         | Effect::Permit { .. }
+        | Effect::Record(_)
+        | Effect::Version { .. }
+        | Effect::Rules(_)
         | Effect::Setup(..)
         | Effect::Snapshot(_) => None,
     }

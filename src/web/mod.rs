@@ -31,6 +31,7 @@ mod reading;
 mod samples;
 mod serve;
 mod ticker;
+mod users;
 mod words;
 
 #[cfg(test)]
@@ -58,6 +59,7 @@ pub use counterpart::{
 };
 pub use devices::Door;
 pub use serve::{Failure, bind, serve};
+pub use users::{Role, User, read_users};
 
 use error::Error;
 

@@ -144,7 +144,7 @@ impl Desk for Backstage {
                     (ended.command, answer)
                 }
                 Entry::Samples(_) | Entry::Tick(_) => return Ok(()),
-                Entry::Note(Note::Setup(_) | Note::Condition(_) | Note::Receipt(_)) => return Ok(()),
+                Entry::Note(Note::Setup(_) | Note::Condition(_) | Note::Receipt(_) | Note::Rules(_) | Note::Record(_)) => return Ok(()),
             };
             let asker = self.asked.lock().unwrap().remove(&command).expect("was expected");
             drop(asker.send(answer));
@@ -184,6 +184,7 @@ pub fn config(token: Option<&str>) -> Config {
     Config {
         address: "127.0.0.1:0".parse().unwrap(),
         token: token.and_then(Token::new),
+        users: Vec::new(),
         behind_tls: false,
         max_streams: 4,
         max_connections: 64,
