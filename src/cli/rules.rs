@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::Refusal;
+use super::{Refusal, revisions};
 use crate::gateway::rulebook;
 use crate::journal::RuleFile;
-use crate::rule::{Language, Program, Rule, read_file, trial};
+use crate::rule::{Language, Runs, read_file, trial};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -27,12 +27,15 @@ pub enum Command {
         #[arg(default_value = "rules")]
         path: PathBuf,
     },
+    #[command(flatten)]
+    Life(revisions::Command),
 }
 
 pub fn run(command: &Command) -> Result<ExitCode, Refusal> {
     match command {
         Command::List { rules, json } => list(rules, *json),
         Command::Test { path } => test(path),
+        Command::Life(command) => revisions::run(command),
     }
 }
 
@@ -43,7 +46,7 @@ fn list(folder: &Path, as_json: bool) -> Result<ExitCode, Refusal> {
     let mut listed = Vec::new();
     for file in &files {
         match read_file(&language, file) {
-            Ok((rules, ast)) => listed.extend(rules.into_iter().map(|rule| (runs(&rule, &ast), rule))),
+            Ok((rules, ast)) => listed.extend(rules.into_iter().map(|rule| (Runs::of(&rule, &ast), rule))),
             Err(mut wrong) => problems.append(&mut wrong),
         }
     }
@@ -81,40 +84,6 @@ fn list(folder: &Path, as_json: bool) -> Result<ExitCode, Refusal> {
         }
     }
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// How a rule is judged.
-enum Runs {
-    Native,
-    /// With what keeps it from being native.
-    Interpreted(String),
-}
-
-impl Runs {
-    fn word(&self) -> &'static str {
-        match self {
-            Self::Native => "native",
-            Self::Interpreted(_) => "interpreted",
-        }
-    }
-
-    fn why(&self) -> Option<&str> {
-        match self {
-            Self::Native => None,
-            Self::Interpreted(why) => Some(why),
-        }
-    }
-}
-
-fn runs(rule: &Rule, ast: &rhai::AST) -> Runs {
-    let closures = [("raise", Some(&rule.raise)), ("clear", rule.clear.as_ref())];
-    for (name, closure) in closures.into_iter().filter_map(|(name, closure)| Some((name, closure?))) {
-        match Program::new(closure, ast, rule.limits.keys()).map(|program| program.native) {
-            Ok(Ok(_)) => {}
-            Ok(Err(why)) | Err(why) => return Runs::Interpreted(format!("{name}: {why}")),
-        }
-    }
-    Runs::Native
 }
 
 fn test(path: &Path) -> Result<ExitCode, Refusal> {

@@ -25,7 +25,7 @@ use crate::model::{Permit, Timestamp};
 
 pub use audit::{Audited, Flaw, Head, verify};
 pub use read::{Attempt, Reader, Wanted};
-pub use revision::{Drafted, Version, hash};
+pub use revision::{Drafted, Version, diff, hash};
 pub use schema::Registered;
 pub use writer::{Facts, Outlets, Restart};
 

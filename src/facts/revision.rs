@@ -58,6 +58,12 @@ pub fn hash(text: &str) -> String {
     audit::hex(&Sha256::digest(text.as_bytes()))
 }
 
+/// From one text of a file to another, in the unified form; empty when they are the same.
+#[must_use]
+pub fn diff(path: &str, before: &str, after: &str) -> String {
+    similar::TextDiff::from_lines(before, after).unified_diff().header(path, path).to_string()
+}
+
 /// A file has another text in force. A text that is the newest already is no version: a setup told again.
 pub(super) fn write_version(
     change: &Transaction<'_>,
@@ -178,6 +184,12 @@ impl Reader {
     pub fn version(&self, number: i64) -> Result<Option<Version>, Error> {
         let select = format!("{VERSION} WHERE number = ?1");
         Ok(self.rows(&select, [number], |row| self.version_in(row))?.into_iter().next())
+    }
+
+    /// Was that text ever in force in that file?
+    pub fn has_version(&self, path: &str, text: &str) -> Result<bool, Error> {
+        let select = "SELECT EXISTS (SELECT 1 FROM rule_versions WHERE path = ?1 AND hash = ?2)";
+        self.with(|connection| connection.query_row(select, params![path, hash(text)], |row| row.get(0)))
     }
 
     /// The version that a version of the same file took the place of.

@@ -11,6 +11,7 @@ mod language;
 mod limits;
 mod native;
 mod plan;
+mod runs;
 pub mod trial;
 
 use std::time::Duration;
@@ -24,6 +25,7 @@ pub use draft::{is_blank, read_file};
 pub use judge::{Judge, Judged, Program, Reading};
 pub use language::{BUDGET_OPERATIONS, Language, WindowRef};
 pub use plan::{Plan, RuleProblem, Watch};
+pub use runs::Runs;
 
 /// When a rule is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

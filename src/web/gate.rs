@@ -120,6 +120,7 @@ impl Gate {
         if let Some(authorization) = headers.get(header::AUTHORIZATION) {
             let owner = bearer(authorization).and_then(|token| self.owner(token));
             let (person, _) = owner.ok_or_else(Error::unauthorized)?;
+            person.may_change(changes)?;
             return Ok(Pass { person: person.clone(), renewed: None });
         }
         let ((person, lock), left) = self.session(headers, now).ok_or_else(Error::unauthorized)?;
@@ -128,6 +129,7 @@ impl Gate {
                 "a request with a cookie needs the header {OWN_HEADER} or an Origin"
             )));
         }
+        person.may_change(changes && path != "/logout")?;
         let renew = left < SESSION / 2 && path != "/logout";
         let renewed = renew.then(|| self.cookie(&lock.session(now), SESSION.as_secs()));
         Ok(Pass { person: person.clone(), renewed })
@@ -243,6 +245,12 @@ pub(super) fn bearer(authorization: &HeaderValue) -> Option<&[u8]> {
 fn session_cookie(headers: &HeaderMap) -> Option<&str> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
     cookies.flat_map(|line| line.split(';')).find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+}
+
+/// 256 bits that nobody can guess, as a token for a person.
+#[must_use]
+pub fn fresh_token() -> String {
+    format!("{}{}", hex(&random()), hex(&random()))
 }
 
 fn random() -> [u8; 16] {

@@ -13,6 +13,7 @@
 
 mod alarms;
 mod assets;
+mod audit;
 mod config;
 mod counterpart;
 mod coverage;
@@ -28,6 +29,8 @@ mod page;
 mod permits;
 mod points;
 mod reading;
+mod rule_desk;
+mod rules;
 mod samples;
 mod serve;
 mod ticker;
@@ -58,6 +61,8 @@ pub use counterpart::{
     Alarms, Answering, Asked, Desk, FrontDesk, Health, Number, Numbers, Permits, Reading, Samples, Vitals,
 };
 pub use devices::Door;
+pub use rule_desk::{Ordering, RuleDesk, RuleDone, RuleFacts, RuleOrder, RuleRefusal};
+pub use gate::fresh_token;
 pub use serve::{Failure, bind, serve};
 pub use users::{Role, User, read_users};
 
@@ -69,6 +74,8 @@ pub struct Web {
     pub board: Arc<Board>,
     pub alarms: Arc<dyn Alarms>,
     pub permits: Arc<dyn Permits>,
+    pub rules: Arc<dyn RuleFacts>,
+    pub rule_desk: Arc<dyn RuleDesk>,
     pub desk: Arc<dyn Desk>,
     pub ledger: Arc<Ledger>,
     pub losses: Arc<Losses>,
@@ -104,6 +111,8 @@ type Shared = Arc<Edge>;
 const READS: usize = 16;
 /// The largest body that is read.
 const BODY_BYTES: usize = 64 * 1024;
+/// The largest draft with its samples; a rule file may have 1 MiB.
+const RULE_BYTES: usize = 3 << 20;
 
 impl Edge {
     /// Runs a blocking read off the event loop. A read whose asker has left keeps its place until it ends,
@@ -155,6 +164,19 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         .route("/api/v1/permits", get(permits::list).post(permits::open))
         .route("/api/v1/permits/{id}/end", post(permits::end))
         .route("/api/v1/calibrations", get(permits::calendar))
+        .route("/api/v1/rules", get(rules::in_force))
+        .route("/api/v1/rules/versions", get(rules::versions))
+        .route("/api/v1/rules/versions/{number}", get(rules::version))
+        .route("/api/v1/rules/drafts", get(rules::drafts).post(rules::draft).layer(DefaultBodyLimit::max(RULE_BYTES)))
+        .route("/api/v1/rules/drafts/{id}", get(rules::one))
+        .route("/api/v1/rules/drafts/{id}/backtest", post(rules::backtested))
+        .route("/api/v1/rules/drafts/{id}/approve", post(rules::approve))
+        .route("/api/v1/rules/drafts/{id}/activate", post(rules::activate))
+        .route("/api/v1/rules/drafts/{id}/withdraw", post(rules::withdraw))
+        .route("/api/v1/rules/rollback", post(rules::roll_back))
+        .route("/api/v1/rules/override", post(rules::let_in))
+        .route("/api/v1/audit", get(audit::list))
+        .route("/api/v1/person", get(users::show))
         .route("/api/v1/losses", get(losses::list))
         .route("/api/v1/coverage", get(coverage::show))
         .route("/api/v1/devices/{id}/orders", post(devices::order))

@@ -10,9 +10,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::alarms::plain;
 use super::config::{Token, token};
@@ -162,6 +164,16 @@ pub fn read_users(table: toml::Table, problems: &mut Problems) -> Vec<User> {
 pub(super) struct Person(pub(super) Option<Arc<User>>);
 
 impl Person {
+    /// Whoever may only look changes nothing, whatever it is: each change asks for its own role besides.
+    pub(super) fn may_change(&self, changes: bool) -> Result<(), Error> {
+        match &self.0 {
+            Some(user) if changes && user.roles.iter().all(|role| *role == Role::Viewer) => {
+                Err(Error::not_allowed(format!("{} may look and change nothing", user.name)))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// The name for the record of something that needs `role`. `claimed` is what the body says in `by`; a known
     /// person may leave it out, and may not be somebody else.
     pub(super) fn acts(&self, role: Role, claimed: &str) -> Result<String, Error> {
@@ -177,6 +189,15 @@ impl Person {
         }
         Err(Error::not_allowed(format!("by: the token is that of {}, not of {claimed:?}", user.name)))
     }
+}
+
+/// `/api/v1/person`: who the token belongs to, and what they may do; `null` where nobody is known by name.
+pub(super) async fn show(person: Person) -> Json<Value> {
+    let view = |user: &Arc<User>| {
+        let may: Vec<&str> = Role::ALL.into_iter().filter(|role| user.may(*role)).map(Role::word).collect();
+        json!({ "user": user.key, "name": user.name, "roles": may })
+    };
+    Json(json!({ "person": person.0.as_ref().map(view) }))
 }
 
 /// Put there by the gate, which every request passes.

@@ -36,6 +36,10 @@ pub struct Backstage {
     commands: AtomicU64,
     pub stored: Mutex<Vec<Reading>>,
     permits: Mutex<Vec<(Permit, Option<PermitEnd>)>>,
+    /// What was asked of the keeper of the rules.
+    pub orders: Mutex<Vec<RuleOrder>>,
+    /// What it answers, the next first; when there is nothing more, that it is done.
+    pub replies: Mutex<Vec<Result<RuleDone, RuleRefusal>>>,
 }
 
 impl Backstage {
@@ -111,6 +115,45 @@ impl Permits for Backstage {
         let done =
             permits.iter().filter_map(|(permit, end)| Some((permit, end.as_ref().filter(|end| end.calibrated)?)));
         Ok(done.flat_map(|(permit, end)| permit.points.iter().map(|point| (*point, end.at))).collect())
+    }
+}
+
+impl RuleDesk for Backstage {
+    fn order(&self, order: RuleOrder) -> Ordering<'_> {
+        self.orders.lock().unwrap().push(order);
+        let reply = self.replies.lock().unwrap().pop().unwrap_or(Ok(RuleDone::default()));
+        Box::pin(async move { reply })
+    }
+}
+
+/// Nothing was ever in force here; the gateway's own stories read real ones.
+impl RuleFacts for Backstage {
+    fn rules_in_force(&self) -> Result<Vec<journal::RuleFile>, facts::Error> {
+        Ok(Vec::new())
+    }
+
+    fn versions(&self, _: Option<&str>, _: usize) -> Result<Vec<facts::Version>, facts::Error> {
+        Ok(Vec::new())
+    }
+
+    fn version(&self, _: i64) -> Result<Option<(facts::Version, String)>, facts::Error> {
+        Ok(None)
+    }
+
+    fn drafts(&self, _: Option<&str>, _: usize) -> Result<Vec<facts::Drafted>, facts::Error> {
+        Ok(Vec::new())
+    }
+
+    fn draft(&self, _: &str) -> Result<Option<facts::Drafted>, facts::Error> {
+        Ok(None)
+    }
+
+    fn audit(&self, _: i64, _: Option<&str>, _: usize) -> Result<Vec<facts::Audited>, facts::Error> {
+        Ok(Vec::new())
+    }
+
+    fn audit_head(&self) -> Result<String, facts::Error> {
+        Ok(String::new())
     }
 }
 
@@ -221,6 +264,8 @@ impl Stage {
             coverage: units.into(),
             alarms: backstage.clone(),
             permits: backstage.clone(),
+            rules: backstage.clone(),
+            rule_desk: backstage.clone(),
             desk: backstage.clone(),
             ledger: ledger.clone(),
             samples: backstage.clone(),
