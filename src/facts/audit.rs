@@ -118,7 +118,9 @@ pub enum Flaw {
     Missing(i64),
     #[error("record {0} is not what was recorded: its hash does not fit what it says and the record before it")]
     Changed(i64),
-    #[error("the chain ends with record {there}, but {known} says that record {head} was the newest: its end was cut off")]
+    #[error(
+        "the chain ends with record {there}, but {known} says that record {head} was the newest: its end was cut off"
+    )]
     CutOff { there: i64, head: i64, known: &'static str },
     #[error("record {0} is in the table, but not in the head that facts.db keeps: it was not written by Davy")]
     Added(i64),

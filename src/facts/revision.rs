@@ -230,8 +230,8 @@ impl Reader {
 
     fn draft_in(&self, row: &Row<'_>) -> Result<Drafted, Error> {
         let ended = || -> Result<_, rusqlite::Error> {
-            let (at, by, why) = (row.get::<_, Option<i64>>(4)?, row.get::<_, Option<String>>(5)?, row.get(6)?);
-            Ok(at.zip(by).map(|(at, by)| (Timestamp::from_micros(at), by, why)))
+            let (at, by, why): (Option<i64>, Option<String>, Option<String>) = (row.get(4)?, row.get(5)?, row.get(6)?);
+            Ok(at.zip(by).map(|(at, by)| (Timestamp::from_micros(at), by, why.unwrap_or_default())))
         };
         let some = |column| row.get_ref(column).is_ok_and(|value| value != rusqlite::types::ValueRef::Null);
         Ok(Drafted {

@@ -50,9 +50,7 @@ impl Rules {
             }
             RuleOrder::Activate { id, by, reason, overrides } => self.activate_now(&id, by, reason, overrides),
             RuleOrder::Withdraw { id, by, reason } => self.withdraw(id, by, reason),
-            RuleOrder::Rollback { path, to, by, reason, overrides } => {
-                self.roll_back(&path, to, by, reason, overrides)
-            }
+            RuleOrder::Rollback { path, to, by, reason, overrides } => self.roll_back(&path, to, by, reason, overrides),
             RuleOrder::Override { by, reason } => self.let_in(by, reason),
         }
     }
@@ -77,16 +75,15 @@ impl Rules {
         let verdict = rulebook::weigh(rulebook::with(in_force, path, text), Vec::new(), in_force, points);
         let problems: Vec<String> = verdict.broken.values().flatten().map(ToString::to_string).collect();
         let known = rulebook::weigh(in_force.clone(), Vec::new(), in_force, points).refused;
-        let misfits = verdict.refused.iter().filter(|misfit| !known.contains(misfit)).map(ToString::to_string).collect();
+        let misfits =
+            verdict.refused.iter().filter(|misfit| !known.contains(misfit)).map(ToString::to_string).collect();
         let name = samples_of(path);
         let beside = || std::fs::read_to_string(self.office.folder.join(&name)).ok();
         let samples = samples.map(str::to_owned).or_else(beside);
         let sound = problems.is_empty() && !rules.is_empty();
         let samples = samples.filter(|_| sound).map(|samples| match trial::run(&file, &name, &samples) {
             Ok(passed) => Trial { lines: passed.lines, changes: passed.changes, failures: Vec::new() },
-            Err(failures) => {
-                Trial { failures: failures.iter().map(ToString::to_string).collect(), ..Trial::default() }
-            }
+            Err(failures) => Trial { failures: failures.iter().map(ToString::to_string).collect(), ..Trial::default() },
         });
         Checks { rules: rules.iter().map(|rule| rule.id.to_string()).collect(), problems, misfits, samples }
     }
@@ -226,7 +223,8 @@ impl Rules {
 
     fn not_frozen(&self) -> Result<(), RuleRefusal> {
         self.alarm_that_freezes().map_or(Ok(()), |alarm| {
-            let message = format!("rules are frozen while an alarm of priority P1 is open: {alarm}; override it with a reason");
+            let message =
+                format!("rules are frozen while an alarm of priority P1 is open: {alarm}; override it with a reason");
             Err(conflict("frozen", message))
         })
     }
@@ -244,7 +242,10 @@ impl Rules {
         }
         Err(RuleRefusal::Conflict {
             code: "base_changed",
-            message: format!("{} has another text in force than when {} was written: write it anew", draft.path, draft.id),
+            message: format!(
+                "{} has another text in force than when {} was written: write it anew",
+                draft.path, draft.id
+            ),
             diff: Some(facts::diff(&draft.path, now.unwrap_or_default(), &draft.text)),
         })
     }

@@ -71,7 +71,8 @@ impl Ready {
             && there != text
             && !known(&there)
         {
-            let name = self.target.file_name().map(|name| format!("{}.kept", name.to_string_lossy())).unwrap_or_default();
+            let name =
+                self.target.file_name().map(|name| format!("{}.kept", name.to_string_lossy())).unwrap_or_default();
             fs::copy(&self.target, self.target.with_file_name(&name)).map_err(told)?;
             kept = Some(name);
         }
@@ -100,7 +101,19 @@ mod tests {
         for good in ["coal.rhai", "coal/methane.rhai", "煤矿/瓦斯.rhai"] {
             assert_eq!(check_path(good), Ok(()), "{good}");
         }
-        for bad in ["", "/etc/x.rhai", "../x.rhai", "a/../x.rhai", "./x.rhai", "a//x.rhai", "x.txt", ".x.rhai", "a/.b/x.rhai", "a\\x.rhai", "a\nb.rhai"] {
+        for bad in [
+            "",
+            "/etc/x.rhai",
+            "../x.rhai",
+            "a/../x.rhai",
+            "./x.rhai",
+            "a//x.rhai",
+            "x.txt",
+            ".x.rhai",
+            "a/.b/x.rhai",
+            "a\\x.rhai",
+            "a\nb.rhai",
+        ] {
             assert!(check_path(bad).is_err(), "{bad:?}");
         }
         assert!(check_path(&format!("{}.rhai", "x".repeat(200))).is_err());

@@ -283,9 +283,13 @@ impl Rules {
         let now = clock::now();
         let mut due = self.office.facts.drafts(Some("approved"), MOST_DRAFTS)?;
         due.retain(|one| one.approval.as_ref().is_some_and(|approval| approval.from <= now));
-        let is_draft = |file: &RuleFile| due.iter().any(|due| due.draft.path == file.path && due.draft.text == file.text);
+        let is_draft =
+            |file: &RuleFile| due.iter().any(|due| due.draft.path == file.path && due.draft.text == file.text);
         let in_force = |path: &str| self.in_force.iter().find(|file| file.path == path).cloned();
-        Ok(found.into_iter().filter_map(|file| if is_draft(&file) { in_force(&file.path) } else { Some(file) }).collect())
+        Ok(found
+            .into_iter()
+            .filter_map(|file| if is_draft(&file) { in_force(&file.path) } else { Some(file) })
+            .collect())
     }
 
     /// Every sound edit on the disk is an open draft, one a file, and every such draft is an edit on the disk.

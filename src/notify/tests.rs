@@ -108,9 +108,7 @@ impl Played {
             | Note::PermitOpened(_)
             | Note::PermitEnded(_)
             | Note::Rules(_)
-            | Note::Record(_) => {
-                None
-            }
+            | Note::Record(_) => None,
         };
         self.notes.borrow().iter().filter_map(condition).collect()
     }

@@ -61,8 +61,8 @@ pub use counterpart::{
     Alarms, Answering, Asked, Desk, FrontDesk, Health, Number, Numbers, Permits, Reading, Samples, Vitals,
 };
 pub use devices::Door;
-pub use rule_desk::{Ordering, RuleDesk, RuleDone, RuleFacts, RuleOrder, RuleRefusal};
 pub use gate::fresh_token;
+pub use rule_desk::{Ordering, RuleDesk, RuleDone, RuleFacts, RuleOrder, RuleRefusal};
 pub use serve::{Failure, bind, serve};
 pub use users::{Role, User, read_users};
 

@@ -22,16 +22,44 @@ pub enum RuleOrder {
         reason: String,
     },
     /// What a backtest of the draft showed.
-    Backtested { id: String, by: String, summary: String },
+    Backtested {
+        id: String,
+        by: String,
+        summary: String,
+    },
     /// `from`: in force at that time instead of at once.
-    Approve { id: String, by: String, comment: String, from: Option<Timestamp>, overrides: bool },
+    Approve {
+        id: String,
+        by: String,
+        comment: String,
+        from: Option<Timestamp>,
+        overrides: bool,
+    },
     /// An approved draft that waits, for its time or for anything else: now.
-    Activate { id: String, by: String, reason: String, overrides: bool },
-    Withdraw { id: String, by: String, reason: String },
+    Activate {
+        id: String,
+        by: String,
+        reason: String,
+        overrides: bool,
+    },
+    Withdraw {
+        id: String,
+        by: String,
+        reason: String,
+    },
     /// `to`: number of an earlier version of that file.
-    Rollback { path: String, to: i64, by: String, reason: String, overrides: bool },
+    Rollback {
+        path: String,
+        to: i64,
+        by: String,
+        reason: String,
+        overrides: bool,
+    },
     /// What waits because an alarm of priority P1 is open need not.
-    Override { by: String, reason: String },
+    Override {
+        by: String,
+        reason: String,
+    },
 }
 
 /// What became of an order.

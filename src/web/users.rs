@@ -38,14 +38,8 @@ pub enum Role {
 }
 
 impl Role {
-    pub const ALL: [Self; 6] = [
-        Self::Viewer,
-        Self::Operator,
-        Self::RuleEditor,
-        Self::RuleApprover,
-        Self::SafetyApprover,
-        Self::Admin,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Viewer, Self::Operator, Self::RuleEditor, Self::RuleApprover, Self::SafetyApprover, Self::Admin];
 
     #[must_use]
     pub const fn word(self) -> &'static str {
@@ -101,7 +95,8 @@ impl RawUser {
             && key.len() <= 64
             && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
         if !plain {
-            problems.add(at.clone(), "a user's key is 1 to 64 letters, digits, '-', '_' or '.', such as [user.\"li-wei\"]");
+            problems
+                .add(at.clone(), "a user's key is 1 to 64 letters, digits, '-', '_' or '.', such as [user.\"li-wei\"]");
         }
         let name = self.name.trim().to_owned();
         if name.is_empty() || name.chars().count() > 64 || name.chars().any(char::is_control) {
@@ -137,7 +132,8 @@ pub fn check_users(users: &[User], problems: &mut Problems) {
         let at = Key::of("user").field(&user.key);
         for other in &users[..n] {
             if other.token == user.token {
-                problems.add(at.clone(), format!("has the same token as user.{}; give each person their own", other.key));
+                problems
+                    .add(at.clone(), format!("has the same token as user.{}; give each person their own", other.key));
             }
             let called = |user: &User| [user.key.to_lowercase(), user.name.to_lowercase()];
             if called(other).iter().any(|name| called(user).contains(name)) {
@@ -262,15 +258,23 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         let (li, short) = (at("li"), at("short"));
         for (text, expected) in [
-            (format!("[a]\nname = \"A\"\ntoken_file = {li:?}\nroles = [\"oprator\"]"), "user.a.roles[0]: \"oprator\" is not a role; did you mean \"operator\"?"),
+            (
+                format!("[a]\nname = \"A\"\ntoken_file = {li:?}\nroles = [\"oprator\"]"),
+                "user.a.roles[0]: \"oprator\" is not a role; did you mean \"operator\"?",
+            ),
             (format!("[a]\nname = \"A\"\ntoken_file = {li:?}\nroles = []"), "user.a.roles: say what"),
             (format!("[a]\nname = \"\"\ntoken_file = {li:?}\nroles = [\"viewer\"]"), "user.a.name: 1 to 64"),
             (format!("[a]\nname = \"file\"\ntoken_file = {li:?}\nroles = [\"viewer\"]"), "no person did"),
-            (format!("[a]\nname = \"A\"\ntoken_file = {short:?}\nroles = [\"viewer\"]"), "user.a.token_file: the token must be"),
+            (
+                format!("[a]\nname = \"A\"\ntoken_file = {short:?}\nroles = [\"viewer\"]"),
+                "user.a.token_file: the token must be",
+            ),
             ("[a]\nname = \"A\"\nroles = [\"viewer\"]".into(), "user.a.token_file: is missing"),
             (format!("[\"a b\"]\nname = \"A\"\ntoken_file = {li:?}\nroles = [\"viewer\"]"), "a user's key is"),
             (
-                format!("[a]\nname = \"A\"\ntoken_file = {li:?}\nroles = [\"viewer\"]\n[b]\nname = \"a\"\ntoken_file = {li:?}\nroles = [\"viewer\"]"),
+                format!(
+                    "[a]\nname = \"A\"\ntoken_file = {li:?}\nroles = [\"viewer\"]\n[b]\nname = \"a\"\ntoken_file = {li:?}\nroles = [\"viewer\"]"
+                ),
                 "user.b: has the same token as user.a",
             ),
         ] {

@@ -49,7 +49,8 @@ async fn everybody_reads_and_each_does_what_their_roles_allow() {
     assert_eq!(posts(LI, "/api/v1/rules/override", &json!({ "reason": "x" })).await.0, 403);
     assert_eq!(posts(ZHAO, "/api/v1/rules/drafts", &draft).await.0, 403);
     let orders = stage.backstage.orders.lock().unwrap().clone();
-    let (RuleOrder::Draft { by: author, .. }, RuleOrder::Approve { by: approver, comment, .. }) = (&orders[0], &orders[1])
+    let (RuleOrder::Draft { by: author, .. }, RuleOrder::Approve { by: approver, comment, .. }) =
+        (&orders[0], &orders[1])
     else {
         panic!("{orders:?}")
     };
@@ -86,12 +87,17 @@ async fn the_name_in_a_record_is_that_of_the_token() {
 #[tokio::test]
 async fn a_session_is_its_owners_and_a_wrong_token_is_nobodys() {
     let stage = open().await;
-    let form = |token: &str| stage.post("/login").header("content-type", "application/x-www-form-urlencoded").body(format!("token={token}"));
+    let form = |token: &str| {
+        stage.post("/login").header("content-type", "application/x-www-form-urlencoded").body(format!("token={token}"))
+    };
     let signed_in = form(WANG).send().await.unwrap();
     let cookie = signed_in.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
     let (_, told) = answer(stage.get("/api/v1/person").header("cookie", &cookie)).await;
     assert_eq!(told["person"]["name"], "王芳");
-    assert_eq!(stage.post("/logout").header("cookie", &cookie).header("x-davy", "1").send().await.unwrap().status(), 303);
+    assert_eq!(
+        stage.post("/logout").header("cookie", &cookie).header("x-davy", "1").send().await.unwrap().status(),
+        303
+    );
     assert_eq!(answer(stage.get("/api/v1/person").header("cookie", &cookie)).await.0, 401);
     assert!(form("wang-correct-horse-batterz").send().await.unwrap().headers().get("set-cookie").is_none());
     assert_eq!(answer(stage.get("/api/v1/person").bearer_auth("nobody-correct-horse")).await.0, 401);

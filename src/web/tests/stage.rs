@@ -187,7 +187,9 @@ impl Desk for Backstage {
                     (ended.command, answer)
                 }
                 Entry::Samples(_) | Entry::Tick(_) => return Ok(()),
-                Entry::Note(Note::Setup(_) | Note::Condition(_) | Note::Receipt(_) | Note::Rules(_) | Note::Record(_)) => return Ok(()),
+                Entry::Note(
+                    Note::Setup(_) | Note::Condition(_) | Note::Receipt(_) | Note::Rules(_) | Note::Record(_),
+                ) => return Ok(()),
             };
             let asker = self.asked.lock().unwrap().remove(&command).expect("was expected");
             drop(asker.send(answer));
