@@ -199,7 +199,10 @@ async fn a_file_that_is_edited_under_load_loses_no_sample_and_no_alarm() {
     });
 
     // Both limits lie between the two values: whichever is in force, the same alarms come.
-    let text = |edit: usize| methane_rule(if edit.is_multiple_of(2) { 0.9 } else { 1.0 }, "");
+    let text = |edit: usize| {
+        let limit = if edit.is_multiple_of(2) { 0.9 } else { 1.0 };
+        format!("// edit {edit}\n{}", methane_rule(limit, ""))
+    };
     let resident = async |face: &Face| face.davy.metric("davy_resident_memory_bytes", &[]).await;
     let mut warm = 0.0;
     for edit in 0..edits() {
@@ -214,7 +217,7 @@ async fn a_file_that_is_edited_under_load_loses_no_sample_and_no_alarm() {
             warm = resident(&face).await;
         }
     }
-    let last = format!("// the last one\n{}", text(0));
+    let last = text(edits());
     site.write(RULE, &last);
     until("the last edit is in force", async || {
         let version = face.davy.get("/api/v1/rules/versions?most=1").await["versions"][0]["number"].clone();
