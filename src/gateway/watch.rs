@@ -32,7 +32,7 @@ use crate::facts::{self, Answer, Answers, Drafted};
 use crate::journal::{self, Condition, Entry, Intake, Note, RuleFile, RuleStep, Setup};
 use crate::model::{Checks, Draft, Point, Timestamp};
 use crate::rule::RuleProblem;
-use crate::web::{Ordering, RuleDesk, RuleDone, RuleOrder, RuleRefusal};
+use crate::web::{Replying, RuleDesk, RuleDone, RuleOrder, RuleRefusal};
 
 /// An editor writes a file in several steps; the folder is read when it has been quiet for so long ..
 const QUIET: Duration = Duration::from_millis(300);
@@ -72,7 +72,7 @@ type Asked = (RuleOrder, oneshot::Sender<Reply>);
 pub struct Counter(Sender<Asked>);
 
 impl RuleDesk for Counter {
-    fn order(&self, order: RuleOrder) -> Ordering<'_> {
+    fn order(&self, order: RuleOrder) -> Replying<'_> {
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
             let busy = || RuleRefusal::Failed("too many changes of rules at once: try again".into());

@@ -62,7 +62,7 @@ pub use counterpart::{
 };
 pub use devices::Door;
 pub use gate::fresh_token;
-pub use rule_desk::{Ordering, RuleDesk, RuleDone, RuleFacts, RuleOrder, RuleRefusal};
+pub use rule_desk::{Replying, RuleDesk, RuleDone, RuleFacts, RuleOrder, RuleRefusal};
 pub use serve::{Failure, bind, serve};
 pub use users::{Role, User, read_users};
 
@@ -111,8 +111,6 @@ type Shared = Arc<Edge>;
 const READS: usize = 16;
 /// The largest body that is read.
 const BODY_BYTES: usize = 64 * 1024;
-/// The largest draft with its samples; a rule file may have 1 MiB.
-const RULE_BYTES: usize = 3 << 20;
 
 impl Edge {
     /// Runs a blocking read off the event loop. A read whose asker has left keeps its place until it ends,
@@ -164,17 +162,7 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         .route("/api/v1/permits", get(permits::list).post(permits::open))
         .route("/api/v1/permits/{id}/end", post(permits::end))
         .route("/api/v1/calibrations", get(permits::calendar))
-        .route("/api/v1/rules", get(rules::in_force))
-        .route("/api/v1/rules/versions", get(rules::versions))
-        .route("/api/v1/rules/versions/{number}", get(rules::version))
-        .route("/api/v1/rules/drafts", get(rules::drafts).post(rules::draft).layer(DefaultBodyLimit::max(RULE_BYTES)))
-        .route("/api/v1/rules/drafts/{id}", get(rules::one))
-        .route("/api/v1/rules/drafts/{id}/backtest", post(rules::backtested))
-        .route("/api/v1/rules/drafts/{id}/approve", post(rules::approve))
-        .route("/api/v1/rules/drafts/{id}/activate", post(rules::activate))
-        .route("/api/v1/rules/drafts/{id}/withdraw", post(rules::withdraw))
-        .route("/api/v1/rules/rollback", post(rules::roll_back))
-        .route("/api/v1/rules/override", post(rules::let_in))
+        .merge(rules::routes())
         .route("/api/v1/audit", get(audit::list))
         .route("/api/v1/person", get(users::show))
         .route("/api/v1/losses", get(losses::list))

@@ -94,10 +94,10 @@ pub enum RuleRefusal {
     Failed(String),
 }
 
-pub type Ordering<'a> = Pin<Box<dyn Future<Output = Result<RuleDone, RuleRefusal>> + Send + 'a>>;
+pub type Replying<'a> = Pin<Box<dyn Future<Output = Result<RuleDone, RuleRefusal>> + Send + 'a>>;
 
 pub trait RuleDesk: Send + Sync {
-    fn order(&self, order: RuleOrder) -> Ordering<'_>;
+    fn order(&self, order: RuleOrder) -> Replying<'_>;
 }
 
 /// Rules, drafts and records as they stand in `facts.db`.

@@ -3,10 +3,12 @@
 //! Reads come from `facts.db`; an order is handed to the keeper of the rules and answered when it is durable. What a
 //! person may do is decided here by role, what can be done as things stand by the keeper.
 
-use axum::Json;
+use axum::extract::DefaultBodyLimit;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -22,6 +24,8 @@ use crate::rule::{Language, Runs, read_file};
 
 /// A rule file and its samples, each.
 const TEXT_BYTES: usize = 1 << 20;
+/// A draft with both, as JSON.
+const BODY_BYTES: usize = 3 << 20;
 /// What a backtest may tell of itself.
 const SUMMARY_BYTES: usize = 16 * 1024;
 
@@ -77,6 +81,21 @@ pub(super) struct Asked {
     path: Option<String>,
     state: Option<String>,
     most: Option<usize>,
+}
+
+pub(super) fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/api/v1/rules", get(in_force))
+        .route("/api/v1/rules/versions", get(versions))
+        .route("/api/v1/rules/versions/{number}", get(version))
+        .route("/api/v1/rules/drafts", get(drafts).post(draft).layer(DefaultBodyLimit::max(BODY_BYTES)))
+        .route("/api/v1/rules/drafts/{id}", get(one))
+        .route("/api/v1/rules/drafts/{id}/backtest", post(backtested))
+        .route("/api/v1/rules/drafts/{id}/approve", post(approve))
+        .route("/api/v1/rules/drafts/{id}/activate", post(activate))
+        .route("/api/v1/rules/drafts/{id}/withdraw", post(withdraw))
+        .route("/api/v1/rules/rollback", post(roll_back))
+        .route("/api/v1/rules/override", post(let_in))
 }
 
 /// Every file with its rules and the version that it is.

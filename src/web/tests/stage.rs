@@ -119,7 +119,7 @@ impl Permits for Backstage {
 }
 
 impl RuleDesk for Backstage {
-    fn order(&self, order: RuleOrder) -> Ordering<'_> {
+    fn order(&self, order: RuleOrder) -> Replying<'_> {
         self.orders.lock().unwrap().push(order);
         let reply = self.replies.lock().unwrap().pop().unwrap_or(Ok(RuleDone::default()));
         Box::pin(async move { reply })
