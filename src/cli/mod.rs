@@ -2,6 +2,8 @@
 //!
 //! Messages for people go to stderr, results to stdout, so that `--json` can be piped.
 
+mod ask;
+mod audit;
 mod bench;
 mod check;
 mod demo;
@@ -9,9 +11,11 @@ mod doctor;
 mod modbus;
 mod permit;
 mod points;
+mod revisions;
 mod rules;
 mod run;
 mod shipped;
+mod user;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -65,9 +69,15 @@ enum Command {
     /// Import or export points in bulk.
     #[command(subcommand)]
     Points(points::Command),
-    /// List or test rules.
+    /// List or test rules; draft, approve, roll back at the gateway that is running.
     #[command(subcommand)]
     Rules(rules::Command),
+    /// Look into the chain of records: who did what, when and why.
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// Show the people who may ask, or make a token for somebody new.
+    #[command(subcommand)]
+    User(user::Command),
     /// Look into a Modbus device: its registers in every type and byte order, the units that answer.
     #[command(subcommand)]
     Modbus(modbus::Command),
@@ -112,6 +122,8 @@ impl Cli {
             | Command::Doctor { .. }
             | Command::Points(_)
             | Command::Rules(_)
+            | Command::Audit(_)
+            | Command::User(_)
             | Command::Modbus(_)
             | Command::Bench(_) => "warn",
         };
@@ -124,6 +136,8 @@ impl Cli {
             Command::Doctor { config, json } => doctor::run(&config, json),
             Command::Points(command) => points::run(&command),
             Command::Rules(command) => rules::run(&command),
+            Command::Audit(command) => audit::run(&command),
+            Command::User(command) => user::run(&command),
             Command::Modbus(command) => modbus::run(&command),
             Command::Bench(command) => bench::run(&command),
         };

@@ -2,18 +2,13 @@
 //!
 //! The configuration says where it listens and with which token; what is asked is the same as through the API.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{Refusal, runtime};
-use crate::config;
-use crate::remote;
-
-const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+use super::Refusal;
+use super::ask::{Gateway, ask, text};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -24,8 +19,8 @@ pub enum Command {
         /// Ids or patterns; quote the star: 'mine.3201-*'.
         #[arg(long, num_args = 1.., required = true)]
         points: Vec<String>,
-        /// Who does it.
-        #[arg(long)]
+        /// Who does it; not needed where the token says who you are.
+        #[arg(long, default_value = "")]
         by: String,
         #[arg(long)]
         reason: String,
@@ -38,7 +33,7 @@ pub enum Command {
     /// The work is done.
     End {
         id: String,
-        #[arg(long)]
+        #[arg(long, default_value = "")]
         by: String,
         #[arg(long, default_value = "")]
         comment: String,
@@ -59,13 +54,6 @@ pub enum Command {
         #[command(flatten)]
         at: Gateway,
     },
-}
-
-#[derive(Debug, Args)]
-pub struct Gateway {
-    /// The configuration of the gateway that runs.
-    #[arg(long, default_value = "config/davy.toml")]
-    config: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -112,43 +100,6 @@ pub fn run(command: &Command) -> Result<ExitCode, Refusal> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
-}
-
 fn count(permit: &Value) -> usize {
     permit["points"].as_array().map_or(0, Vec::len)
-}
-
-/// One request to the running gateway; a body makes it a POST.
-fn ask(at: &Gateway, path: &str, body: Option<Value>) -> Result<Value, Refusal> {
-    let config = config::load(&at.config).map_err(|problems| {
-        let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        Refusal(told.join("\n"))
-    })?;
-    let address = config.web.address;
-    let base = format!("http://{address}");
-    let url: reqwest::Url = base.parse().map_err(|error| Refusal(format!("{base}: {error}")))?;
-    let client = remote::client(&url, None, ANSWER_WITHIN).map_err(|error| Refusal::of(&error))?;
-    let target = format!("{base}{path}");
-    let request = match &body {
-        Some(body) => client.post(target).json(body),
-        None => client.get(target),
-    };
-    let request = match &config.web.token {
-        Some(token) => request.bearer_auth(token.reveal()),
-        None => request,
-    };
-    runtime()?.block_on(async {
-        let unreachable = |error: reqwest::Error| {
-            Refusal(format!("no gateway answers at {address}: {}; is it running?", error.without_url()))
-        };
-        let answer = request.send().await.map_err(unreachable)?;
-        let status = answer.status();
-        let told: Value = answer.json().await.unwrap_or(Value::Null);
-        if status.is_success() {
-            return Ok(told);
-        }
-        Err(Refusal(told["error"]["message"].as_str().map_or_else(|| format!("answered {status}"), ToOwned::to_owned)))
-    })
 }

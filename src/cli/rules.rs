@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::Refusal;
+use super::{Refusal, revisions};
 use crate::gateway::rulebook;
 use crate::journal::RuleFile;
-use crate::rule::{Language, Program, Rule, functions, read_file, trial};
+use crate::rule::{Language, Runs, functions, read_file, trial};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -36,6 +36,8 @@ pub enum Command {
         #[arg(default_value = "rules")]
         path: PathBuf,
     },
+    #[command(flatten)]
+    Life(revisions::Command),
 }
 
 pub fn run(command: &Command) -> Result<ExitCode, Refusal> {
@@ -46,6 +48,7 @@ pub fn run(command: &Command) -> Result<ExitCode, Refusal> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Test { path } => test(path),
+        Command::Life(command) => revisions::run(command),
     }
 }
 
@@ -56,7 +59,7 @@ fn list(folder: &Path, as_json: bool) -> Result<ExitCode, Refusal> {
     let mut listed = Vec::new();
     for file in &files {
         match read_file(&language, file) {
-            Ok((rules, ast)) => listed.extend(rules.into_iter().map(|rule| (runs(&rule, &ast), rule))),
+            Ok((rules, ast)) => listed.extend(rules.into_iter().map(|rule| (Runs::of(&rule, &ast), rule))),
             Err(mut wrong) => problems.append(&mut wrong),
         }
     }
@@ -109,40 +112,6 @@ fn show_functions(as_json: bool, as_page: bool) {
             println!("{:<30} {}", "", entry.example);
         }
     }
-}
-
-/// How a rule is judged.
-enum Runs {
-    Native,
-    /// With what keeps it from being native.
-    Interpreted(String),
-}
-
-impl Runs {
-    fn word(&self) -> &'static str {
-        match self {
-            Self::Native => "native",
-            Self::Interpreted(_) => "interpreted",
-        }
-    }
-
-    fn why(&self) -> Option<&str> {
-        match self {
-            Self::Native => None,
-            Self::Interpreted(why) => Some(why),
-        }
-    }
-}
-
-fn runs(rule: &Rule, ast: &rhai::AST) -> Runs {
-    let closures = [("raise", Some(&rule.raise)), ("clear", rule.clear.as_ref())];
-    for (name, closure) in closures.into_iter().filter_map(|(name, closure)| Some((name, closure?))) {
-        match Program::new(closure, ast, rule.limits.keys()).map(|program| program.native) {
-            Ok(Ok(_)) => {}
-            Ok(Err(why)) | Err(why) => return Runs::Interpreted(format!("{name}: {why}")),
-        }
-    }
-    Runs::Native
 }
 
 fn test(path: &Path) -> Result<ExitCode, Refusal> {

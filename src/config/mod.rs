@@ -35,6 +35,7 @@ pub struct Config {
     pub data: PathBuf,
     /// Folder of rule files.
     pub rules: PathBuf,
+    pub rule_files: RuleFiles,
     pub journal: journal::Options,
     pub patterns: Vec<decode::Pattern>,
     pub mqtt_listeners: Vec<mqtt_listener::Config>,
@@ -80,6 +81,34 @@ fn rules() -> PathBuf {
     "rules".into()
 }
 
+/// What becomes of a rule file that is edited on the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RuleFiles {
+    /// In force as soon as it has passed the checks.
+    #[default]
+    TakeEffect,
+    /// A draft, that somebody has to approve.
+    Draft,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRules {
+    #[serde(default = "take_effect")]
+    files: String,
+}
+
+fn take_effect() -> String {
+    "take-effect".into()
+}
+
+impl RawRules {
+    fn check(&self, at: &Key, problems: &mut Problems) -> Option<RuleFiles> {
+        let known = [("take-effect", RuleFiles::TakeEffect), ("draft", RuleFiles::Draft)];
+        problems.known(at.field("files"), &self.files, "way with edited files", known)
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawJournal {
@@ -102,8 +131,9 @@ const fn most_mib() -> u64 {
 }
 
 /// Sections of the file; anything else is a typo.
-const SECTIONS: [&str; 11] = [
-    "gateway", "journal", "payload", "source", "point", "history", "influxdb", "notify", "web", "coverage", "calendar",
+const SECTIONS: [&str; 13] = [
+    "gateway", "journal", "payload", "source", "point", "history", "influxdb", "notify", "web", "coverage", "rules",
+    "user", "calendar",
 ];
 const SOURCES: [&str; 8] = ["mqtt_listener", "mqtt_client", "modbus", "sparkplug", "http", "gb26875", "sl651", "hj212"];
 
@@ -258,7 +288,10 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
     let history = history.and_then(|raw| raw.check(&Key::of("history"), problems));
     let influxdb = influxdb.and_then(|raw| raw.check(&Key::of("influxdb"), problems));
     let notify = notify.and_then(|raw| raw.check(&Key::of("notify"), problems));
-    let web = web.and_then(|raw| raw.check(&Key::of("web"), problems));
+    let rule_files: Option<RawRules> = section(file, "rules", problems);
+    let rule_files = rule_files.and_then(|raw| raw.check(&Key::of("rules"), problems));
+    let users = web::read_users(table(file, "user", problems), problems);
+    let web = web.and_then(|raw| raw.check(users, &Key::of("web"), problems));
     let calendar = calendar.and_then(|raw| raw.check(&Key::of("calendar"), problems));
     let seasons = calendar.clone().unwrap_or_default();
     let mut listening: Vec<(Key, SocketAddr)> = mqtt_listeners
@@ -311,6 +344,7 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
             name: gateway.name,
             data: base.join(gateway.data),
             rules: base.join(gateway.rules),
+            rule_files: rule_files?,
             journal: journal?,
             patterns: patterns?,
             mqtt_listeners,

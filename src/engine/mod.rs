@@ -12,6 +12,7 @@ mod keep;
 mod open;
 mod order;
 mod past;
+mod revision;
 mod shard;
 mod snapshot;
 mod thread;
@@ -22,8 +23,8 @@ use std::sync::Arc;
 
 use crate::alarm::AlarmChange;
 use crate::facts::Answer;
-use crate::journal::{Receipt, Setup};
-use crate::model::{Permit, PermitEnd, PointTable};
+use crate::journal::{Receipt, RuleFile, RuleStep, Setup};
+use crate::model::{Cause, Permit, PermitEnd, PointTable, Record, Timestamp};
 
 pub use health::{Health, Needs};
 pub use keep::{Against, Keep};
@@ -47,6 +48,16 @@ pub enum Effect {
         permit: Permit,
         end: Option<PermitEnd>,
     },
+    /// For the audit chain.
+    Record(Record),
+    /// A rule file has another text in force; an empty one when it is no longer there.
+    Version {
+        file: RuleFile,
+        at: Timestamp,
+        cause: Cause,
+    },
+    /// For the table of drafts.
+    Rules(Box<RuleStep>),
     /// New points and rules are in force.
     Setup(Arc<Setup>, Arc<PointTable>),
     /// The state after the entry, to restart from.

@@ -11,13 +11,14 @@ use super::condition::Conditions;
 use super::health::{Health, Memory, Twin, find_twins};
 use super::open::{About, Moment, Slot};
 use super::past::{Held, Past};
+use super::revision::{acknowledged, permit_ended, permit_opened, versions};
 use crate::alarm::{
     Acknowledgement, AlarmChange, Happening, Input, Level, OccurrenceId, Priority, RuleId, Standing, State, Verdict,
 };
 use crate::facts::Answer;
 use crate::journal::{Acknowledge, Condition, Entry, Note, PermitEnded, PermitOpened, Setup};
 use crate::model::{
-    Permit, PermitEnd, PermitKind, Point, PointIndex, PointTable, Quality, Reason, Sample, Stricter, Timestamp,
+    Cause, Permit, PermitEnd, PermitKind, Point, PointIndex, PointTable, Quality, Reason, Sample, Stricter, Timestamp,
 };
 use crate::rule::{Judge, Judged, Judges, Language, Plan, Program, Reading};
 
@@ -176,12 +177,14 @@ impl<'a> Shard<'a> {
                 }
             }
             Entry::Tick(now) => self.on_tick(*now, effects),
-            Entry::Note(Note::Setup(setup)) => self.on_setup(setup, effects),
+            Entry::Note(Note::Setup(setup)) => self.on_setup(setup, None, effects),
             Entry::Note(Note::Acknowledge(command)) => self.on_acknowledge(command, effects),
             Entry::Note(Note::Condition(condition)) => self.conditions.apply(condition, effects),
             Entry::Note(Note::Receipt(receipt)) => effects.push(Effect::Receipt(receipt.clone())),
             Entry::Note(Note::PermitOpened(opened)) => self.on_permit(opened, effects),
             Entry::Note(Note::PermitEnded(ended)) => self.on_permit_end(ended, effects),
+            Entry::Note(Note::Rules(step)) => self.on_rule_step(step, effects),
+            Entry::Note(Note::Record(record)) => effects.push(Effect::Record(record.clone())),
         }
     }
 
@@ -494,6 +497,7 @@ impl<'a> Shard<'a> {
         looked_up.points.sort_unstable();
         self.permits.push((looked_up, false));
         effects.push(Effect::Permit { permit: permit.clone(), end: None });
+        effects.push(Effect::Record(permit_opened(permit)));
         effects.push(Effect::Answered { command: *command, answer: Answer::PermitOpened(permit.clone()) });
     }
 
@@ -515,6 +519,7 @@ impl<'a> Shard<'a> {
             }
         }
         effects.push(Effect::Permit { permit: permit.clone(), end: Some(ended.end.clone()) });
+        effects.push(Effect::Record(permit_ended(&permit, &ended.end)));
         effects.push(Effect::Answered { command: ended.command, answer: Answer::PermitEnded(permit.clone()) });
         if ended.end.calibrated {
             self.look_at_calendar(ended.end.at, effects);
@@ -539,6 +544,7 @@ impl<'a> Shard<'a> {
                     comment: "到时自动结束 / its time was up".into(),
                     calibrated: false,
                 };
+                effects.push(Effect::Record(permit_ended(permit, &end)));
                 effects.push(Effect::Permit { permit: permit.clone(), end: Some(end) });
             }
             !over
@@ -582,7 +588,11 @@ impl<'a> Shard<'a> {
                         Acknowledgement { by: command.by.clone(), at: command.at, comment: command.comment.clone() };
                     slot.acknowledge(&policy, by, || unreachable!("an acknowledgement raises nothing"), &mut changes);
                     match changes.first() {
-                        Some(Effect::Changed(change)) => Answer::Acknowledged(change.alarm.clone()),
+                        Some(Effect::Changed(change)) => {
+                            let alarm = change.alarm.clone();
+                            changes.push(Effect::Record(acknowledged(command, &alarm)));
+                            Answer::Acknowledged(alarm)
+                        }
                         Some(_) | None => Answer::NoSuchAlarm,
                     }
                 }
@@ -605,8 +615,10 @@ impl<'a> Shard<'a> {
     }
 
     /// New points and rules. Windows, states and open alarms are carried over by point and rule id; an open
-    /// alarm whose rule or point is gone is closed, and says so.
-    fn on_setup(&mut self, setup: &Arc<Setup>, effects: &mut Vec<Effect>) {
+    /// alarm whose rule or point is gone is closed, and says so. `cause`: why one of the files has another text;
+    /// the others were edited on the disk.
+    pub(super) fn on_setup(&mut self, setup: &Arc<Setup>, cause: Option<&Cause>, effects: &mut Vec<Effect>) {
+        versions(self.setup.as_deref(), setup, cause, effects);
         let plan = Plan::new(self.language, setup);
         let old_plan = std::mem::replace(&mut self.plan, plan);
         let mut old_points = std::mem::take(&mut self.points);
@@ -652,7 +664,7 @@ impl<'a> Shard<'a> {
     pub(super) fn adopt(&mut self, remembered: super::Remembered) {
         if let Some(setup) = remembered.setup {
             // Facts know all that follows from it.
-            self.on_setup(&Arc::new(setup), &mut Vec::new());
+            self.on_setup(&Arc::new(setup), None, &mut Vec::new());
         }
         for (point, at) in remembered.calibrations {
             if let Some(state) = self.points.get_mut(point.at()) {

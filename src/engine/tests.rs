@@ -8,7 +8,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::alarm::{AlarmChange, Happening, Standing};
 use crate::journal::{Acknowledge, Condition, Entry, Note, PermitEnded, PermitOpened, RuleFile};
-use crate::model::{Kind, Permit, PermitEnd, PermitKind, Point, PointIndex, Quality, Reason, Sample, Timestamp};
+use crate::model::{
+    Cause, Kind, Origin, Permit, PermitEnd, PermitKind, Point, PointIndex, Quality, Reason, Sample, Timestamp,
+};
 use crate::rule::Language;
 
 const START: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -80,6 +82,9 @@ fn play(shard: &mut Shard<'_>, entries: impl IntoIterator<Item = Entry>) -> Vec<
         Effect::Answered { .. }
         | Effect::Receipt(_)
         | Effect::Permit { .. }
+        | Effect::Record(_)
+        | Effect::Version { .. }
+        | Effect::Rules(_)
         | Effect::Setup(..)
         | Effect::Snapshot(_) => None,
     });
@@ -205,6 +210,43 @@ fn a_reload_keeps_windows_and_open_alarms_and_closes_what_is_gone() {
     assert_eq!(told(&changes), [("cleared", "mean")]);
     assert_eq!(changes[0].alarm.id, first[1].alarm.id);
     assert!(changes[0].alarm.detail.contains("removed"));
+}
+
+#[test]
+fn an_activation_keeps_windows_and_alarms_and_tells_of_each_file_that_changed() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    let mean = rule("mean", "raise: |p| p.mean(\"1m\") >= 1.0");
+    let first = [setup(0.0, &["t1"], vec![face(), mean.clone(), comm_loss()]), value(1.0, 3.0)];
+    assert_eq!(told(&play(&mut shard, first)), [("raised", "methane-face"), ("raised", "mean")]);
+
+    let edited = rule("mean", "raise: |p| p.mean(\"1m\") >= 1.1");
+    let stricter = rule("methane-face", "raise: |p| p.value >= 0.9");
+    let cause = Cause {
+        author: "li".into(),
+        approver: Some("wang".into()),
+        draft: Some("draft-1".into()),
+        origin: Origin::Draft,
+        ..Cause::edited("methane-face.rhai")
+    };
+    let points = vec![point("t1")];
+    let setup = Arc::new(Setup { at: at(2.0), rules: vec![stricter.clone(), edited.clone()], ..Setup::of(points) });
+    let step = RuleStep::Activated { command: 7, setup, cause: cause.clone() };
+    let mut effects = Vec::new();
+    shard.on_entry(&Entry::Note(Note::Rules(Box::new(step))), &mut effects);
+    let version = |effect: &Effect| {
+        let Effect::Version { file, at, cause } = effect else { return None };
+        Some((file.clone(), *at, cause.clone()))
+    };
+    let versions: Vec<_> = effects.iter().filter_map(version).collect();
+    let gone = RuleFile { path: "comm-loss.rhai".into(), text: String::new() };
+    let by_hand = |file: &RuleFile| (file.clone(), at(2.0), Cause::edited(&file.path));
+    assert_eq!(versions, [(stricter, at(2.0), cause), by_hand(&edited), by_hand(&gone)]);
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Changed(_))), "nothing is raised or closed by it");
+    assert!(matches!(effects.last(), Some(Effect::Answered { command: 7, answer: Answer::Recorded })));
+    // 3.0 is still in the window: the mean of both is above, 0.95 alone would not be.
+    assert_eq!(play(&mut shard, [value(6.0, 0.95)]), []);
+    assert_eq!(told(&play(&mut shard, [value(7.0, 0.5)])), [("cleared", "methane-face")]);
 }
 
 #[test]

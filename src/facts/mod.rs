@@ -1,11 +1,13 @@
-//! `facts.db`: alarms, their changes and the outbox, as rows that can be read with `sqlite3`.
+//! `facts.db`: alarms, their changes, the outbox, versions of rules and the audit chain, as rows that can be read with `sqlite3`.
 //!
 //! In come the engine's effects, entry by entry; out go rows, and, once the entry is durable, the change
 //! on the board and the answer to whoever asked. The alarm's change and the messages it owes to people
 //! are one transaction. Facts are a fold of the journal: a row that a power cut takes is written again
 //! from the journal's tail at the next start, which is why a commit here needs no flush to the disk of its own.
 
+mod audit;
 mod read;
+mod revision;
 mod schema;
 mod writer;
 
@@ -21,7 +23,9 @@ use crate::board::Published;
 use crate::clock;
 use crate::model::{Permit, Timestamp};
 
+pub use audit::{Audited, Flaw, Head, verify};
 pub use read::{Attempt, Reader, Wanted};
+pub use revision::{Drafted, Version, diff, hash};
 pub use schema::Registered;
 pub use writer::{Facts, Outlets, Restart};
 
@@ -83,6 +87,8 @@ pub enum Answer {
     PermitEnded(Permit),
     /// No permit with that id is open.
     NoSuchPermit,
+    /// It is done, durable and in `facts.db`.
+    Recorded,
 }
 
 /// Ties answers from the engine to whoever waits for them.

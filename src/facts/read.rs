@@ -40,14 +40,19 @@ pub struct Attempt {
     pub detail: String,
 }
 
+/// A read-only connection, beside a writer that may be running.
+pub(super) fn open(path: &Path) -> Result<Connection, Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let broken = |source| Error::Database { path: path.to_owned(), source };
+    let connection = Connection::open_with_flags(path, flags).map_err(broken)?;
+    connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(broken)?;
+    Ok(connection)
+}
+
 impl Reader {
     /// The database must exist.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let broken = |source| Error::Database { path: path.to_owned(), source };
-        let connection = Connection::open_with_flags(path, flags).map_err(broken)?;
-        connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(broken)?;
-        Ok(Self { connection: Arc::new(Mutex::new(connection)), path: path.to_owned() })
+        Ok(Self { connection: Arc::new(Mutex::new(open(path)?)), path: path.to_owned() })
     }
 
     /// Newest first.
@@ -166,7 +171,16 @@ impl Reader {
         }
     }
 
-    fn rows<T>(
+    pub(super) fn broken(&self, source: rusqlite::Error) -> Error {
+        Error::Database { path: self.path.clone(), source }
+    }
+
+    pub(super) fn with<T>(&self, ask: impl FnOnce(&Connection) -> Result<T, rusqlite::Error>) -> Result<T, Error> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        ask(&connection).map_err(|source| self.broken(source))
+    }
+
+    pub(super) fn rows<T>(
         &self,
         select: &str,
         values: impl rusqlite::Params,
@@ -189,7 +203,7 @@ impl Reader {
         Ok(Published { id: row.get(0).map_err(broken)?, early: row.get(2).map_err(broken)?, change })
     }
 
-    fn json<T: serde::de::DeserializeOwned>(&self, row: &Row<'_>, column: usize) -> Result<T, Error> {
+    pub(super) fn json<T: serde::de::DeserializeOwned>(&self, row: &Row<'_>, column: usize) -> Result<T, Error> {
         let text: String = row.get(column).map_err(|source| Error::Database { path: self.path.clone(), source })?;
         serde_json::from_str(&text).map_err(|error| Error::Damaged { path: self.path.clone(), what: error.to_string() })
     }

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -146,10 +147,14 @@ impl Core {
             effects,
             account: ledger.account("engine"),
         });
-        let mut setup = Setup { at: clock::now(), calendar: options.calendar, ..Setup::of(registered.points) };
-        setup.rules = rules(&setup, registered.last_setup.as_ref());
         // What the engine has after its replay, not what facts remember: only that is certain.
         let replayed = engine.replayed.recv().map_err(|_| journal::Error::Closed)?;
+        // What follows decides by what is in facts: drafts, open alarms.
+        while facts_numbers.applied.load(Relaxed) < replayed.seq && !facts_thread.is_finished() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let mut setup = Setup { at: clock::now(), calendar: options.calendar, ..Setup::of(registered.points) };
+        setup.rules = rules(&setup, replayed.setup.as_deref().or(registered.last_setup.as_ref()));
         intake.know_blocking(Marks::new(&setup.points, replayed.permits))?;
         if replayed.setup.is_none_or(|last| *last != Setup { at: last.at, ..setup.clone() }) {
             intake.submit_blocking(Entry::Note(Note::Setup(Arc::new(setup))))?.durable_blocking()?;

@@ -145,7 +145,9 @@ impl<'a> Follower<'a> {
                 | Note::Condition(_)
                 | Note::Receipt(_)
                 | Note::PermitOpened(_)
-                | Note::PermitEnded(_),
+                | Note::PermitEnded(_)
+                | Note::Rules(_)
+                | Note::Record(_),
             ) => {}
         }
     }

@@ -178,7 +178,9 @@ fn drive(sink: &mut Sink, side: &mut impl Side, stop: &CancellationToken) -> Res
                     | Note::Condition(_)
                     | Note::Receipt(_)
                     | Note::PermitOpened(_)
-                    | Note::PermitEnded(_),
+                    | Note::PermitEnded(_)
+                    | Note::Rules(_)
+                    | Note::Record(_),
                 ) => {
                     sink.absorb(seq, &[]);
                 }

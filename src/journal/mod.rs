@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::alarm::{Level, OccurrenceId, Priority};
-use crate::model::{Calendar, Permit, PermitEnd, Point, Sample, Timestamp};
+use crate::model::{Approval, Calendar, Cause, Draft, Permit, PermitEnd, Point, Record, Sample, Timestamp};
 
 pub use marks::Marks;
 pub use store::{Reader, holds_entries};
@@ -63,6 +63,55 @@ pub enum Note {
     /// Work on sensors begins.
     PermitOpened(PermitOpened),
     PermitEnded(PermitEnded),
+    /// A step in the life of a change of rules.
+    Rules(Box<RuleStep>),
+    /// Something a person did that no other note tells of.
+    Record(Record),
+}
+
+/// A step in the life of a change of rules; decided before it is written here, in one place and one after the other.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum RuleStep {
+    Drafted {
+        command: u64,
+        draft: Draft,
+    },
+    /// What a backtest of the draft showed, as whoever ran it tells.
+    Backtested {
+        command: u64,
+        id: String,
+        by: String,
+        at: Timestamp,
+        summary: String,
+    },
+    Approved {
+        command: u64,
+        id: String,
+        approval: Approval,
+    },
+    Withdrawn {
+        command: u64,
+        id: String,
+        by: String,
+        at: Timestamp,
+        reason: String,
+    },
+    /// An approved draft or an earlier version is in force from here on.
+    Activated {
+        command: u64,
+        setup: Arc<Setup>,
+        cause: Cause,
+    },
+    /// Rules may change although an alarm of priority P1 is open.
+    Overridden {
+        command: u64,
+        by: String,
+        at: Timestamp,
+        reason: String,
+        /// What waited.
+        what: String,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

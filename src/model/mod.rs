@@ -8,6 +8,8 @@ mod pattern;
 mod permit;
 mod point;
 mod quality;
+mod record;
+mod revision;
 mod sample;
 mod time;
 
@@ -17,5 +19,7 @@ pub use pattern::fits;
 pub use permit::{Permit, PermitEnd, PermitKind};
 pub use point::{Coordinates, Limit, LimitSet, Point, PointId, PointIndex, PointTable, Range, SiteId, Stricter};
 pub use quality::{Grade, Quality, Reason};
+pub use record::Record;
+pub use revision::{Approval, Cause, Checks, Draft, Origin, Trial};
 pub use sample::Sample;
 pub use time::{DurationError, Timestamp, duration_text, parse_duration};

@@ -15,6 +15,7 @@ mod limits;
 mod native;
 mod places;
 mod plan;
+mod runs;
 pub mod trial;
 
 use std::time::Duration;
@@ -31,6 +32,7 @@ pub use judge::{Judge, Judged, Program, Reading};
 pub use language::{BUDGET_OPERATIONS, LONGEST_WINDOW, Language};
 pub use native::MOST_NODES;
 pub use plan::{Plan, RuleProblem, Watch};
+pub use runs::Runs;
 
 /// When a rule is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

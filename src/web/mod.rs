@@ -13,6 +13,7 @@
 
 mod alarms;
 mod assets;
+mod audit;
 mod config;
 mod counterpart;
 mod coverage;
@@ -29,9 +30,12 @@ mod page;
 mod permits;
 mod points;
 mod reading;
+mod rule_desk;
+mod rules;
 mod samples;
 mod serve;
 mod ticker;
+mod users;
 mod words;
 
 #[cfg(test)]
@@ -58,7 +62,10 @@ pub use counterpart::{
     Alarms, Answering, Asked, Desk, FrontDesk, Health, Number, Numbers, Permits, Reading, Samples, Vitals,
 };
 pub use devices::Door;
+pub use gate::fresh_token;
+pub use rule_desk::{Replying, RuleDesk, RuleDone, RuleFacts, RuleOrder, RuleRefusal};
 pub use serve::{Failure, bind, serve};
+pub use users::{Role, User, read_users};
 
 use error::Error;
 
@@ -68,6 +75,8 @@ pub struct Web {
     pub board: Arc<Board>,
     pub alarms: Arc<dyn Alarms>,
     pub permits: Arc<dyn Permits>,
+    pub rules: Arc<dyn RuleFacts>,
+    pub rule_desk: Arc<dyn RuleDesk>,
     pub desk: Arc<dyn Desk>,
     pub ledger: Arc<Ledger>,
     pub losses: Arc<Losses>,
@@ -154,6 +163,9 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         .route("/api/v1/permits", get(permits::list).post(permits::open))
         .route("/api/v1/permits/{id}/end", post(permits::end))
         .route("/api/v1/calibrations", get(permits::calendar))
+        .merge(rules::routes())
+        .route("/api/v1/audit", get(audit::list))
+        .route("/api/v1/person", get(users::show))
         .route("/api/v1/losses", get(losses::list))
         .route("/api/v1/rules/functions", get(functions::list))
         .route("/api/v1/coverage", get(coverage::show))

@@ -36,6 +36,10 @@ pub struct Backstage {
     commands: AtomicU64,
     pub stored: Mutex<Vec<Reading>>,
     permits: Mutex<Vec<(Permit, Option<PermitEnd>)>>,
+    /// What was asked of the keeper of the rules.
+    pub orders: Mutex<Vec<RuleOrder>>,
+    /// What it answers, the next first; when there is nothing more, that it is done.
+    pub replies: Mutex<Vec<Result<RuleDone, RuleRefusal>>>,
 }
 
 impl Backstage {
@@ -114,6 +118,45 @@ impl Permits for Backstage {
     }
 }
 
+impl RuleDesk for Backstage {
+    fn order(&self, order: RuleOrder) -> Replying<'_> {
+        self.orders.lock().unwrap().push(order);
+        let reply = self.replies.lock().unwrap().pop().unwrap_or(Ok(RuleDone::default()));
+        Box::pin(async move { reply })
+    }
+}
+
+/// Nothing was ever in force here; the gateway's own stories read real ones.
+impl RuleFacts for Backstage {
+    fn rules_in_force(&self) -> Result<Vec<journal::RuleFile>, facts::Error> {
+        Ok(Vec::new())
+    }
+
+    fn versions(&self, _: Option<&str>, _: usize) -> Result<Vec<facts::Version>, facts::Error> {
+        Ok(Vec::new())
+    }
+
+    fn version(&self, _: i64) -> Result<Option<(facts::Version, String)>, facts::Error> {
+        Ok(None)
+    }
+
+    fn drafts(&self, _: Option<&str>, _: usize) -> Result<Vec<facts::Drafted>, facts::Error> {
+        Ok(Vec::new())
+    }
+
+    fn draft(&self, _: &str) -> Result<Option<facts::Drafted>, facts::Error> {
+        Ok(None)
+    }
+
+    fn audit(&self, _: i64, _: Option<&str>, _: usize) -> Result<Vec<facts::Audited>, facts::Error> {
+        Ok(Vec::new())
+    }
+
+    fn audit_head(&self) -> Result<String, facts::Error> {
+        Ok(String::new())
+    }
+}
+
 impl Desk for Backstage {
     fn expect(&self) -> Asked {
         let command = self.commands.fetch_add(1, Relaxed) + 1;
@@ -144,7 +187,9 @@ impl Desk for Backstage {
                     (ended.command, answer)
                 }
                 Entry::Samples(_) | Entry::Tick(_) => return Ok(()),
-                Entry::Note(Note::Setup(_) | Note::Condition(_) | Note::Receipt(_)) => return Ok(()),
+                Entry::Note(
+                    Note::Setup(_) | Note::Condition(_) | Note::Receipt(_) | Note::Rules(_) | Note::Record(_),
+                ) => return Ok(()),
             };
             let asker = self.asked.lock().unwrap().remove(&command).expect("was expected");
             drop(asker.send(answer));
@@ -184,6 +229,7 @@ pub fn config(token: Option<&str>) -> Config {
     Config {
         address: "127.0.0.1:0".parse().unwrap(),
         token: token.and_then(Token::new),
+        users: Vec::new(),
         behind_tls: false,
         max_streams: 4,
         max_connections: 64,
@@ -220,6 +266,8 @@ impl Stage {
             coverage: units.into(),
             alarms: backstage.clone(),
             permits: backstage.clone(),
+            rules: backstage.clone(),
+            rule_desk: backstage.clone(),
             desk: backstage.clone(),
             ledger: ledger.clone(),
             samples: backstage.clone(),
