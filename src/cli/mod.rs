@@ -2,6 +2,7 @@
 //!
 //! Messages for people go to stderr, results to stdout, so that `--json` can be piped.
 
+mod backtest;
 mod bench;
 mod check;
 mod demo;
@@ -64,7 +65,7 @@ enum Command {
     /// Import or export points in bulk.
     #[command(subcommand)]
     Points(points::Command),
-    /// List or test rules.
+    /// List, test or backtest rules.
     #[command(subcommand)]
     Rules(rules::Command),
     /// Look into a Modbus device: its registers in every type and byte order, the units that answer.

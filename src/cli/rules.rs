@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::Refusal;
+use super::{Refusal, backtest};
 use crate::gateway::rulebook;
 use crate::journal::RuleFile;
 use crate::rule::{Language, Program, Rule, read_file, trial};
@@ -27,12 +27,15 @@ pub enum Command {
         #[arg(default_value = "rules")]
         path: PathBuf,
     },
+    /// Tell what rules would have raised on stored samples, and what a change of them changes.
+    Backtest(Box<backtest::Arguments>),
 }
 
 pub fn run(command: &Command) -> Result<ExitCode, Refusal> {
     match command {
         Command::List { rules, json } => list(rules, *json),
         Command::Test { path } => test(path),
+        Command::Backtest(arguments) => backtest::run(arguments),
     }
 }
 

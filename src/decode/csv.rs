@@ -160,7 +160,7 @@ impl RawCsv {
 }
 
 /// `+08:00` in seconds.
-fn offset(text: &str) -> Option<i64> {
+pub fn offset(text: &str) -> Option<i64> {
     let (sign, text) = match text.as_bytes().first()? {
         b'+' => (1, &text[1..]),
         b'-' => (-1, &text[1..]),

@@ -30,6 +30,7 @@ pub mod sparkplug;
 mod status;
 mod topic;
 
+pub use csv::offset as utc_offset;
 pub use decoder::{Decoder, Forms};
 pub use form::{API_CSV, API_JSON, API_LINES, api_patterns};
 pub use form::{Binding, Pattern, RawBinding, RawPattern, check_patterns, default_patterns};

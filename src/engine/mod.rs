@@ -12,6 +12,7 @@ mod open;
 mod shard;
 mod snapshot;
 mod thread;
+mod wake;
 mod window;
 
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use crate::journal::{Receipt, Setup};
 use crate::model::{Permit, PermitEnd, PointTable};
 
 pub use health::{Health, Needs};
-pub use shard::{Counts, Shard};
+pub use shard::{Counts, DOWN_TIME, Shard};
 pub use snapshot::{Remembered, Snapshot, SnapshotError, can_resume};
 pub use thread::{Numbers, Options, Replayed, Running, start};
 pub use window::Window;

@@ -27,7 +27,7 @@ use crate::influxdb::{self, Sink};
 use crate::journal::{Cursor, Entry, Intake, Note, RuleFile};
 use crate::ledger::{Fate, Ledger};
 use crate::losses::{self, Losses};
-use crate::model::PointTable;
+use crate::model::{PointTable, TICK};
 use crate::notify::{self, Message};
 use crate::source::frames::FrameServer;
 use crate::source::mqtt_client::MqttClient;
@@ -41,8 +41,6 @@ use self::core::Core;
 /// Names of the journal's consumers.
 const HISTORY: &str = "history";
 const INFLUXDB: &str = "influxdb";
-/// Time goes into the journal this often; delays and silence are noticed with this grain.
-const TICK: Duration = Duration::from_millis(500);
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(30);
 /// Larger payloads are refused by the decoder of an outside broker's messages.
 const PAYLOAD_BYTES: usize = 256 * 1024;
@@ -463,17 +461,23 @@ async fn keep_losses(
     }
 }
 
-/// Time, as an entry like any other.
+/// Time, as an entry like any other: always a full [`TICK`] of the wall clock, so that what follows from it does
+/// not depend on when the gateway was started. Those that were missed the engine makes up for.
 async fn tick(intake: Intake, stop: CancellationToken) {
-    let mut ticks = tokio::time::interval(TICK);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let mut last = None;
     loop {
+        let now = clock::now();
+        let tick = now.tick();
+        if last != Some(tick) {
+            last = Some(tick);
+            if intake.submit(Entry::Tick(tick)).await.is_err() {
+                return;
+            }
+        }
+        let wait = (tick + TICK).since(clock::now()).min(TICK);
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = ticks.tick() => {}
-        }
-        if intake.submit(Entry::Tick(clock::now())).await.is_err() {
-            return;
+            () = tokio::time::sleep(wait) => {}
         }
     }
 }

@@ -63,6 +63,7 @@ impl History {
 
     pub(super) fn write_days(&self, head: &Head) -> Result<Change, Error> {
         let mut change = Change { flushed: Some((head.last_seq, head.newest_received)), ..Change::default() };
+        change.listened.clone_from(&self.now().listened);
         let piles = head.by_id();
         for day in head.days() {
             let written = self.write_day(head, &piles, day, &mut change.duplicates);
@@ -120,6 +121,9 @@ impl History {
         let mut now = self.now();
         Arc::make_mut(&mut now.catalog).apply(&change);
         now.frozen = None;
+        // The last one goes on.
+        let recorded = change.listened.len().saturating_sub(1);
+        now.listened.drain(..recorded);
         Ok(Flushed {
             seq: now.catalog.flushed,
             samples: change.add.iter().map(|file| file.rows).sum(),

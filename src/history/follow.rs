@@ -139,8 +139,8 @@ impl<'a> Follower<'a> {
                 self.history.append(seq, &samples, &self.table);
             }
             Entry::Note(Note::Setup(setup)) => self.table = Arc::new(PointTable::new(setup.points.clone())),
-            Entry::Tick(_)
-            | Entry::Note(
+            Entry::Tick(tick) => self.history.tick(tick),
+            Entry::Note(
                 Note::Acknowledge(_)
                 | Note::Condition(_)
                 | Note::Receipt(_)

@@ -21,6 +21,7 @@ mod follow;
 mod footer;
 mod head;
 mod index;
+mod look;
 mod query;
 mod rollup;
 mod rollup_file;
@@ -39,6 +40,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::claim::claim;
+use crate::engine::DOWN_TIME;
 use crate::journal::Seq;
 use crate::model::{PointTable, Quality, Sample, Timestamp};
 
@@ -47,6 +49,7 @@ pub use compact::{Compacted, Retired};
 pub use config::{Config, Raw};
 pub use flush::Flushed;
 pub use follow::follow;
+pub use look::{Look, Told};
 pub use rollup::{Rollup, Step, Values};
 
 use footer::Footers;
@@ -183,6 +186,10 @@ struct Now {
     frozen: Option<Arc<Head>>,
     catalog: Arc<Catalog>,
     unknown_points: u64,
+    /// Newest tick that was seen.
+    clock: Timestamp,
+    /// When Davy listened, first and last tick; not recorded yet, or still going on.
+    listened: Vec<(Timestamp, Timestamp)>,
 }
 
 impl History {
@@ -205,6 +212,8 @@ impl History {
                 frozen: None,
                 catalog: Arc::new(catalog),
                 unknown_points: 0,
+                clock: Timestamp::MIN,
+                listened: Vec::new(),
             }),
             index: Mutex::new(index),
             flushing: Mutex::default(),
@@ -241,7 +250,17 @@ impl History {
             );
             Arc::make_mut(&mut now.catalog).flushed = seq.saturating_sub(1);
         }
-        now.unknown_points += now.head.append(seq, samples, table, &mut now.names);
+        now.unknown_points += now.head.append(seq, samples, table, &mut now.names, &mut now.clock);
+    }
+
+    /// Time passed: what comes now comes behind this tick.
+    pub fn tick(&self, tick: Timestamp) {
+        let mut now = self.now();
+        now.clock = tick;
+        match now.listened.last_mut() {
+            Some((_, until)) if *until <= tick && tick.since(*until) <= DOWN_TIME => *until = tick,
+            Some(_) | None => now.listened.push((tick, tick)),
+        }
     }
 
     /// Samples in memory only.

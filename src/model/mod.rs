@@ -16,4 +16,4 @@ pub use permit::{Permit, PermitEnd, PermitKind};
 pub use point::{Coordinates, Limit, LimitSet, Point, PointId, PointIndex, PointTable, Range, SiteId, Stricter};
 pub use quality::{Grade, Quality, Reason};
 pub use sample::Sample;
-pub use time::{DurationError, Timestamp, duration_text, parse_duration};
+pub use time::{DurationError, TICK, Timestamp, duration_text, parse_duration};

@@ -182,6 +182,12 @@ fn words(line: &str) -> Vec<&str> {
     words
 }
 
+/// A point as a line of a samples file declares it: `t1 methane T1 %VOL period=10s`.
+pub fn declared(text: &str) -> Result<Point, String> {
+    let words = words(text);
+    read_point(words.strip_prefix(&["point"]).unwrap_or(&words))
+}
+
 pub(super) fn read_point(words: &[&str]) -> Result<Point, String> {
     let [name, kind, place, unit, settings @ ..] = words else {
         return Err("a point is: point NAME KIND PLACE UNIT [period=5s] [LIMIT=NUMBER ..]".into());
