@@ -4,7 +4,7 @@
 //! for an hour. A job that nobody wants any more ends at its next piece.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,6 +14,8 @@ use tracing::{info, warn};
 
 use super::{Error, Order, Progress, Report, Stored, run};
 use crate::clock::Stopwatch;
+use crate::facts;
+use crate::journal::Setup;
 
 /// At the same time.
 const MOST_RUNNING: usize = 2;
@@ -60,15 +62,20 @@ struct Kept {
 /// All jobs of a gateway.
 #[derive(Clone, Debug)]
 pub struct Jobs {
-    history: PathBuf,
+    data: PathBuf,
     known: Arc<Mutex<(u64, BTreeMap<u64, Kept>)>>,
 }
 
 impl Jobs {
-    /// `history`: the folder that they read.
+    /// `data`: the gateway's folder, which they read.
     #[must_use]
-    pub fn new(history: PathBuf) -> Self {
-        Self { history, known: Arc::default() }
+    pub fn new(data: &Path) -> Self {
+        Self { data: data.to_owned(), known: Arc::default() }
+    }
+
+    /// Points and rules that are in force.
+    pub fn setup(&self) -> Result<Option<Setup>, facts::Error> {
+        facts::Reader::open(&self.data.join("facts.db"))?.setup()
     }
 
     /// Begins; returns its number.
@@ -107,7 +114,7 @@ impl Jobs {
     }
 
     fn play(&self, number: u64, job: &Job, stop: &AtomicBool) -> Result<Value, Error> {
-        let mut feed = Stored::open(&self.history, &job.order.points)?;
+        let mut feed = Stored::open(&self.data.join("history"), &job.order.points)?;
         let outcome = run(&job.order, &mut feed, &mut |progress| {
             self.set(number, State::Running(Some(progress)), false);
             !stop.load(Relaxed)

@@ -215,11 +215,13 @@ pub fn run(order: &Order, feed: &mut dyn Feed, go_on: &mut dyn FnMut(Progress) -
         }
         ask(horizon_or_end, samples)?;
     }
+    // Nothing is known of what came after the record.
+    let end = listened.last().map_or(order.to, |(_, until)| order.to.min(*until));
     for (until, since) in pauses.filter(|(_, since)| *since < order.to) {
         walk(&mut players, until, &mut ask)?;
         players.iter_mut().for_each(|player| player.pause(since));
     }
-    walk(&mut players, order.to.tick(), &mut ask)?;
+    walk(&mut players, end.tick(), &mut ask)?;
     let points = order.points.iter().filter(|point| !point.retired).count();
     let mut played = players.into_iter().map(|player| player.finish(order.from, order.to));
     let candidate = played.next().unwrap_or_default();

@@ -293,8 +293,8 @@ fn a_csv_file_is_tried_and_its_wrong_lines_are_named() {
 #[test]
 fn ordered_backtests_run_beside_each_other_and_end_when_told() {
     let folder = tempfile::tempdir().unwrap();
-    let points = record(folder.path());
-    let jobs = Jobs::new(folder.path().to_owned());
+    let points = record(&folder.path().join("history"));
+    let jobs = Jobs::new(folder.path());
     let day = Order { points, ..order(file(&[FACE]), None, 86_400) };
     let job = |order: &Order| Job { order: order.clone(), about: BTreeSet::new(), reference: None };
     let ended = |number: u64| {

@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::backtest::Jobs;
 use crate::board::Board;
 use crate::clock;
 use crate::config::{Binding, Config};
@@ -81,6 +82,7 @@ pub struct Gateway {
     pub devices: modbus::Devices,
     /// Cancelled from outside to stop, or from inside when a part failed.
     pub stop: CancellationToken,
+    backtests: Jobs,
     losses: Arc<Losses>,
     intake: Intake,
     tasks: JoinSet<()>,
@@ -160,6 +162,7 @@ impl Gateway {
         let web_listener = web::bind(&config.web).await?;
         let web_address = web_listener.local_addr().map_err(|_| Error::Broken)?;
         let vitals = Arc::new(vitals::Vitals::new(&core, &history, &subscribers));
+        let backtests = Jobs::new(&config.data);
         let edge = Web {
             board: core.board.clone(),
             alarms: Arc::new(core.facts.clone()),
@@ -171,6 +174,7 @@ impl Gateway {
             samples: history.clone(),
             senders: Arc::new(http::Senders::new(config.senders.clone(), &table, &intake, &ledger)),
             devices: devices.clone(),
+            backtests: backtests.clone(),
             health: vitals.clone(),
             numbers: vitals,
             doors: open,
@@ -191,6 +195,7 @@ impl Gateway {
             doors,
             devices,
             stop,
+            backtests,
             losses,
             intake,
             tasks,
@@ -239,6 +244,7 @@ impl Gateway {
     /// Stops with the flow.
     async fn finish(mut self) -> Result<(), Error> {
         self.stop.cancel();
+        self.backtests.stop();
         while self.tasks.join_next().await.is_some() {}
         let Self { core, intake, followers, history_stop, history_thread, losses, .. } = self;
         drop(intake);

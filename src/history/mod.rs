@@ -188,6 +188,8 @@ struct Now {
     unknown_points: u64,
     /// Newest tick that was seen.
     clock: Timestamp,
+    /// Up to which tick the index says that Davy listened.
+    recorded: Timestamp,
     /// When Davy listened, first and last tick; not recorded yet, or still going on.
     listened: Vec<(Timestamp, Timestamp)>,
 }
@@ -213,6 +215,7 @@ impl History {
                 catalog: Arc::new(catalog),
                 unknown_points: 0,
                 clock: Timestamp::MIN,
+                recorded: Timestamp::MIN,
                 listened: Vec::new(),
             }),
             index: Mutex::new(index),
@@ -261,6 +264,13 @@ impl History {
             Some((_, until)) if *until <= tick && tick.since(*until) <= DOWN_TIME => *until = tick,
             Some(_) | None => now.listened.push((tick, tick)),
         }
+    }
+
+    /// For how long Davy has listened without the index saying so.
+    fn unrecorded(&self) -> Duration {
+        let now = self.now();
+        let since = now.listened.first().map_or(now.recorded, |(since, _)| now.recorded.max(*since));
+        now.listened.last().map_or(Duration::ZERO, |(_, until)| until.since(since))
     }
 
     /// Samples in memory only.
@@ -315,6 +325,12 @@ impl History {
 }
 
 impl Now {
+    /// These are in the index; the last one goes on.
+    fn note_recorded(&mut self, listened: &[(Timestamp, Timestamp)]) {
+        self.listened.drain(..listened.len().saturating_sub(1));
+        self.recorded = listened.last().map_or(self.recorded, |(_, until)| *until);
+    }
+
     fn newest_received(&self) -> Timestamp {
         let frozen = self.frozen.as_ref().map_or(Timestamp::MIN, |frozen| frozen.newest_received);
         self.catalog.newest_received.max(self.head.newest_received).max(frozen)

@@ -13,6 +13,7 @@
 
 mod alarms;
 mod assets;
+mod backtests;
 mod config;
 mod counterpart;
 mod coverage;
@@ -45,6 +46,7 @@ use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::backtest::Jobs;
 use crate::board::Board;
 use crate::coverage::Unit;
 use crate::ledger::{Account, Ledger};
@@ -74,6 +76,7 @@ pub struct Web {
     pub samples: Arc<dyn Samples>,
     pub senders: Arc<Senders>,
     pub devices: Devices,
+    pub backtests: Jobs,
     pub health: Arc<dyn Health>,
     pub numbers: Arc<dyn Numbers>,
     /// Of devices that send frames.
@@ -153,6 +156,8 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         .route("/api/v1/permits", get(permits::list).post(permits::open))
         .route("/api/v1/permits/{id}/end", post(permits::end))
         .route("/api/v1/calibrations", get(permits::calendar))
+        .route("/api/v1/rules/backtest", post(backtests::start).layer(DefaultBodyLimit::max(backtests::BODY_BYTES)))
+        .route("/api/v1/rules/backtest/{id}", get(backtests::show).delete(backtests::cancel))
         .route("/api/v1/losses", get(losses::list))
         .route("/api/v1/coverage", get(coverage::show))
         .route("/api/v1/devices/{id}/orders", post(devices::order))
