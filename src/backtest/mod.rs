@@ -210,10 +210,10 @@ pub fn run(order: &Order, feed: &mut dyn Feed, go_on: &mut dyn FnMut(Progress) -
                 ask(told.behind, samples)?;
             }
         }
+        ask(horizon_or_end, samples)?;
         if horizon.is_none_or(|horizon| horizon >= order.to) {
             break;
         }
-        ask(horizon_or_end, samples)?;
     }
     // Nothing is known of what came after the record.
     let end = listened.last().map_or(order.to, |(_, until)| order.to.min(*until));

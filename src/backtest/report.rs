@@ -139,7 +139,7 @@ impl Report {
             "{:<28} {:>6} {:>7} {:>7} {:>10} {:>8}",
             "rule", "points", "alarms", "stand", "in alarm", "share"
         )?;
-        for (id, rule) in &self.rules {
+        for (id, rule) in self.rules.iter().filter(|(_, rule)| rule.points > 0) {
             let (before, held) = (rule.began_before, span_text(rule.in_alarm));
             let share = rule.share(self.span()) * 100.0;
             let (points, alarms, stand) = (rule.points, rule.alarms, rule.standing_at_end);
