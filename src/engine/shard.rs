@@ -244,7 +244,9 @@ impl<'a> Shard<'a> {
         }
         let usable = sample.quality.usable();
         let turned = sample.quality != state.quality;
-        state.skew_micros = sample.source_time.micros() - sample.receive_time.micros();
+        // It may have come at the tick itself: a delay is over by the tick at which it can be.
+        let earliest = if self.now == Timestamp::MIN { sample.receive_time } else { sample.receive_time - TICK };
+        state.skew_micros = sample.source_time.micros() - earliest.micros();
         state.source_time = sample.source_time;
         state.received = sample.receive_time;
         state.behind = None;
