@@ -4,6 +4,7 @@
 
 mod ask;
 mod audit;
+mod backtest;
 mod bench;
 mod check;
 mod demo;
@@ -69,7 +70,7 @@ enum Command {
     /// Import or export points in bulk.
     #[command(subcommand)]
     Points(points::Command),
-    /// List or test rules; draft, approve, roll back at the gateway that is running.
+    /// List, test or backtest rules; draft, approve, roll back at the gateway that is running.
     #[command(subcommand)]
     Rules(rules::Command),
     /// Look into the chain of records: who did what, when and why.

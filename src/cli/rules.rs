@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{Refusal, revisions};
+use super::{Refusal, backtest, revisions};
 use crate::gateway::rulebook;
 use crate::journal::RuleFile;
 use crate::rule::{Language, Runs, functions, read_file, trial};
@@ -38,6 +38,8 @@ pub enum Command {
     },
     #[command(flatten)]
     Life(revisions::Command),
+    /// Tell what rules would have raised on stored samples, and what a change of them changes.
+    Backtest(Box<backtest::Arguments>),
 }
 
 pub fn run(command: &Command) -> Result<ExitCode, Refusal> {
@@ -49,6 +51,7 @@ pub fn run(command: &Command) -> Result<ExitCode, Refusal> {
         }
         Command::Test { path } => test(path),
         Command::Life(command) => revisions::run(command),
+        Command::Backtest(arguments) => backtest::run(arguments),
     }
 }
 

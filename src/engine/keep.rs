@@ -29,6 +29,17 @@ pub enum Keep {
     Cusum { target: f64, slack: f64, down: bool },
 }
 
+impl Keep {
+    /// How long a value still weighs in it. What counts from an unknown beginning is cut at a day.
+    #[must_use]
+    pub fn looks_back(&self) -> Duration {
+        match self {
+            Self::Ewma { constant } => *constant * 5,
+            Self::Held(_) | Self::Since(_) | Self::Cusum { .. } => Duration::from_secs(86_400),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Against {
     pub comparison: Comparison,

@@ -17,6 +17,7 @@ mod shard;
 mod snapshot;
 mod thread;
 mod track;
+mod wake;
 mod window;
 
 use std::sync::Arc;
@@ -29,7 +30,7 @@ use crate::model::{Cause, Permit, PermitEnd, PointTable, Record, Timestamp};
 pub use health::{Health, Needs};
 pub use keep::{Against, Keep};
 pub use past::{Held, Past, Wants, expected};
-pub use shard::{Counts, Shard};
+pub use shard::{Counts, DOWN_TIME, Shard};
 pub use snapshot::{Remembered, Snapshot, SnapshotError, can_resume};
 pub use thread::{Numbers, Options, Replayed, Running, start};
 pub use window::{MOST_SAMPLES, Over};
@@ -62,6 +63,14 @@ pub enum Effect {
     Setup(Arc<Setup>, Arc<PointTable>),
     /// The state after the entry, to restart from.
     Snapshot(Vec<u8>),
+}
+
+impl Effect {
+    /// What became of an alarm, if it is that.
+    #[must_use]
+    pub fn change(&self) -> Option<&AlarmChange> {
+        if let Self::Changed(change) = self { Some(change) } else { None }
+    }
 }
 
 #[cfg(test)]

@@ -23,6 +23,13 @@ pub struct Wants {
 }
 
 impl Wants {
+    /// The longest time that is looked back on.
+    #[must_use]
+    pub fn looks_back(&self) -> Duration {
+        let windows = self.windows.iter().map(|(span, _)| *span);
+        windows.chain(self.keeps.iter().map(Keep::looks_back)).max().unwrap_or_default()
+    }
+
     /// Place of the window that answers this.
     pub fn window(&mut self, span: Duration, over: Over) -> usize {
         let place = self.windows.iter().position(|(known, _)| *known == span).unwrap_or_else(|| {

@@ -12,20 +12,23 @@ use super::health::{Health, Memory, Twin, find_twins};
 use super::open::{About, Moment, Slot};
 use super::past::{Held, Past};
 use super::revision::{acknowledged, permit_ended, permit_opened, versions};
+use super::wake::Wakes;
 use crate::alarm::{
-    Acknowledgement, AlarmChange, Happening, Input, Level, OccurrenceId, Priority, RuleId, Standing, State, Verdict,
+    Acknowledgement, Alarm, AlarmChange, Happening, Input, Level, OccurrenceId, Priority, RuleId, Standing, State,
+    Verdict,
 };
 use crate::facts::Answer;
 use crate::journal::{Acknowledge, Condition, Entry, Note, PermitEnded, PermitOpened, Setup};
 use crate::model::{
-    Cause, Permit, PermitEnd, PermitKind, Point, PointIndex, PointTable, Quality, Reason, Sample, Stricter, Timestamp,
+    Cause, Permit, PermitEnd, PermitKind, Point, PointIndex, PointTable, Quality, Reason, Sample, Stricter, TICK,
+    Timestamp,
 };
 use crate::rule::{Judge, Judged, Judges, Language, Plan, Program, Reading};
 
 /// A wall clock that steps back by more than this was set.
 const SET_BACK: Duration = Duration::from_secs(1);
 /// Ticks come twice a second; a longer pause means that Davy was not running.
-const DOWN_TIME: Duration = Duration::from_secs(10);
+pub const DOWN_TIME: Duration = Duration::from_secs(10);
 /// A sample that younger ones of its point overtook by no more than this takes its place among them.
 const REORDER: Duration = Duration::from_secs(10);
 /// Newest samples of a point that are remembered, to put others in order and to know repeats.
@@ -34,6 +37,8 @@ const RECENT: usize = 8;
 /// [`LONGEST_REST`] times, and its plain limit judges meanwhile. Counted in askings, so a replay rests alike.
 const PATIENCE: u32 = 3;
 const LONGEST_REST: u32 = 63;
+/// Rules about a silence that has lasted for so long are asked once a minute.
+const LONG_SILENCE: Duration = Duration::from_secs(3_600);
 /// Rules about the sensor itself are asked this often, besides every change of quality.
 const HEALTH_EVERY: Duration = Duration::from_secs(10);
 
@@ -116,6 +121,8 @@ pub struct Shard<'a> {
     pub(super) permits: Vec<(Permit, bool)>,
     /// Sites with sensors that are due for calibration.
     pub(super) due: BTreeMap<String, BTreeSet<String>>,
+    /// When a tick can next change something at each point.
+    wakes: Wakes,
     pub counts: Counts,
     /// What all points look back on, as of the last whole minute.
     pub held: Held,
@@ -139,6 +146,7 @@ impl<'a> Shard<'a> {
             listening_since: Timestamp::MIN,
             permits: Vec::new(),
             due: BTreeMap::new(),
+            wakes: Wakes::default(),
             counts: Counts::default(),
             held: Held::default(),
             unjudged: BTreeMap::new(),
@@ -160,6 +168,11 @@ impl<'a> Shard<'a> {
     #[must_use]
     pub fn rules(&self) -> usize {
         self.plan.rules.len()
+    }
+
+    /// Alarms of points that are not over, as they stand.
+    pub fn open_alarms(&self) -> impl Iterator<Item = &Alarm> {
+        self.points.iter().flat_map(|state| &state.slots).filter_map(|slot| slot.open.as_deref())
     }
 
     /// Permits that have not ended.
@@ -188,8 +201,28 @@ impl<'a> Shard<'a> {
         }
     }
 
-    fn on_sample(&mut self, sample: &Sample, effects: &mut Vec<Effect>) {
+    /// Davy's clock as far as it decides anything: with the grain of ticks, so that what is stored (behind
+    /// which tick a sample came) says the same again. Ticks that are under way are brought forward.
+    fn arrival(&mut self, received: Timestamp, effects: &mut Vec<Effect>) -> Timestamp {
+        let tick = received.tick();
+        if self.now == Timestamp::MIN || received + DOWN_TIME < self.now {
+            return received;
+        }
+        if tick > self.now {
+            self.on_tick(tick, effects);
+        }
+        // By then it was here.
+        self.now + TICK
+    }
+
+    /// One sample, behind all ticks up to its arrival.
+    pub fn on_sample(&mut self, sample: &Sample, effects: &mut Vec<Effect>) {
+        let received_at = sample.receive_time;
+        let sample = &Sample { receive_time: self.arrival(received_at, effects), ..*sample };
         let at = sample.point.at();
+        if self.points.get(at).is_some_and(|state| state.waits && sample.source_time > state.source_time) {
+            self.settle(at, sample, effects);
+        }
         let Some(state) = self.points.get_mut(at) else {
             self.counts.unknown_points += 1;
             return;
@@ -231,7 +264,9 @@ impl<'a> Shard<'a> {
         }
         let usable = sample.quality.usable();
         let turned = sample.quality != state.quality;
-        state.skew_micros = sample.source_time.micros() - sample.receive_time.micros();
+        // It may have come at the tick itself: a delay is over by the tick at which it can be.
+        let earliest = if self.now == Timestamp::MIN { sample.receive_time } else { sample.receive_time - TICK };
+        state.skew_micros = sample.source_time.micros() - earliest.micros();
         state.source_time = sample.source_time;
         state.received = sample.receive_time;
         state.behind = None;
@@ -253,14 +288,43 @@ impl<'a> Shard<'a> {
         }
         let moment = Moment {
             at: sample.source_time,
-            received: sample.receive_time,
+            received: received_at,
+            now: sample.receive_time,
             value: usable.then_some(sample.value),
             quality: sample.quality,
         };
         let heard = !sample.quality.has(Reason::NotPolled);
         self.judge_point(at, moment, Asked::Sample { usable, heard }, effects);
         if turned {
-            self.judge_health(at, sample.receive_time, effects);
+            // Davy's clock again; within the grain of a tick the source may tell one change from the next.
+            let newest = sample.receive_time;
+            let moment = sample.source_time.max(newest - TICK).min(newest);
+            self.judge_health(at, moment, effects);
+        }
+        if self.points[at].waits || self.points[at].health_waits {
+            self.wakes.put(at, self.due(at));
+        }
+    }
+
+    /// Delays that ran out before a sample was measured, judged by what was known until then: whether a tick
+    /// came in between is chance.
+    fn settle(&mut self, at: usize, sample: &Sample, effects: &mut Vec<Effect>) {
+        let (Some(state), Some(plan), Some(point)) =
+            (self.points.get_mut(at), self.plan.points.get(at), self.table.list().get(at))
+        else {
+            return;
+        };
+        if sample.quality.has(Reason::Late) {
+            return;
+        }
+        for (watch, slot) in plan.watches.iter().zip(&mut state.slots) {
+            let compiled = &self.plan.rules[watch.rule];
+            let due = slot.state.due(&compiled.policy).filter(|due| *due <= sample.source_time);
+            let Some(due) = due.filter(|_| compiled.rule.judges != Judges::Health) else { continue };
+            let moment = Moment { value: state.value, quality: state.quality, ..Moment::of(due) };
+            let moment = Moment { received: sample.receive_time, now: sample.receive_time, ..moment };
+            let raised = || about(&compiled.rule, point, at, watch.plain, "");
+            slot.advance(&compiled.policy, Input::Tick, moment, raised, effects);
         }
     }
 
@@ -297,15 +361,93 @@ impl<'a> Shard<'a> {
         let moment = Moment {
             at: state.source_time,
             received: sample.receive_time,
+            now: sample.receive_time,
             value: Some(sample.value),
             quality: sample.quality,
         };
         self.judge_point(at, moment, Asked::Overtaken, effects);
+        self.wakes.put(at, self.due(at));
     }
 
-    /// Time passed: delays run out, and points that have been silent longer than their period are asked.
+    /// Time passed. Ticks that were missed are made up for, unless Davy was not running.
     fn on_tick(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        if now < self.now {
+        if self.now == Timestamp::MIN || now < self.now {
+            self.tick(now, effects);
+        } else if now.since(self.now) > DOWN_TIME {
+            // Davy itself did not listen: silence is counted from here on, not from before it stopped.
+            self.listening_since = now;
+            self.tick(now, effects);
+        } else if now > self.now {
+            self.pass(now, effects);
+        }
+    }
+
+    /// All ticks up to `to`, the last one at `to` itself; those that can change nothing cost nothing.
+    pub fn pass(&mut self, to: Timestamp, effects: &mut Vec<Effect>) {
+        loop {
+            let quiet = self.quiet_until();
+            let next = if quiet == quiet.tick() { quiet } else { quiet.tick() + TICK };
+            let next = next.max(self.now.tick() + TICK);
+            if next >= to {
+                return self.tick(to, effects);
+            }
+            self.tick(next, effects);
+        }
+    }
+
+    /// No tick before this moment can change anything, as long as nothing else comes.
+    #[must_use]
+    pub fn quiet_until(&self) -> Timestamp {
+        const MINUTE: i64 = 60_000_000;
+        let minute = Timestamp::from_micros((self.now.micros().div_euclid(MINUTE) + 1).saturating_mul(MINUTE));
+        let ends = self.permits.iter().filter(|(_, overdue)| !overdue).map(|(permit, _)| permit.until);
+        ends.chain(self.wakes.first()).fold(minute, Timestamp::min)
+    }
+
+    /// From when on a tick can change something at the point.
+    fn due(&self, at: usize) -> Timestamp {
+        let never = Timestamp::from_micros(i64::MAX);
+        let (Some(state), Some(point), Some(plan)) =
+            (self.points.get(at), self.table.list().get(at), self.plan.points.get(at))
+        else {
+            return never;
+        };
+        if point.retired {
+            return never;
+        }
+        let next = self.now + Duration::from_micros(1);
+        if state.waits || state.health_waits {
+            return next;
+        }
+        let health = if plan.health { state.health_asked + HEALTH_EVERY } else { never };
+        let silence = if plan.silence {
+            let since = state.heard.max(self.listening_since);
+            let unheard = (since + patience(point) + Duration::from_micros(1)).max(next);
+            if unheard > since + patience(point) + LONG_SILENCE { full_minute(unheard) } else { unheard }
+        } else {
+            never
+        };
+        health.min(silence)
+    }
+
+    /// Every point is looked at by the next tick.
+    #[cfg(test)]
+    pub fn rouse(&mut self) {
+        (0..self.points.len()).for_each(|at| self.wakes.put(at, Timestamp::MIN));
+    }
+
+    /// After anything that may bring the next tick of many points nearer.
+    fn wake_all(&mut self) {
+        self.wakes.clear(self.points.len());
+        for at in 0..self.points.len() {
+            self.wakes.put(at, self.due(at));
+        }
+    }
+
+    /// Delays run out, and points that have been silent longer than their period are asked.
+    fn tick(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let set_back = now < self.now;
+        if set_back {
             // Our clock was set back: nothing was heard in a future that has not come.
             for state in &mut self.points {
                 state.usable_received = state.usable_received.min(now);
@@ -313,13 +455,14 @@ impl<'a> Shard<'a> {
                 state.health_asked = state.health_asked.min(now);
             }
             self.listening_since = self.listening_since.min(now);
-        } else if self.now > Timestamp::MIN && now.since(self.now) > DOWN_TIME {
-            // Davy itself did not listen: silence is counted from here on, not from before it stopped.
-            self.listening_since = now;
         }
         let minute = |at: Timestamp| at.micros().div_euclid(60_000_000);
         let next_minute = self.now > Timestamp::MIN && minute(now) != minute(self.now);
+        let first = self.now == Timestamp::MIN;
         self.now = now;
+        if first || set_back {
+            self.wake_all();
+        }
         self.look_at_permits(now, effects);
         if next_minute {
             self.held = self.points.iter().fold(Held::default(), |sum, state| sum.and(state.past.held()));
@@ -330,23 +473,26 @@ impl<'a> Shard<'a> {
                 points.map(|(((index, point), plan), state)| (index, point, plan.needs, &mut state.memory)),
             );
         }
-        for at in 0..self.points.len() {
+        for at in self.wakes.take(now) {
             let (state, point, plan) = (&self.points[at], self.table.list().get(at), self.plan.points.get(at));
             let Some((point, plan)) = point.zip(plan).filter(|(point, _)| !point.retired) else { continue };
-            let patience = point.period + Duration::from_secs(1);
+            let patience = patience(point);
             let silent = now.since(state.usable_received.max(self.listening_since)) > patience;
-            let unheard = now.since(state.heard.max(self.listening_since)) > patience;
+            let unheard_for = now.since(state.heard.max(self.listening_since));
+            let unheard = unheard_for > patience
+                && (unheard_for <= patience + LONG_SILENCE || state.waits || now == full_minute(now));
             let ask_health = plan.health && (state.health_waits || now.since(state.health_asked) >= HEALTH_EVERY);
             if silent || state.waits {
                 let source_now = Timestamp::from_micros(now.micros().saturating_add(state.skew_micros));
                 let value = if silent { None } else { state.value };
-                let moment =
-                    Moment { at: source_now.max(state.source_time), received: now, value, quality: state.quality };
+                let at_source = source_now.max(state.source_time);
+                let moment = Moment { at: at_source, value, quality: state.quality, ..Moment::of(now) };
                 self.judge_point(at, moment, Asked::Tick { silent, unheard }, effects);
             }
             if ask_health {
                 self.judge_health(at, now, effects);
             }
+            self.wakes.put(at, self.due(at));
         }
     }
 
@@ -365,7 +511,7 @@ impl<'a> Shard<'a> {
             Asked::Tick { unheard: false, .. } | Asked::Sample { .. } | Asked::Overtaken => state.heard,
         };
         let health = if plan.shows_health {
-            health(state, moment.received)
+            health(state, moment.now)
         } else {
             Health { quality: state.quality, ..Health::default() }
         };
@@ -375,12 +521,11 @@ impl<'a> Shard<'a> {
                 Asked::Sample { .. } | Asked::Tick { .. } => state.value,
             },
             health,
-            age_s: moment.received.since(heard).as_secs_f64(),
+            age_s: moment.now.since(heard).as_secs_f64(),
             point,
             limits: &plan.watches[0].limits,
             recalls: &plan.watches[0].recalls,
         };
-        let mut waits = false;
         for (watch, slot) in plan.watches.iter().zip(&mut state.slots) {
             let compiled = &self.plan.rules[watch.rule];
             let rule = &compiled.rule;
@@ -433,9 +578,8 @@ impl<'a> Shard<'a> {
             };
             note_worst(slot, moment, watch.plain);
             slot.advance(&compiled.policy, input, moment, || about(rule, point, at, watch.plain, ""), effects);
-            waits |= slot.state.waits();
         }
-        state.waits = waits;
+        state.waits = state.slots.iter().any(|slot| slot.state.waits());
     }
 
     /// Asks the rules about the sensor itself. They run on Davy's clock: it is the source that is in doubt.
@@ -458,7 +602,7 @@ impl<'a> Shard<'a> {
             limits: &plan.watches[0].limits,
             recalls: &plan.watches[0].recalls,
         };
-        let moment = Moment { at: now, received: now, value: state.value, quality: state.quality };
+        let moment = Moment { value: state.value, quality: state.quality, ..Moment::of(now) };
         let mut waits = false;
         for (watch, slot) in plan.watches.iter().zip(&mut state.slots) {
             let compiled = &self.plan.rules[watch.rule];
@@ -646,6 +790,7 @@ impl<'a> Shard<'a> {
         }
         self.table = Arc::new(PointTable::new(setup.points.clone()));
         self.setup = Some(setup.clone());
+        self.wake_all();
         self.forget_faults(setup.at, effects);
         effects.push(Effect::Setup(setup.clone(), self.table.clone()));
     }
@@ -711,6 +856,7 @@ impl<'a> Shard<'a> {
         self.listening_since = snapshot.listening_since;
         self.permits = snapshot.permits;
         self.due = snapshot.due;
+        self.wake_all();
     }
 }
 
@@ -748,6 +894,17 @@ pub(super) fn fresh(at: Timestamp) -> PointState {
         permit: None,
         calibrated: None,
     }
+}
+
+/// A sensor is silent when it has said nothing for so long.
+fn patience(point: &Point) -> Duration {
+    point.period + Duration::from_secs(1)
+}
+
+/// The first full minute that is not before this moment.
+fn full_minute(at: Timestamp) -> Timestamp {
+    const MINUTE: i64 = 60_000_000;
+    Timestamp::from_micros(at.micros().saturating_add(MINUTE - 1).div_euclid(MINUTE).saturating_mul(MINUTE))
 }
 
 /// What rules see of a sensor now.

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use super::{Error, Outgoing};
 use crate::alarm::{Alarm, AlarmChange, OccurrenceId};
 use crate::board::Published;
+use crate::journal::Setup;
 use crate::model::{Permit, PermitEnd, PointIndex, Timestamp};
 
 /// Reads facts beside the writer; cheap to clone. Queries block: call them off the event loop.
@@ -156,6 +157,12 @@ impl Reader {
             Ok((PointIndex(row.get(0).map_err(broken)?), Timestamp::from_micros(row.get(1).map_err(broken)?)))
         })?;
         Ok(rows.into_iter().collect())
+    }
+
+    /// The setup that was last in force.
+    pub fn setup(&self) -> Result<Option<Setup>, Error> {
+        let found = self.rows("SELECT value FROM meta WHERE key = 'setup'", [], |row| self.json(row, 0))?;
+        Ok(found.into_iter().next())
     }
 
     /// Newest change, and up to which entry facts are complete.

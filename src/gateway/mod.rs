@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::backtest::Jobs;
 use crate::board::Board;
 use crate::clock;
 use crate::config::{Binding, Config};
@@ -29,7 +30,7 @@ use crate::influxdb::{self, Sink};
 use crate::journal::{Cursor, Entry, Intake, Setup};
 use crate::ledger::{Fate, Ledger};
 use crate::losses::{self, Losses};
-use crate::model::PointTable;
+use crate::model::{PointTable, TICK};
 use crate::notify::{self, Message};
 use crate::source::frames::FrameServer;
 use crate::source::mqtt_client::MqttClient;
@@ -43,8 +44,6 @@ use self::core::Core;
 /// Names of the journal's consumers.
 const HISTORY: &str = "history";
 const INFLUXDB: &str = "influxdb";
-/// Time goes into the journal this often; delays and silence are noticed with this grain.
-const TICK: Duration = Duration::from_millis(500);
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(30);
 /// Larger payloads are refused by the decoder of an outside broker's messages.
 const PAYLOAD_BYTES: usize = 256 * 1024;
@@ -85,6 +84,7 @@ pub struct Gateway {
     pub devices: modbus::Devices,
     /// Cancelled from outside to stop, or from inside when a part failed.
     pub stop: CancellationToken,
+    backtests: Jobs,
     losses: Arc<Losses>,
     intake: Intake,
     tasks: JoinSet<()>,
@@ -167,6 +167,7 @@ impl Gateway {
         let web_listener = web::bind(&config.web).await?;
         let web_address = web_listener.local_addr().map_err(|_| Error::Broken)?;
         let vitals = Arc::new(vitals::Vitals::new(&core, &history, &subscribers));
+        let backtests = Jobs::new(&config.data);
         let edge = Web {
             board: core.board.clone(),
             alarms: Arc::new(core.facts.clone()),
@@ -180,6 +181,7 @@ impl Gateway {
             samples: history.clone(),
             senders: Arc::new(http::Senders::new(config.senders.clone(), &table, &intake, &ledger)),
             devices: devices.clone(),
+            backtests: backtests.clone(),
             health: vitals.clone(),
             numbers: vitals,
             doors: open,
@@ -197,6 +199,7 @@ impl Gateway {
             doors,
             devices,
             stop,
+            backtests,
             losses,
             intake,
             tasks,
@@ -245,6 +248,7 @@ impl Gateway {
     /// Stops with the flow.
     async fn finish(mut self) -> Result<(), Error> {
         self.stop.cancel();
+        self.backtests.stop();
         while self.tasks.join_next().await.is_some() {}
         let Self { core, intake, followers, history_stop, history_thread, losses, .. } = self;
         drop(intake);
@@ -464,17 +468,23 @@ async fn keep_losses(
     }
 }
 
-/// Time, as an entry like any other.
+/// Time, as an entry like any other: always a full [`TICK`] of the wall clock, so that what follows from it does
+/// not depend on when the gateway was started. Those that were missed the engine makes up for.
 async fn tick(intake: Intake, stop: CancellationToken) {
-    let mut ticks = tokio::time::interval(TICK);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let mut last = None;
     loop {
+        let now = clock::now();
+        let tick = now.tick();
+        if last != Some(tick) {
+            last = Some(tick);
+            if intake.submit(Entry::Tick(tick)).await.is_err() {
+                return;
+            }
+        }
+        let wait = (tick + TICK).since(clock::now()).min(TICK);
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = ticks.tick() => {}
-        }
-        if intake.submit(Entry::Tick(clock::now())).await.is_err() {
-            return;
+            () = tokio::time::sleep(wait) => {}
         }
     }
 }

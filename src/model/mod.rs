@@ -22,4 +22,4 @@ pub use quality::{Grade, Quality, Reason};
 pub use record::Record;
 pub use revision::{Approval, Cause, Checks, Draft, Origin, Trial};
 pub use sample::Sample;
-pub use time::{DurationError, Timestamp, duration_text, parse_duration};
+pub use time::{DurationError, TICK, Timestamp, duration_text, parse_duration};

@@ -98,6 +98,8 @@ pub struct PointPlan {
     pub needs: Needs,
     /// Is there a rule about the sensor itself?
     pub health: bool,
+    /// Is there a rule about silence?
+    pub silence: bool,
     /// Does another rule ask for it too?
     pub shows_health: bool,
 }
@@ -330,6 +332,7 @@ impl Plan {
         let needs = clear.iter().fold(raise.needs, |needs, clear| needs.and(clear.needs));
         plan.needs = plan.needs.and(needs);
         plan.health |= rule.judges == Judges::Health;
+        plan.silence |= rule.judges == Judges::Silence;
         plan.shows_health |= rule.judges != Judges::Health && needs.any();
         let limits = effective.into_iter().map(|(name, value)| (name.into(), value)).collect();
         plan.watches.push(Watch { rule: place, limits, recalls: Rc::default(), plain });

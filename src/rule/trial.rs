@@ -147,17 +147,7 @@ fn enter(input: &Input<'_>, names: &BTreeMap<String, PointIndex>, now: Timestamp
 }
 
 fn told(effect: &Effect) -> Option<String> {
-    match effect {
-        Effect::Changed(change) => Some(format!("{} {}", change.happening.word(), change.alarm.rule)),
-        Effect::Answered { .. }
-        | Effect::Receipt(_)
-        | Effect::Permit { .. }
-        | Effect::Record(_)
-        | Effect::Version { .. }
-        | Effect::Rules(_)
-        | Effect::Setup(..)
-        | Effect::Snapshot(_) => None,
-    }
+    effect.change().map(|change| format!("{} {}", change.happening.word(), change.alarm.rule))
 }
 
 type Wrong = Vec<(usize, String)>;
@@ -190,6 +180,12 @@ fn words(line: &str) -> Vec<&str> {
         }
     }
     words
+}
+
+/// A point as a line of a samples file declares it: `t1 methane T1 %VOL period=10s`.
+pub fn declared(text: &str) -> Result<Point, String> {
+    let words = words(text);
+    read_point(words.strip_prefix(&["point"]).unwrap_or(&words))
 }
 
 pub(super) fn read_point(words: &[&str]) -> Result<Point, String> {

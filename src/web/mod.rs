@@ -14,6 +14,7 @@
 mod alarms;
 mod assets;
 mod audit;
+mod backtests;
 mod config;
 mod counterpart;
 mod coverage;
@@ -50,6 +51,7 @@ use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::backtest::Jobs;
 use crate::board::Board;
 use crate::coverage::Unit;
 use crate::ledger::{Account, Ledger};
@@ -84,6 +86,7 @@ pub struct Web {
     pub samples: Arc<dyn Samples>,
     pub senders: Arc<Senders>,
     pub devices: Devices,
+    pub backtests: Jobs,
     pub health: Arc<dyn Health>,
     pub numbers: Arc<dyn Numbers>,
     /// Of devices that send frames.
@@ -166,6 +169,8 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         .merge(rules::routes())
         .route("/api/v1/audit", get(audit::list))
         .route("/api/v1/person", get(users::show))
+        .route("/api/v1/rules/backtest", post(backtests::start).layer(DefaultBodyLimit::max(backtests::BODY_BYTES)))
+        .route("/api/v1/rules/backtest/{id}", get(backtests::show).delete(backtests::cancel))
         .route("/api/v1/losses", get(losses::list))
         .route("/api/v1/rules/functions", get(functions::list))
         .route("/api/v1/coverage", get(coverage::show))

@@ -175,7 +175,8 @@ fn places(files: &[RuleFile]) -> Vec<(Kind, String)> {
     places
 }
 
-fn point(number: u32, places: &[(Kind, String)]) -> Point {
+/// A point at one of the places, with all its others at a site of a thousand.
+pub fn point(number: u32, places: &[(Kind, String)]) -> Point {
     let (kind, place) = &places[number as usize % places.len()];
     Point {
         id: format!("bench-{}.p{number}", number / 1_000).into(),

@@ -273,6 +273,7 @@ impl Stage {
             samples: backstage.clone(),
             senders,
             devices: crate::source::modbus::Devices::default(),
+            backtests: crate::backtest::Jobs::new(folder.path()),
             health: backstage.clone(),
             numbers: Arc::new(numbers),
             doors: Vec::new(),
