@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::{Refusal, runtime};
 use crate::config;
 use crate::remote;
+use crate::web::Token;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
@@ -112,7 +113,7 @@ pub fn run(command: &Command) -> Result<ExitCode, Refusal> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn text(value: &Value) -> &str {
+pub(super) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
@@ -121,13 +122,17 @@ fn count(permit: &Value) -> usize {
 }
 
 /// One request to the running gateway; a body makes it a POST.
-fn ask(at: &Gateway, path: &str, body: Option<Value>) -> Result<Value, Refusal> {
+pub(super) fn ask(at: &Gateway, path: &str, body: Option<Value>) -> Result<Value, Refusal> {
     let config = config::load(&at.config).map_err(|problems| {
         let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
         Refusal(told.join("\n"))
     })?;
-    let address = config.web.address;
-    let base = format!("http://{address}");
+    ask_at(&format!("http://{}", config.web.address), config.web.token.as_ref(), path, body)
+}
+
+/// The same of the gateway at that address.
+pub(super) fn ask_at(base: &str, token: Option<&Token>, path: &str, body: Option<Value>) -> Result<Value, Refusal> {
+    let base = base.trim_end_matches('/');
     let url: reqwest::Url = base.parse().map_err(|error| Refusal(format!("{base}: {error}")))?;
     let client = remote::client(&url, None, ANSWER_WITHIN).map_err(|error| Refusal::of(&error))?;
     let target = format!("{base}{path}");
@@ -135,13 +140,13 @@ fn ask(at: &Gateway, path: &str, body: Option<Value>) -> Result<Value, Refusal> 
         Some(body) => client.post(target).json(body),
         None => client.get(target),
     };
-    let request = match &config.web.token {
+    let request = match token {
         Some(token) => request.bearer_auth(token.reveal()),
         None => request,
     };
     runtime()?.block_on(async {
         let unreachable = |error: reqwest::Error| {
-            Refusal(format!("no gateway answers at {address}: {}; is it running?", error.without_url()))
+            Refusal(format!("no gateway answers at {base}: {}; is it running?", error.without_url()))
         };
         let answer = request.send().await.map_err(unreachable)?;
         let status = answer.status();

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::Refusal;
+use super::{Refusal, explain};
 use crate::gateway::rulebook;
 use crate::journal::RuleFile;
 use crate::rule::{Language, Program, Rule, read_file, trial};
@@ -21,6 +21,8 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Why a point is judged as it is: its rules, and every layer of every limit.
+    Explain(explain::Arguments),
     /// Play every `.samples` file against the rule file beside it.
     Test {
         /// Folder, rule file or samples file.
@@ -32,6 +34,7 @@ pub enum Command {
 pub fn run(command: &Command) -> Result<ExitCode, Refusal> {
     match command {
         Command::List { rules, json } => list(rules, *json),
+        Command::Explain(arguments) => explain::run(arguments),
         Command::Test { path } => test(path),
     }
 }

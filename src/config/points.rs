@@ -8,6 +8,7 @@
 //! range = [0.0, 4.0]
 //! period = "5s"
 //! limits.alarm = 0.8                                # only stricter than the rule's
+//! limits.methane-trend.alarm = 0.7                  # the same for one rule, where several have that name
 //! mqtt = { topic = "yuxi/3201/t1", value = "$.v" }    # or nothing: `[[payload]]` patterns find it by its id
 //! modbus = { device = "substation-1", register = 40003, type = "float32" }
 //! sparkplug = { group = "yuxi", node = "gateway-3", device = "substation-1", metric = "CH4/T1" }
@@ -80,7 +81,7 @@ struct RawPoint {
     resolution: Option<f64>,
     period: Option<String>,
     #[serde(default)]
-    limits: BTreeMap<String, f64>,
+    limits: BTreeMap<String, RawLimit>,
     coordinates: Option<RawRange>,
     #[serde(default)]
     static_risk: u8,
@@ -95,6 +96,14 @@ struct RawPoint {
     #[serde(default)]
     #[expect(dead_code, reason = "only its form is checked here; `Written` keeps it")]
     notes: BTreeMap<String, String>,
+}
+
+/// `limits.alarm = 0.8`, or for one rule only `limits.methane-face.alarm = 0.8`.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "a number, or numbers by the name of a rule's limit")]
+enum RawLimit {
+    Number(f64),
+    OfRule(BTreeMap<String, f64>),
 }
 
 /// `[low, high]` in TOML, two columns in CSV; coordinates are `[longitude, latitude]`.
@@ -487,7 +496,16 @@ fn read_point(
     if !(resolution > 0.0 && resolution.is_finite()) {
         problems.add(at.field("resolution"), format!("{resolution} is not a step above zero"));
     }
-    for (name, limit) in raw.limits.iter().filter(|(_, limit)| !limit.is_finite()) {
+    let mut limits = BTreeMap::new();
+    for (name, limit) in raw.limits {
+        match limit {
+            RawLimit::Number(value) => drop(limits.insert(name, value)),
+            RawLimit::OfRule(values) => {
+                limits.extend(values.into_iter().map(|(limit, value)| (format!("{name}.{limit}"), value)));
+            }
+        }
+    }
+    for (name, limit) in limits.iter().filter(|(_, limit)| !limit.is_finite()) {
         problems.add(at.field("limits").field(name), format!("{limit} is not a finite number"));
     }
     let calibrate_every = raw.calibrate_every.and_then(|written| {
@@ -554,7 +572,7 @@ fn read_point(
         range,
         resolution,
         period: period?,
-        limits: raw.limits,
+        limits,
         coordinates,
         static_risk: static_risk?,
         calibrate_every,

@@ -8,6 +8,7 @@
 
 mod condition;
 mod health;
+mod limits;
 mod open;
 mod shard;
 mod snapshot;
@@ -19,7 +20,9 @@ use std::sync::Arc;
 use crate::alarm::AlarmChange;
 use crate::facts::Answer;
 use crate::journal::{Receipt, Setup};
-use crate::model::{Permit, PermitEnd, PointTable};
+use crate::model::{LimitFact, Permit, PermitEnd, PointTable};
+
+use open::Slot;
 
 pub use health::{Health, Needs};
 pub use shard::{Counts, Shard};
@@ -41,6 +44,8 @@ pub enum Effect {
         permit: Permit,
         end: Option<PermitEnd>,
     },
+    /// A limit or an exemption begins, or has ended.
+    Limits(LimitFact),
     /// New points and rules are in force.
     Setup(Arc<Setup>, Arc<PointTable>),
     /// The state after the entry, to restart from.

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+mod limits;
+
 use super::*;
 use crate::alarm::{AlarmChange, Happening, Standing};
 use crate::journal::{Acknowledge, Condition, Entry, Note, PermitEnded, PermitOpened, RuleFile};
@@ -80,6 +82,7 @@ fn play(shard: &mut Shard<'_>, entries: impl IntoIterator<Item = Entry>) -> Vec<
         Effect::Answered { .. }
         | Effect::Receipt(_)
         | Effect::Permit { .. }
+        | Effect::Limits(_)
         | Effect::Setup(..)
         | Effect::Snapshot(_) => None,
     });

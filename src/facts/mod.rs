@@ -5,6 +5,7 @@
 //! are one transaction. Facts are a fold of the journal: a row that a power cut takes is written again
 //! from the journal's tail at the next start, which is why a commit here needs no flush to the disk of its own.
 
+mod limits;
 mod read;
 mod schema;
 mod writer;
@@ -19,7 +20,7 @@ use tokio::sync::oneshot;
 use crate::alarm::{Alarm, Priority};
 use crate::board::Published;
 use crate::clock;
-use crate::model::{Permit, Timestamp};
+use crate::model::{LimitFact, Permit, Timestamp};
 
 pub use read::{Attempt, Reader, Wanted};
 pub use schema::Registered;
@@ -83,6 +84,17 @@ pub enum Answer {
     PermitEnded(Permit),
     /// No permit with that id is open.
     NoSuchPermit,
+    /// What is on record now, or why nothing was done.
+    Limits(Result<LimitFact, LimitRefusal>),
+}
+
+/// Why an order about limits was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LimitRefusal {
+    /// No limit or exemption with that id is in force.
+    NoSuch,
+    /// For the person: both numbers, whose the other one is, and what to do.
+    Words(String),
 }
 
 /// Ties answers from the engine to whoever waits for them.

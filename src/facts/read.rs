@@ -14,8 +14,8 @@ use crate::model::{Permit, PermitEnd, PointIndex, Timestamp};
 /// Reads facts beside the writer; cheap to clone. Queries block: call them off the event loop.
 #[derive(Clone, Debug)]
 pub struct Reader {
-    connection: Arc<Mutex<Connection>>,
-    path: PathBuf,
+    pub(super) connection: Arc<Mutex<Connection>>,
+    pub(super) path: PathBuf,
 }
 
 /// Which alarms to list.
@@ -166,7 +166,7 @@ impl Reader {
         }
     }
 
-    fn rows<T>(
+    pub(super) fn rows<T>(
         &self,
         select: &str,
         values: impl rusqlite::Params,
@@ -189,7 +189,7 @@ impl Reader {
         Ok(Published { id: row.get(0).map_err(broken)?, early: row.get(2).map_err(broken)?, change })
     }
 
-    fn json<T: serde::de::DeserializeOwned>(&self, row: &Row<'_>, column: usize) -> Result<T, Error> {
+    pub(super) fn json<T: serde::de::DeserializeOwned>(&self, row: &Row<'_>, column: usize) -> Result<T, Error> {
         let text: String = row.get(column).map_err(|source| Error::Database { path: self.path.clone(), source })?;
         serde_json::from_str(&text).map_err(|error| Error::Damaged { path: self.path.clone(), what: error.to_string() })
     }

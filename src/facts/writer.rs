@@ -10,7 +10,7 @@ use crossbeam_channel::Receiver;
 use rusqlite::{Connection, OptionalExtension, params};
 use tracing::{error, info, warn};
 
-use super::{Answers, Error, Numbers, Recipient, Registered, schema};
+use super::{Answers, Error, Numbers, Recipient, Registered, limits, schema};
 use crate::alarm::{AlarmChange, Happening, Level, Priority};
 use crate::board::{Board, Published};
 use crate::clock;
@@ -119,17 +119,19 @@ impl Writer {
             let change = self.facts.connection.transaction()?;
             for effect in effects {
                 match effect {
-                    Effect::Changed(_) | Effect::Receipt(_) | Effect::Permit { .. } if known => {}
+                    Effect::Changed(_) | Effect::Receipt(_) | Effect::Permit { .. } | Effect::Limits(_) if known => {}
                     Effect::Changed(changed) => {
                         news.push(Arc::new(write_change(&change, seq, changed, early, &self.outlets.recipients)?));
                     }
                     Effect::Receipt(receipt) => write_receipt(&change, &receipt, &self.outlets.numbers)?,
                     Effect::Permit { permit, end } => write_permit(&change, &permit, end.as_ref())?,
+                    Effect::Limits(fact) => limits::write(&change, &fact)?,
                     Effect::Answered { command, answer } => answers.push((command, answer)),
                     Effect::Setup(setup, table) => {
                         let body = serde_json::to_string(&*setup).expect("plain data always serialises");
                         change.execute("INSERT OR REPLACE INTO meta VALUES ('setup', ?1)", [body])?;
                         self.outlets.board.set_points(table);
+                        self.outlets.board.set_setup(setup);
                     }
                     Effect::Snapshot(body) => {
                         change

@@ -15,7 +15,7 @@ use crate::engine;
 use crate::facts::{self, Answers, Facts, Outlets, Recipient};
 use crate::journal::{self, ENGINE, Entry, Intake, Journal, Marks, Note, RuleFile, Seq, Setup, Tail};
 use crate::ledger::Ledger;
-use crate::model::{Calendar, Point, PointTable};
+use crate::model::{Calendar, Point, PointTable, SetLimit};
 
 /// Effects between the engine and facts; when it is full the engine waits.
 const EFFECTS_QUEUE: usize = 4_096;
@@ -47,6 +47,8 @@ pub struct Options {
     pub journal: journal::Options,
     pub points: Vec<Point>,
     pub calendar: Calendar,
+    /// Stricter limits of the configuration.
+    pub limits: Vec<SetLimit>,
     pub recipients: Vec<Recipient>,
     /// Cursors that may hold the journal back, besides the engine's.
     pub consumers: Vec<&'static str>,
@@ -118,6 +120,8 @@ impl Core {
                 alarms: open.clone(),
                 permits: reader.permits(true, usize::MAX >> 1)?.into_iter().map(|(permit, _)| permit).collect(),
                 calibrations: reader.calibrations()?,
+                limits: reader.limits(true, usize::MAX >> 1)?.into_iter().map(|(limit, _)| limit).collect(),
+                exemptions: reader.exemptions(true, usize::MAX >> 1)?.into_iter().map(|(one, _)| one).collect(),
             }),
             Some(_) | None => None,
         };
@@ -146,7 +150,7 @@ impl Core {
             effects,
             account: ledger.account("engine"),
         });
-        let mut setup = Setup { at: clock::now(), calendar: options.calendar, ..Setup::of(registered.points) };
+        let mut setup = Setup { at: clock::now(), calendar: options.calendar, limits: options.limits, ..Setup::of(registered.points) };
         setup.rules = rules(&setup, registered.last_setup.as_ref());
         // What the engine has after its replay, not what facts remember: only that is certain.
         let replayed = engine.replayed.recv().map_err(|_| journal::Error::Closed)?;

@@ -166,6 +166,7 @@ impl Gateway {
             board: core.board.clone(),
             alarms: Arc::new(core.facts.clone()),
             permits: Arc::new(core.facts.clone()),
+            limits: Arc::new(core.facts.clone()),
             desk: Arc::new(FrontDesk { intake: intake.clone(), answers: core.answers.clone() }),
             ledger: ledger.clone(),
             losses: losses.clone(),
@@ -181,7 +182,8 @@ impl Gateway {
         tasks.spawn(async move { web::serve(web_listener, &web_config, edge, web_stop).await });
 
         report_rules(&intake, &core.board, &verdict).await?;
-        let ground = Setup { calendar: config.calendar.clone(), ..Setup::of(table.list().to_vec()) };
+        let (calendar, limits) = (config.calendar.clone(), config.limits.clone());
+        let ground = Setup { calendar, limits, ..Setup::of(table.list().to_vec()) };
         let rules = watch::Rules::new(config.rules.clone(), verdict, ground, intake.clone());
         tasks.spawn(rules.run(stop.clone()));
         tasks.spawn(tick(intake.clone(), stop.clone()));
@@ -278,6 +280,7 @@ async fn start_core(config: &Config, ledger: Arc<Ledger>) -> Result<(Core, Intak
         journal: config.journal.clone(),
         points: config.points.iter().map(|point| point.point.clone()).collect(),
         calendar: config.calendar.clone(),
+        limits: config.limits.clone(),
         recipients: notify::recipients(&config.notify),
         consumers,
         snapshot_every: SNAPSHOT_EVERY,

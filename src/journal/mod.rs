@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::alarm::{Level, OccurrenceId, Priority};
-use crate::model::{Calendar, Permit, PermitEnd, Point, Sample, Timestamp};
+use crate::model::{Calendar, LimitOrder, Permit, PermitEnd, Point, Sample, SetLimit, Timestamp};
 
 pub use marks::Marks;
 pub use store::{Reader, holds_entries};
@@ -63,6 +63,8 @@ pub enum Note {
     /// Work on sensors begins.
     PermitOpened(PermitOpened),
     PermitEnded(PermitEnded),
+    /// A limit is set or ended, an exemption given or ended.
+    Limits(Limits),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -74,13 +76,28 @@ pub struct Setup {
     /// Local time and seasons.
     #[serde(default)]
     pub calendar: Calendar,
+    /// Stricter limits that the configuration gives.
+    #[serde(default)]
+    pub limits: Vec<SetLimit>,
 }
 
 impl Setup {
+    /// All the rest, for a few of the points.
+    #[must_use]
+    pub fn clone_without_points(&self) -> Self {
+        Self {
+            at: self.at,
+            points: Vec::new(),
+            rules: self.rules.clone(),
+            calendar: self.calendar.clone(),
+            limits: self.limits.clone(),
+        }
+    }
+
     /// These points, and nothing else yet.
     #[must_use]
     pub fn of(points: Vec<Point>) -> Self {
-        Self { at: Timestamp::MIN, points, rules: Vec::new(), calendar: Calendar::default() }
+        Self { at: Timestamp::MIN, points, rules: Vec::new(), calendar: Calendar::default(), limits: Vec::new() }
     }
 }
 
@@ -116,6 +133,13 @@ pub struct PermitEnded {
     pub command: u64,
     pub id: String,
     pub end: PermitEnd,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Ties the answer to the asker; chosen by whoever submits.
+    pub command: u64,
+    pub order: LimitOrder,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

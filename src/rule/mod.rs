@@ -5,12 +5,15 @@
 //! fails says so and its point falls back to the rule's plain limit. Nothing here waits, reads a clock or
 //! touches a file, and no limit is ever looser than the one in the rule.
 
+mod admit;
 mod draft;
+mod explain;
 mod judge;
 mod language;
 mod limits;
 mod native;
 mod plan;
+mod text;
 pub mod trial;
 
 use std::time::Duration;
@@ -23,7 +26,9 @@ use crate::model::{Kind, LimitSet};
 pub use draft::{is_blank, read_file};
 pub use judge::{Judge, Judged, Program, Reading};
 pub use language::{BUDGET_OPERATIONS, Language, WindowRef};
-pub use plan::{Plan, RuleProblem, Watch};
+pub use explain::{Explained, ExplainedLimit, ExplainedRule, ExplainedStep, OnRecord, explain};
+pub use limits::{Layers, Ordered};
+pub use plan::{Plan, RuleProblem, Watch, watches};
 
 /// When a rule is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,8 @@ use std::rc::Rc;
 
 use rhai::ImmutableString;
 
-use super::{Judges, Language, Program, Rule, WindowRef, draft, limits};
+use super::limits::{self, Effective, Layers};
+use super::{Judges, Language, Program, Rule, WindowRef, draft};
 use crate::alarm::Policy;
 use crate::engine::Needs;
 use crate::journal::Setup;
@@ -49,6 +50,8 @@ pub struct Watch {
     pub spans: Rc<[WindowRef]>,
     /// Limit, direction and unit that stand in when the rule fails; also what messages show.
     pub plain: Option<(f64, Stricter)>,
+    /// The exemption that a limit rests on, and until when.
+    pub exempt: Option<Rc<str>>,
 }
 
 /// What watches one point.
@@ -81,9 +84,16 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Compiles what can be compiled; the rest is in `problems`.
+    /// Compiles what can be compiled; the rest is in `problems`. Limits are those of the setup alone.
     #[must_use]
     pub fn new(language: &Language, setup: &Setup) -> Self {
+        let ordered = limits::Ordered { at: setup.at, ..limits::Ordered::default() };
+        Self::over(language, setup, &Layers::of(setup, ordered))
+    }
+
+    /// The same with limits that people have set; `layers` are laid over the same setup.
+    #[must_use]
+    pub fn over(language: &Language, setup: &Setup, layers: &Layers) -> Self {
         let mut plan = Self::default();
         for file in &setup.rules {
             match draft::read_file(language, file) {
@@ -98,7 +108,7 @@ impl Plan {
             for (point, at) in setup.points.iter().zip(0_u32..) {
                 if !point.retired && watches(&plan.rules[place].rule, point) {
                     watched += 1;
-                    plan.watch(place, point, PointIndex(at), &mut lines);
+                    plan.watch(place, point, PointIndex(at), layers, &mut lines);
                 }
             }
             if watched == 0 {
@@ -109,6 +119,7 @@ impl Plan {
         }
         if plan.problems.is_empty() {
             plan.strange_limits(&setup.points, &mut lines);
+            plan.strange_layers(setup, layers, &mut lines);
         }
         plan.refused = lines;
         plan.note_unwatched(setup);
@@ -118,20 +129,34 @@ impl Plan {
     /// A limit of a point that no rule at it has would never count: most likely it is misspelt.
     fn strange_limits(&self, points: &[Point], problems: &mut Vec<RuleProblem>) {
         for (point, plan) in points.iter().zip(&self.points).filter(|(point, _)| !point.retired) {
-            let mut known: Vec<&str> = plan
-                .watches
-                .iter()
-                .flat_map(|watch| self.rules[watch.rule].rule.limits.keys())
-                .map(|name| &**name)
-                .collect();
+            if point.limits.is_empty() {
+                continue;
+            }
+            let rules = || plan.watches.iter().map(|watch| &self.rules[watch.rule].rule);
+            let mut known: Vec<&str> = rules().flat_map(|rule| rule.limits.keys()).map(|name| &**name).collect();
             known.sort_unstable();
             known.dedup();
-            for name in point.limits.keys().filter(|name| !known.contains(&&***name)) {
+            let of_one = |name: &str| {
+                let of = |rule: &Rule| name.strip_prefix(&*rule.id).and_then(|rest| rest.strip_prefix('.'));
+                rules().any(|rule| of(rule).is_some_and(|limit| rule.limits.contains_key(limit)))
+            };
+            for name in point.limits.keys().filter(|name| !known.contains(&&***name) && !of_one(name)) {
                 let there = if known.is_empty() { "none of them has limits".to_owned() } else { known.join(", ") };
                 let message = format!(
                     "point {}: limit {name} is not a limit of any rule that watches it; known are: {there}",
                     point.id
                 );
+                problems.push(RuleProblem { file: String::new(), line: 0, message });
+            }
+        }
+    }
+
+    /// A limit of the configuration that rules nowhere: misspelt, or at the wrong points.
+    fn strange_layers(&self, setup: &Setup, layers: &Layers, problems: &mut Vec<RuleProblem>) {
+        for limit in &setup.limits {
+            let reached = layers.reach(&limit.scope, &setup.points);
+            if let Err(why) = self.watched(limit, &reached) {
+                let message = format!("{}: {why}", limit.id);
                 problems.push(RuleProblem { file: String::new(), line: 0, message });
             }
         }
@@ -211,7 +236,14 @@ impl Plan {
         }
     }
 
-    fn watch(&mut self, place: usize, point: &Point, at: PointIndex, problems: &mut Vec<RuleProblem>) {
+    fn watch(
+        &mut self,
+        place: usize,
+        point: &Point,
+        at: PointIndex,
+        layers: &Layers,
+        problems: &mut Vec<RuleProblem>,
+    ) {
         let Compiled { rule, raise, clear, .. } = &self.rules[place];
         let told = |message: String| RuleProblem { file: rule.file.clone(), line: rule.line, message };
         if let Some((name, limit)) = rule.limits.iter().find(|(_, limit)| limit.unit != point.unit) {
@@ -221,12 +253,13 @@ impl Plan {
             )));
             return;
         }
-        let (effective, refused) = limits::effective(&rule.id, &rule.limits, point);
-        problems.extend(refused.into_iter().map(told));
-        let plain = rule.plain_limit().and_then(|name| {
-            let value = effective.iter().find(|(known, _)| known == name)?.1;
-            Some((value, rule.limits.get(name)?.stricter))
-        });
+        let Effective { limits, plain, exempt, refused } = limits::effective(rule, at, point, layers);
+        for line in refused.into_iter().map(told) {
+            // A limit for many points is refused at all of them in the same words.
+            if !problems.contains(&line) {
+                problems.push(line);
+            }
+        }
         let plan = &mut self.points[at.at()];
         let needs = clear.iter().fold(raise.needs, |needs, clear| needs.and(clear.needs));
         plan.needs = plan.needs.and(needs);
@@ -243,12 +276,13 @@ impl Plan {
                 WindowRef { text: text.clone(), place }
             })
             .collect();
-        let limits = effective.into_iter().map(|(name, value)| (name.into(), value)).collect();
-        plan.watches.push(Watch { rule: place, limits, spans, plain });
+        plan.watches.push(Watch { rule: place, limits: limits.into(), spans, plain, exempt });
     }
 }
 
-fn watches(rule: &Rule, point: &Point) -> bool {
+/// Does the rule choose the point?
+#[must_use]
+pub fn watches(rule: &Rule, point: &Point) -> bool {
     let any = |list: &[String], word: &str| list.is_empty() || list.iter().any(|known| known == word);
     (rule.watches.kinds.is_empty() || rule.watches.kinds.contains(&point.kind))
         && any(&rule.watches.places, &point.place)

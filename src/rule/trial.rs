@@ -145,6 +145,7 @@ fn told(effect: &Effect) -> Option<String> {
         Effect::Answered { .. }
         | Effect::Receipt(_)
         | Effect::Permit { .. }
+        | Effect::Limits(_)
         | Effect::Setup(..)
         | Effect::Snapshot(_) => None,
     }

@@ -22,11 +22,13 @@ mod events;
 mod gate;
 mod health;
 mod ingest;
+mod limits;
 mod losses;
 mod metrics;
 mod page;
 mod permits;
 mod points;
+mod protection;
 mod reading;
 mod samples;
 mod serve;
@@ -41,7 +43,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -54,7 +56,7 @@ use crate::source::modbus::Devices;
 
 pub use config::{Config, Raw, Token};
 pub use counterpart::{
-    Alarms, Answering, Asked, Desk, FrontDesk, Health, Number, Numbers, Permits, Reading, Samples, Vitals,
+    Alarms, Answering, Asked, Desk, FrontDesk, Health, Limits, Number, Numbers, Permits, Reading, Samples, Vitals,
 };
 pub use devices::Door;
 pub use serve::{Failure, bind, serve};
@@ -67,6 +69,7 @@ pub struct Web {
     pub board: Arc<Board>,
     pub alarms: Arc<dyn Alarms>,
     pub permits: Arc<dyn Permits>,
+    pub limits: Arc<dyn Limits>,
     pub desk: Arc<dyn Desk>,
     pub ledger: Arc<Ledger>,
     pub losses: Arc<Losses>,
@@ -152,6 +155,12 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         .route("/api/v1/alarms/{id}/ack", post(alarms::acknowledge))
         .route("/api/v1/permits", get(permits::list).post(permits::open))
         .route("/api/v1/permits/{id}/end", post(permits::end))
+        .route("/api/v1/points/{id}/rules", get(limits::explain))
+        .route("/api/v1/limits", get(limits::list).put(limits::set))
+        .route("/api/v1/limits/{id}", delete(limits::end))
+        .route("/api/v1/exemptions", get(limits::exemptions).post(limits::exempt))
+        .route("/api/v1/exemptions/{id}/end", post(limits::end_exemption))
+        .route("/api/v1/protection", get(protection::show))
         .route("/api/v1/calibrations", get(permits::calendar))
         .route("/api/v1/losses", get(losses::list))
         .route("/api/v1/coverage", get(coverage::show))

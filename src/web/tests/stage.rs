@@ -19,7 +19,10 @@ use crate::board::Published;
 use crate::clock;
 use crate::facts::{self, Answer, Wanted};
 use crate::journal::{self, Entry, Note};
-use crate::model::{Kind, Permit, PermitEnd, Point, PointIndex, PointTable, Quality, Reason, Sample, Timestamp};
+use crate::model::{
+    Exemption, Kind, LimitEnd, Permit, PermitEnd, Point, PointIndex, PointTable, Quality, Reason, Sample, SetLimit,
+    Timestamp,
+};
 
 pub const TOKEN: &str = "correct-horse-battery-staple";
 
@@ -114,6 +117,16 @@ impl Permits for Backstage {
     }
 }
 
+impl Limits for Backstage {
+    fn limits(&self, _: bool, _: usize) -> Result<Vec<(SetLimit, Option<LimitEnd>)>, facts::Error> {
+        Ok(Vec::new())
+    }
+
+    fn exemptions(&self, _: bool, _: usize) -> Result<Vec<(Exemption, Option<LimitEnd>)>, facts::Error> {
+        Ok(Vec::new())
+    }
+}
+
 impl Desk for Backstage {
     fn expect(&self) -> Asked {
         let command = self.commands.fetch_add(1, Relaxed) + 1;
@@ -144,7 +157,7 @@ impl Desk for Backstage {
                     (ended.command, answer)
                 }
                 Entry::Samples(_) | Entry::Tick(_) => return Ok(()),
-                Entry::Note(Note::Setup(_) | Note::Condition(_) | Note::Receipt(_)) => return Ok(()),
+                Entry::Note(Note::Setup(_) | Note::Condition(_) | Note::Receipt(_) | Note::Limits(_)) => return Ok(()),
             };
             let asker = self.asked.lock().unwrap().remove(&command).expect("was expected");
             drop(asker.send(answer));
@@ -220,6 +233,7 @@ impl Stage {
             coverage: units.into(),
             alarms: backstage.clone(),
             permits: backstage.clone(),
+            limits: backstage.clone(),
             desk: backstage.clone(),
             ledger: ledger.clone(),
             samples: backstage.clone(),
