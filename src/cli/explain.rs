@@ -41,7 +41,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Refusal> {
         Some(url) => {
             let token = config::look(config).config.and_then(|config| config.web.token);
             let told = permit::ask_at(url, token.as_ref(), &format!("/api/v1/points/{point}/rules"), None)?;
-            serde_json::from_value(told).map_err(|error| Refusal(format!("{url}: another answer than expected: {error}")))?
+            serde_json::from_value(told)
+                .map_err(|error| Refusal(format!("{url}: another answer than expected: {error}")))?
         }
         None => at_rest(point, config)?,
     };

@@ -15,7 +15,13 @@ pub fn run(at: &Gateway, as_json: bool) -> Result<ExitCode, Refusal> {
     }
     let list = |key: &str| told[key].as_array().cloned().unwrap_or_default();
     for site in list("sites") {
-        println!("{:<24} {:>5} %  {} of {} points", text(&site["site"]), site["percent"], site["unreduced"], site["points"]);
+        println!(
+            "{:<24} {:>5} %  {} of {} points",
+            text(&site["site"]),
+            site["percent"],
+            site["unreduced"],
+            site["points"]
+        );
     }
     let entries = list("entries");
     if entries.is_empty() {

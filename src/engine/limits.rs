@@ -147,7 +147,8 @@ fn ends(exemption: &Exemption, table: &PointTable, at: Timestamp, holds: bool) -
         subject: exemption.id.clone(),
         holds,
         title: format!("豁免将在24小时内到期 / exemption ends within 24 h: {}", exemption.id),
-        advice: "到期后按法定限值报警；确需延期请重新审批 / then the legal limit rules again; for longer, apply anew".into(),
+        advice: "到期后按法定限值报警；确需延期请重新审批 / then the legal limit rules again; for longer, apply anew"
+            .into(),
         priority: Priority::P3,
         level: Level::Yellow,
         detail: told(exemption, table),

@@ -150,7 +150,12 @@ impl Core {
             effects,
             account: ledger.account("engine"),
         });
-        let mut setup = Setup { at: clock::now(), calendar: options.calendar, limits: options.limits, ..Setup::of(registered.points) };
+        let mut setup = Setup {
+            at: clock::now(),
+            calendar: options.calendar,
+            limits: options.limits,
+            ..Setup::of(registered.points)
+        };
         setup.rules = rules(&setup, registered.last_setup.as_ref());
         // What the engine has after its replay, not what facts remember: only that is certain.
         let replayed = engine.replayed.recv().map_err(|_| journal::Error::Closed)?;

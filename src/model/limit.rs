@@ -97,8 +97,7 @@ impl SetLimit {
     /// Does it say another number for the very same thing, and so replace the other?
     #[must_use]
     pub fn replaces(&self, other: &Self) -> bool {
-        (&self.rule, &self.limit, &self.scope, &self.season)
-            == (&other.rule, &other.limit, &other.scope, &other.season)
+        (&self.rule, &self.limit, &self.scope, &self.season) == (&other.rule, &other.limit, &other.scope, &other.season)
     }
 }
 

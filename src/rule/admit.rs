@@ -171,7 +171,9 @@ fn way_out(against: &Step<'_>, number: &Limit) -> String {
     debug_assert_eq!(against.standing, Standing::Applies, "only what applies stands against a limit");
     match against.layer {
         Layer::Legal => "each layer may only be stricter; what is looser needs an exemption".into(),
-        Layer::Rule => format!("each layer may only be stricter; the legal value is {} ({})", number.value, number.basis),
+        Layer::Rule => {
+            format!("each layer may only be stricter; the legal value is {} ({})", number.value, number.basis)
+        }
         Layer::Exemption => "an exemption is the loosest there is".into(),
         Layer::Site | Layer::Season | Layer::Point => "each layer may only be stricter: change that one first".into(),
     }

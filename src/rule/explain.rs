@@ -185,8 +185,7 @@ fn rule(plan: &Plan, place: usize, point: &Point, layers: &Layers, setup: &Setup
     let text = setup.rules.iter().find(|file| file.path == rule.file).map_or("", |file| &file.text);
     let written = |key: &str| text::written(text, rule.line, key);
     let programs = || std::iter::once(&compiled.raise).chain(&compiled.clear);
-    let mut windows: Vec<String> =
-        programs().flat_map(|program| &program.spans).map(|span| span.to_string()).collect();
+    let mut windows: Vec<String> = programs().flat_map(|program| &program.spans).map(|span| span.to_string()).collect();
     windows.sort();
     windows.dedup();
     let why_not = programs().find_map(|program| program.native.as_ref().err().cloned());

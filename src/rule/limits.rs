@@ -17,9 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Rule, Watch};
 use crate::journal::Setup;
-use crate::model::{
-    Calendar, Exemption, Layer, Limit, Point, PointIndex, Scope, SetLimit, Stricter, Timestamp, fits,
-};
+use crate::model::{Calendar, Exemption, Layer, Limit, Point, PointIndex, Scope, SetLimit, Stricter, Timestamp, fits};
 
 /// What people have set and nobody has ended, found by point.
 #[derive(Debug, Default)]

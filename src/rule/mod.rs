@@ -24,9 +24,9 @@ use crate::alarm::{Level, Priority, RuleId};
 use crate::model::{Kind, LimitSet};
 
 pub use draft::{is_blank, read_file};
+pub use explain::{Explained, ExplainedLimit, ExplainedRule, ExplainedStep, OnRecord, explain};
 pub use judge::{Judge, Judged, Program, Reading};
 pub use language::{BUDGET_OPERATIONS, Language, WindowRef};
-pub use explain::{Explained, ExplainedLimit, ExplainedRule, ExplainedStep, OnRecord, explain};
 pub use limits::{Layers, Ordered};
 pub use plan::{Plan, RuleProblem, Watch, watches};
 

@@ -236,14 +236,7 @@ impl Plan {
         }
     }
 
-    fn watch(
-        &mut self,
-        place: usize,
-        point: &Point,
-        at: PointIndex,
-        layers: &Layers,
-        problems: &mut Vec<RuleProblem>,
-    ) {
+    fn watch(&mut self, place: usize, point: &Point, at: PointIndex, layers: &Layers, problems: &mut Vec<RuleProblem>) {
         let Compiled { rule, raise, clear, .. } = &self.rules[place];
         let told = |message: String| RuleProblem { file: rule.file.clone(), line: rule.line, message };
         if let Some((name, limit)) = rule.limits.iter().find(|(_, limit)| limit.unit != point.unit) {

@@ -21,9 +21,7 @@ use super::{Edge, Error, Shared, Web};
 use crate::clock;
 use crate::facts::{Answer, LimitRefusal};
 use crate::journal::{Limits, Note, Setup};
-use crate::model::{
-    Exemption, LimitEnd, LimitFact, LimitOrder, PointTable, Scope, SetLimit, Timestamp, fits,
-};
+use crate::model::{Exemption, LimitEnd, LimitFact, LimitOrder, PointTable, Scope, SetLimit, Timestamp, fits};
 use crate::rule::{self, OnRecord};
 
 /// Limits or exemptions that one answer holds, ended ones included.
@@ -216,8 +214,7 @@ fn explained(
     id: &str,
     now: Timestamp,
 ) -> Result<Option<rule::Explained>, crate::facts::Error> {
-    let record =
-        OnRecord { limits: web.limits.limits(false, MOST)?, exemptions: web.limits.exemptions(false, MOST)? };
+    let record = OnRecord { limits: web.limits.limits(false, MOST)?, exemptions: web.limits.exemptions(false, MOST)? };
     Ok(rule::explain(setup, record, id, now))
 }
 
@@ -253,8 +250,7 @@ fn view(fact: &LimitFact, table: &PointTable) -> Value {
         LimitFact::Limit { limit, end } => limit_view(limit, end.as_ref()),
         LimitFact::Exemption { exemption, end } => {
             let Exemption { id, rule, limit, points, scope, value, by, approved_by, basis, from, until } = exemption;
-            let ids: Vec<&str> =
-                points.iter().filter_map(|index| table.get(*index)).map(|point| &*point.id).collect();
+            let ids: Vec<&str> = points.iter().filter_map(|index| table.get(*index)).map(|point| &*point.id).collect();
             json!({
                 "id": id, "rule": rule, "limit": limit, "points": ids, "scope": scope, "value": value, "by": by,
                 "approved_by": approved_by, "basis": basis, "from": from.to_string(), "until": until.to_string(),

@@ -152,18 +152,27 @@ fn a_tighter_limit_holds_from_the_next_sample_on_and_a_looser_one_is_refused_wit
         "1.1 %VOL is looser than 1 %VOL of rule high (AQ 1029-2019) at a.t1; each layer may only be stricter; what is \
          looser needs an exemption"
     );
-    assert!(words(order(&mut shard, set("x", here("a.t1"), None, "low", 1.1))).contains("1.2 %VOL that rule low works with"));
+    assert!(
+        words(order(&mut shard, set("x", here("a.t1"), None, "low", 1.1)))
+            .contains("1.2 %VOL that rule low works with")
+    );
     order(&mut shard, set("limit-3", Scope::Site("a".into()), None, "high", 0.7)).unwrap();
     let refused = words(order(&mut shard, set("x", here("a.t1"), None, "high", 0.75)));
     assert!(refused.contains("looser than 0.7 %VOL of the site (limit-3, 李: dust) at a.t1"), "{refused}");
     for (wrong, expected) in [
         (set("x", here("c.*"), None, "high", 0.5), "c.* names no point"),
         (set("x", here("a.t1"), None, "hihg", 0.5), "there is no rule \"hihg\" in force"),
-        (set("x", here("a.t1"), Some("may"), "high", 0.5), "season \"may\" is not in [calendar]; known are: june, july"),
+        (
+            set("x", here("a.t1"), Some("may"), "high", 0.5),
+            "season \"may\" is not in [calendar]; known are: june, july",
+        ),
     ] {
         assert!(words(order(&mut shard, wrong)).contains(expected), "{expected}");
     }
-    assert_eq!(order(&mut shard, LimitOrder::End { id: "limit-9".into(), end: end(EVENING) }), Err(LimitRefusal::NoSuch));
+    assert_eq!(
+        order(&mut shard, LimitOrder::End { id: "limit-9".into(), end: end(EVENING) }),
+        Err(LimitRefusal::NoSuch)
+    );
     // The same scope again replaces the number; loosened back, the alarm clears by samples only.
     order(&mut shard, set("limit-4", Scope::Site("a".into()), None, "high", 1.0)).unwrap();
     order(&mut shard, LimitOrder::End { id: "limit-1".into(), end: end(EVENING) }).unwrap();
@@ -194,10 +203,14 @@ fn an_exemption_holds_until_its_end_and_says_so_on_every_alarm() {
         assert!(words.contains(expected), "{words}");
     }
     order(&mut shard, set("limit-1", here("a.t1"), None, "high", 0.8)).unwrap();
-    assert!(words(order(&mut shard, exempt("e", 0, 1.2, EVENING, hours(30)))).contains("would change nothing: 0.8 %VOL"));
+    assert!(
+        words(order(&mut shard, exempt("e", 0, 1.2, EVENING, hours(30)))).contains("would change nothing: 0.8 %VOL")
+    );
     order(&mut shard, LimitOrder::End { id: "limit-1".into(), end: end(EVENING) }).unwrap();
     order(&mut shard, exempt("exemption-1", 0, 1.3, EVENING, hours(30))).unwrap();
-    assert!(words(order(&mut shard, exempt("e", 0, 1.2, EVENING, hours(30)))).contains("exemption-1 is in force at a.t1"));
+    assert!(
+        words(order(&mut shard, exempt("e", 0, 1.2, EVENING, hours(30)))).contains("exemption-1 is in force at a.t1")
+    );
 
     let quiet = play(&mut shard, [at_value(1, 1.25)]);
     assert_eq!(told(&quiet), []);
@@ -220,7 +233,8 @@ fn an_exemption_holds_until_its_end_and_says_so_on_every_alarm() {
     assert_eq!(changes[2].alarm.standing, Standing::ReturnedUnacknowledged);
     assert_eq!(in_force(&again, 0, "high"), 1.0);
     // The open alarm is judged by the legal value now, and says so when it clears.
-    let changes = play(&mut again, [at_value(30 * HOUR + 1, 1.1), at_value(30 * HOUR + 2, 0.9), at_value(30 * HOUR + 70, 0.9)]);
+    let changes =
+        play(&mut again, [at_value(30 * HOUR + 1, 1.1), at_value(30 * HOUR + 2, 0.9), at_value(30 * HOUR + 70, 0.9)]);
     let cleared = changes.iter().find(|change| &*change.alarm.rule == "high").unwrap();
     assert_eq!((cleared.happening, cleared.alarm.limit), (Happening::Cleared, Some(1.0)));
     assert!(cleared.alarm.detail.contains("its limit became 1, from 1.3"), "{}", cleared.alarm.detail);
