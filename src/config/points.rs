@@ -81,7 +81,7 @@ struct RawPoint {
     resolution: Option<f64>,
     period: Option<String>,
     #[serde(default)]
-    limits: BTreeMap<String, RawLimit>,
+    limits: BTreeMap<String, toml::Value>,
     coordinates: Option<RawRange>,
     #[serde(default)]
     static_risk: u8,
@@ -96,14 +96,6 @@ struct RawPoint {
     #[serde(default)]
     #[expect(dead_code, reason = "only its form is checked here; `Written` keeps it")]
     notes: BTreeMap<String, String>,
-}
-
-/// `limits.alarm = 0.8`, or for one rule only `limits.methane-face.alarm = 0.8`.
-#[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "a number, or numbers by the name of a rule's limit")]
-enum RawLimit {
-    Number(f64),
-    OfRule(BTreeMap<String, f64>),
 }
 
 /// `[low, high]` in TOML, two columns in CSV; coordinates are `[longitude, latitude]`.
@@ -191,6 +183,21 @@ pub fn check_row<'a>(
     let before = problems.len();
     let (id, keys) = read_cells(cells, at, problems);
     read_point(&id, at, toml::Value::Table(keys), known, problems).filter(|_| problems.len() == before)
+}
+
+/// `limits.alarm = 0.8`, or for one rule only `limits.methane-face.alarm = 0.8`.
+fn read_limit(name: &str, value: &toml::Value, at: &Key, limits: &mut BTreeMap<String, f64>, problems: &mut Problems) {
+    let of_one_rule = name.contains('.');
+    match value {
+        toml::Value::Float(number) => drop(limits.insert(name.to_owned(), *number)),
+        toml::Value::Integer(number) => drop(limits.insert(name.to_owned(), *number as f64)),
+        toml::Value::Table(table) if !of_one_rule => {
+            for (limit, value) in table {
+                read_limit(&format!("{name}.{limit}"), value, at, limits, problems);
+            }
+        }
+        other => problems.add(at.field(name), format!("{other} is not a number")),
+    }
 }
 
 /// Id and keys of a row.
@@ -497,13 +504,8 @@ fn read_point(
         problems.add(at.field("resolution"), format!("{resolution} is not a step above zero"));
     }
     let mut limits = BTreeMap::new();
-    for (name, limit) in raw.limits {
-        match limit {
-            RawLimit::Number(value) => drop(limits.insert(name, value)),
-            RawLimit::OfRule(values) => {
-                limits.extend(values.into_iter().map(|(limit, value)| (format!("{name}.{limit}"), value)));
-            }
-        }
+    for (name, value) in raw.limits {
+        read_limit(&name, &value, &at.field("limits"), &mut limits, problems);
     }
     for (name, limit) in limits.iter().filter(|(_, limit)| !limit.is_finite()) {
         problems.add(at.field("limits").field(name), format!("{limit} is not a finite number"));

@@ -212,8 +212,8 @@ mod tests {
                 by: "李".into(),
                 comment,
             }))),
-            (any::<u64>(), -1e300_f64..1e300).prop_map(|(command, value)| {
-                let exemption = exemption(value);
+            (any::<u64>(), any::<i32>()).prop_map(|(command, hundredths)| {
+                let exemption = exemption(f64::from(hundredths) / 100.0);
                 Entry::Note(Note::Limits(Limits { command, order: LimitOrder::Exempt(exemption) }))
             }),
         ];

@@ -8,7 +8,6 @@
 //! every layer with why it counts or does not. A number that is looser than the rule's, or in another unit, is
 //! never in force, however it got here. Seasons are those of the moment that [`Layers::pass`] was last told.
 
-use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
@@ -29,8 +28,8 @@ pub struct Layers {
     /// Seasons are those of this moment's local day.
     at: Timestamp,
     here: HashMap<PointIndex, Here>,
-    /// All points in the order of their ids; made when a pattern is first looked up.
-    by_id: OnceCell<Vec<PointIndex>>,
+    /// All points in the order of their ids, so that an order finds its own without looking at all of them.
+    by_id: Vec<PointIndex>,
 }
 
 #[derive(Debug, Default)]
@@ -65,7 +64,8 @@ impl Layers {
         self.configured = setup.limits.iter().cloned().map(Rc::new).collect();
         self.calendar.clone_from(&setup.calendar);
         self.at = at;
-        self.by_id = OnceCell::new();
+        self.by_id = (0_u32..).map(PointIndex).take(setup.points.len()).collect();
+        self.by_id.sort_by(|a, b| setup.points[a.at()].id.cmp(&setup.points[b.at()].id));
         self.here = HashMap::new();
         let all: Vec<Rc<SetLimit>> = self.configured.iter().chain(&self.set).cloned().collect();
         for limit in all {
@@ -160,14 +160,11 @@ impl Layers {
         points
     }
 
-    /// The points, without retired ones, that a scope names; in the order of their numbers.
+    /// The points, without retired ones, that a scope names, in the order of their numbers; `points` are those of
+    /// the setup that was laid last.
     #[must_use]
     pub fn reach(&self, scope: &Scope, points: &[Point]) -> Vec<PointIndex> {
-        let by_id = self.by_id.get_or_init(|| {
-            let mut order: Vec<PointIndex> = (0_u32..).map(PointIndex).take(points.len()).collect();
-            order.sort_by(|a, b| points[a.at()].id.cmp(&points[b.at()].id));
-            order
-        });
+        let by_id = &self.by_id;
         // What begins alike stands together: a pattern is compared with those only.
         let alike = |prefix: &str| {
             let from = by_id.partition_point(|index| &*points[index.at()].id < prefix);

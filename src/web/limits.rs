@@ -114,7 +114,7 @@ pub(super) async fn set(
             return Err(Error::bad(format!("points: name 1 to {MOST_PATTERNS} ids or patterns, or give a site")));
         }
     };
-    let (at, value, unit) = (clock::now(), wanted.value, wanted.unit);
+    let (at, value, unit) = (clock::now(), number(wanted.value)?, wanted.unit);
     let (rule, limit, season) = (wanted.rule, wanted.limit, wanted.season);
     let named = by.clone();
     let order = move |number: u64| {
@@ -171,7 +171,7 @@ pub(super) async fn exempt(
     let points = covered(&wanted.points, &table)?;
     let until = moment("until", Some(&wanted.until))?.ok_or_else(|| Error::bad("until: say when it ends"))?;
     let (from, scope) = (clock::now(), wanted.points.join(", "));
-    let (rule, limit, value) = (wanted.rule, wanted.limit, wanted.value);
+    let (rule, limit, value) = (wanted.rule, wanted.limit, number(wanted.value)?);
     let order = move |number: u64| {
         let id = format!("exemption-{number}");
         LimitOrder::Exempt(Exemption { id, rule, limit, points, scope, value, by, approved_by, basis, from, until })
@@ -238,6 +238,14 @@ async fn ask(edge: &Edge, order: impl FnOnce(u64) -> LimitOrder, id: &str) -> Re
 fn ending(ended: Result<Json<Ended>, JsonRejection>) -> Result<LimitEnd, Error> {
     let Json(ended) = ended?;
     Ok(LimitEnd { at: clock::now(), by: named("by", &ended.by)?, reason: said("reason", &ended.reason)? })
+}
+
+/// A number that comes back from the journal as it went in: people write far fewer digits than that.
+fn number(value: f64) -> Result<f64, Error> {
+    if format!("{value:.11e}").parse() == Ok(value) {
+        return Ok(value);
+    }
+    Err(Error::bad(format!("value: {value} has more than 12 digits; round it, to the stricter side")))
 }
 
 fn said(key: &str, text: &str) -> Result<String, Error> {
