@@ -3,8 +3,8 @@
 
 use crate::model::{Exemption, Layer, Limit, Point, PointIndex, Scope, SetLimit};
 
-use super::limits::{Layers, Standing, Step, steps, strictest, told};
-use super::{Plan, Rule};
+use super::limits::{Standing, Step, steps, strictest, told};
+use super::{Layers, Plan, Rule};
 
 /// Limits that people may have set at one time; beyond it they belong into the rules.
 const MOST_LIMITS: usize = 10_000;

@@ -5,8 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::limits::{Layers, Ordered, Standing, Step, steps, strictest};
-use super::{Judges, Language, Plan, RuleProblem, text};
+use super::limits::{Standing, Step, steps, strictest};
+use super::{Judges, Language, Layers, Ordered, Plan, RuleProblem, text};
 use crate::journal::Setup;
 use crate::model::{Exemption, Layer, LimitEnd, Point, PointIndex, SetLimit, Timestamp};
 

@@ -3,13 +3,14 @@
 //! In come `.rhai` files and the point table; out come compiled rules, each with its effective limits for
 //! every point it watches, and verdicts on single samples. A rule has a budget of operations; one that
 //! fails says so and its point falls back to the rule's plain limit. Nothing here waits, reads a clock or
-//! touches a file, and no limit is ever looser than the one in the rule.
+//! touches a file, and no limit is ever looser than the one in the rule without an exemption on record.
 
 mod admit;
 mod draft;
 mod explain;
 mod judge;
 mod language;
+mod layers;
 mod limits;
 mod native;
 mod plan;
@@ -27,7 +28,7 @@ pub use draft::{is_blank, read_file};
 pub use explain::{Explained, ExplainedLimit, ExplainedRule, ExplainedStep, OnRecord, explain};
 pub use judge::{Judge, Judged, Program, Reading};
 pub use language::{BUDGET_OPERATIONS, Language, WindowRef};
-pub use limits::{Layers, Ordered};
+pub use layers::{Layers, Ordered};
 pub use plan::{Plan, RuleProblem, Watch, watches};
 
 /// When a rule is asked.

@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use rhai::ImmutableString;
 
-use super::limits::{self, Effective, Layers};
-use super::{Judges, Language, Program, Rule, WindowRef, draft};
+use super::limits::{self, Effective};
+use super::{Judges, Language, Layers, Ordered, Program, Rule, WindowRef, draft};
 use crate::alarm::Policy;
 use crate::engine::Needs;
 use crate::journal::Setup;
@@ -87,7 +87,7 @@ impl Plan {
     /// Compiles what can be compiled; the rest is in `problems`. Limits are those of the setup alone.
     #[must_use]
     pub fn new(language: &Language, setup: &Setup) -> Self {
-        let ordered = limits::Ordered { at: setup.at, ..limits::Ordered::default() };
+        let ordered = Ordered { at: setup.at, ..Ordered::default() };
         Self::over(language, setup, &Layers::of(setup, ordered))
     }
 

@@ -6,7 +6,7 @@
 //!                                                                 writes: the journal, by way of the desk
 //! ```
 //! In come requests from people and programs; out go the board's values, the alarms in `facts.db` and stored
-//! samples. What goes in are people's commands (acknowledgements, permits) and samples of `[source.http]`, whose
+//! samples. What goes in are people's commands (acknowledgements, permits, limits) and samples of `[source.http]`, whose
 //! 2xx is sent after they are durable, and orders to devices.
 //! Never: an answer without credentials where a token is set, a stale value without saying so, a blocking
 //! read on the event loop, a stream that skips a change.
