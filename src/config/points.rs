@@ -196,7 +196,11 @@ fn read_limit(name: &str, value: &toml::Value, at: &Key, limits: &mut BTreeMap<S
                 read_limit(&format!("{name}.{limit}"), value, at, limits, problems);
             }
         }
-        other => problems.add(at.field(name), format!("{other} is not a number")),
+        other @ (toml::Value::String(_)
+        | toml::Value::Boolean(_)
+        | toml::Value::Datetime(_)
+        | toml::Value::Array(_)
+        | toml::Value::Table(_)) => problems.add(at.field(name), format!("{other} is not a number")),
     }
 }
 

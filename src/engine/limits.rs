@@ -24,7 +24,7 @@ const ENDED: &str = "davy-exemption-ended";
 impl Shard<'_> {
     /// An order of a person, given in journal order; refused ones change nothing.
     pub(super) fn on_limits(&mut self, limits: &Limits, effects: &mut Vec<Effect>) {
-        let answer = match &limits.order {
+        let answer = match &*limits.order {
             LimitOrder::Set(limit) => self.set_limit(limit, effects),
             LimitOrder::End { id, end } => self.end_limit(id, end, effects),
             LimitOrder::Exempt(exemption) => self.exempt(exemption, effects),

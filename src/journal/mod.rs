@@ -139,7 +139,8 @@ pub struct PermitEnded {
 pub struct Limits {
     /// Ties the answer to the asker; chosen by whoever submits.
     pub command: u64,
-    pub order: LimitOrder,
+    /// Boxed, because every entry is as large as the largest one.
+    pub order: Box<LimitOrder>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

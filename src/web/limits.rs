@@ -220,7 +220,8 @@ fn explained(
 
 /// Hands the order in; `id` is what it is about, if it is about something that is there.
 async fn ask(edge: &Edge, order: impl FnOnce(u64) -> LimitOrder, id: &str) -> Result<LimitFact, Error> {
-    let answer = command(edge, |number| Note::Limits(Limits { command: number, order: order(number) })).await?;
+    let answer =
+        command(edge, |number| Note::Limits(Limits { command: number, order: Box::new(order(number)) })).await?;
     match answer {
         Answer::Limits(Ok(fact)) => Ok(fact),
         Answer::Limits(Err(LimitRefusal::NoSuch)) => Err(Error::no_such("limit or exemption in force", id)),

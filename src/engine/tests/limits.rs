@@ -96,7 +96,7 @@ fn end(at: Timestamp) -> LimitEnd {
 /// Gives an order; returns the answer and the alarm changes.
 fn order(shard: &mut Shard<'_>, order: LimitOrder) -> Result<LimitFact, LimitRefusal> {
     let mut effects = Vec::new();
-    shard.on_entry(&Entry::Note(Note::Limits(Limits { command: 9, order })), &mut effects);
+    shard.on_entry(&Entry::Note(Note::Limits(Limits { command: 9, order: Box::new(order) })), &mut effects);
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::Changed(_))), "an order alone changes no alarm");
     match effects.pop() {
         Some(Effect::Answered { command: 9, answer: Answer::Limits(answer) }) => {
@@ -369,7 +369,7 @@ proptest! {
                 Step::Order(LimitOrder::Set(limit)) if record.limits.contains_key(&limit.id) => continue,
                 Step::Order(LimitOrder::Exempt(one)) if record.exemptions.contains_key(&one.id) => continue,
                 Step::Order(order) => {
-                    shard.on_entry(&Entry::Note(Note::Limits(Limits { command: 1, order })), &mut effects);
+                    shard.on_entry(&Entry::Note(Note::Limits(Limits { command: 1, order: Box::new(order) })), &mut effects);
                 }
                 Step::Tick(at) => {
                     (now, today) = (at, at);
