@@ -240,6 +240,7 @@ fn a_station_without_levels_is_told_until_the_point_table_has_them() {
             Effect::Answered { .. }
             | Effect::Receipt(_)
             | Effect::Permit { .. }
+            | Effect::Limits(_)
             | Effect::Setup(..)
             | Effect::Snapshot(_) => None,
         });
