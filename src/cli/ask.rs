@@ -53,6 +53,12 @@ impl Gateway {
 /// A body makes it a POST.
 pub fn ask(at: &Gateway, path: &str, body: Option<Value>) -> Result<Value, Refusal> {
     let (base, token) = at.place()?;
+    ask_at(&base, token.as_ref(), path, body)
+}
+
+/// The same of the gateway at that address.
+pub fn ask_at(base: &str, token: Option<&Token>, path: &str, body: Option<Value>) -> Result<Value, Refusal> {
+    let base = base.trim_end_matches('/');
     let url: reqwest::Url = base.parse().map_err(|error| Refusal(format!("{base}: {error}")))?;
     let client = remote::client(&url, None, ANSWER_WITHIN).map_err(|error| Refusal::of(&error))?;
     let target = format!("{base}{path}");
@@ -60,7 +66,7 @@ pub fn ask(at: &Gateway, path: &str, body: Option<Value>) -> Result<Value, Refus
         Some(body) => client.post(target).json(body),
         None => client.get(target),
     };
-    let request = match &token {
+    let request = match token {
         Some(token) => request.bearer_auth(token.reveal()),
         None => request,
     };

@@ -9,9 +9,11 @@ mod bench;
 mod check;
 mod demo;
 mod doctor;
+mod explain;
 mod modbus;
 mod permit;
 mod points;
+mod protection;
 mod revisions;
 mod rules;
 mod run;
@@ -58,6 +60,14 @@ enum Command {
     /// Open, end or list work on sensors: calibration, maintenance, exercise.
     #[command(subcommand)]
     Permit(permit::Command),
+    /// Show what reduces protection now, and what is left at each site.
+    Protection {
+        #[command(flatten)]
+        at: ask::Gateway,
+        /// The API's answer as it is.
+        #[arg(long)]
+        json: bool,
+    },
     /// Look for what is wrong with a gateway, running or stopped; exit 1 if anything is an error.
     Doctor {
         /// The configuration of the gateway.
@@ -119,6 +129,7 @@ impl Cli {
             Command::Run { .. } => "info",
             Command::Demo(_)
             | Command::Permit(_)
+            | Command::Protection { .. }
             | Command::Check { .. }
             | Command::Doctor { .. }
             | Command::Points(_)
@@ -134,6 +145,7 @@ impl Cli {
             Command::Demo(arguments) => demo::run(&arguments),
             Command::Check { config, json } => check::run(&config, json),
             Command::Permit(command) => permit::run(&command),
+            Command::Protection { at, json } => protection::run(&at, json),
             Command::Doctor { config, json } => doctor::run(&config, json),
             Command::Points(command) => points::run(&command),
             Command::Rules(command) => rules::run(&command),

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{Refusal, backtest, revisions};
+use super::{Refusal, backtest, explain, revisions};
 use crate::gateway::rulebook;
 use crate::journal::RuleFile;
 use crate::rule::{Language, Runs, functions, read_file, trial};
@@ -30,6 +30,8 @@ pub enum Command {
         #[arg(long)]
         markdown: bool,
     },
+    /// Why a point is judged as it is: its rules, and every layer of every limit.
+    Explain(explain::Arguments),
     /// Play every `.samples` file against the rule file beside it.
     Test {
         /// Folder, rule file or samples file.
@@ -49,6 +51,7 @@ pub fn run(command: &Command) -> Result<ExitCode, Refusal> {
             show_functions(*json, *markdown);
             Ok(ExitCode::SUCCESS)
         }
+        Command::Explain(arguments) => explain::run(arguments),
         Command::Test { path } => test(path),
         Command::Life(command) => revisions::run(command),
         Command::Backtest(arguments) => backtest::run(arguments),

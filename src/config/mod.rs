@@ -6,6 +6,7 @@
 
 mod calendar;
 mod doubts;
+mod limits;
 mod points;
 mod problem;
 mod templates;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::model::Calendar;
+use crate::model::{Calendar, SetLimit};
 use crate::source::{frames, http, modbus, mqtt_client, mqtt_listener, sparkplug};
 use crate::{coverage, decode, history, influxdb, journal, notify, web};
 
@@ -55,6 +56,8 @@ pub struct Config {
     pub coverage: Vec<coverage::Unit>,
     /// Local time and seasons.
     pub calendar: Calendar,
+    /// Limits of sites, seasons and points, stricter than the rules'.
+    pub limits: Vec<SetLimit>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -131,9 +134,9 @@ const fn most_mib() -> u64 {
 }
 
 /// Sections of the file; anything else is a typo.
-const SECTIONS: [&str; 13] = [
+const SECTIONS: [&str; 14] = [
     "gateway", "journal", "payload", "source", "point", "history", "influxdb", "notify", "web", "coverage", "rules",
-    "user", "calendar",
+    "user", "calendar", "limit",
 ];
 const SOURCES: [&str; 8] = ["mqtt_listener", "mqtt_client", "modbus", "sparkplug", "http", "gb26875", "sl651", "hj212"];
 
@@ -157,6 +160,7 @@ pub struct Seen {
     pub templates: Templates,
     /// As far as it is sound.
     pub calendar: Calendar,
+    pub limits: Vec<SetLimit>,
 }
 
 impl Seen {
@@ -223,6 +227,7 @@ impl Seen {
             devices: Vec::new(),
             templates: Templates::default(),
             calendar: Calendar::default(),
+            limits: Vec::new(),
         }
     }
 }
@@ -317,6 +322,7 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
     problems.enter(path.display().to_string());
     points::check_unique(&found.sound, problems);
     points::check_doors(&found.sound, &kinds, problems);
+    let limits = limits::read(file.remove("limit"), &seasons, &found.sound, problems);
     let by_sparkplug = found.sound.iter().filter_map(|configured| match &configured.binding {
         Binding::Sparkplug(binding) => Some((&*configured.point.id, binding)),
         Binding::Pattern | Binding::Mqtt(_) | Binding::Modbus(_) | Binding::Frame(_) => None,
@@ -360,6 +366,7 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
             web: web?,
             coverage: units,
             calendar: calendar?,
+            limits: limits.clone(),
         })
     };
     let config = if sound { config() } else { None };
@@ -378,6 +385,7 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
         devices,
         templates,
         calendar: seasons,
+        limits,
     }
 }
 

@@ -9,6 +9,7 @@
 mod condition;
 mod health;
 mod keep;
+mod limits;
 mod open;
 mod order;
 mod past;
@@ -25,7 +26,9 @@ use std::sync::Arc;
 use crate::alarm::AlarmChange;
 use crate::facts::Answer;
 use crate::journal::{Receipt, RuleFile, RuleStep, Setup};
-use crate::model::{Cause, Permit, PermitEnd, PointTable, Record, Timestamp};
+use crate::model::{Cause, LimitFact, Permit, PermitEnd, PointTable, Record, Timestamp};
+
+use open::Slot;
 
 pub use health::{Health, Needs};
 pub use keep::{Against, Keep};
@@ -59,6 +62,8 @@ pub enum Effect {
     },
     /// For the table of drafts.
     Rules(Box<RuleStep>),
+    /// A limit or an exemption begins, or has ended.
+    Limits(LimitFact),
     /// New points and rules are in force.
     Setup(Arc<Setup>, Arc<PointTable>),
     /// The state after the entry, to restart from.

@@ -23,7 +23,7 @@ use crate::model::{
     Cause, Permit, PermitEnd, PermitKind, Point, PointIndex, PointTable, Quality, Reason, Sample, Stricter, TICK,
     Timestamp,
 };
-use crate::rule::{Judge, Judged, Judges, Language, Plan, Program, Reading};
+use crate::rule::{Judge, Judged, Judges, Language, Layers, Ordered, Plan, Program, Reading};
 
 /// A wall clock that steps back by more than this was set.
 const SET_BACK: Duration = Duration::from_secs(1);
@@ -107,8 +107,10 @@ pub enum Unjudged {
 pub struct Shard<'a> {
     language: &'a Language,
     judge: Judge<'a>,
-    plan: Plan,
-    table: Arc<PointTable>,
+    pub(super) plan: Plan,
+    pub(super) table: Arc<PointTable>,
+    /// Limits and exemptions over the rules' own numbers.
+    pub(super) layers: Layers,
     pub(super) setup: Option<Arc<Setup>>,
     pub(super) points: Vec<PointState>,
     pub(super) conditions: Conditions,
@@ -138,6 +140,7 @@ impl<'a> Shard<'a> {
             judge: Judge::new(language),
             plan: Plan::default(),
             table: Arc::default(),
+            layers: Layers::default(),
             setup: None,
             points: Vec::new(),
             conditions: Conditions::default(),
@@ -197,6 +200,7 @@ impl<'a> Shard<'a> {
             Entry::Note(Note::PermitOpened(opened)) => self.on_permit(opened, effects),
             Entry::Note(Note::PermitEnded(ended)) => self.on_permit_end(ended, effects),
             Entry::Note(Note::Rules(step)) => self.on_rule_step(step, effects),
+            Entry::Note(Note::Limits(limits)) => self.on_limits(limits, effects),
             Entry::Note(Note::Record(record)) => effects.push(Effect::Record(record.clone())),
         }
     }
@@ -464,8 +468,10 @@ impl<'a> Shard<'a> {
             self.wake_all();
         }
         self.look_at_permits(now, effects);
+        self.look_at_limits(now, effects);
         if next_minute {
             self.held = self.points.iter().fold(Held::default(), |sum, state| sum.and(state.past.held()));
+            self.warn_of_ends(now, effects);
             self.look_at_calendar(now, effects);
             let points = (0_u32..).map(PointIndex).zip(self.table.list()).zip(&self.plan.points).zip(&mut self.points);
             find_twins(
@@ -577,7 +583,9 @@ impl<'a> Shard<'a> {
                 }
             };
             note_worst(slot, moment, watch.plain);
-            slot.advance(&compiled.policy, input, moment, || about(rule, point, at, watch.plain, ""), effects);
+            slot.note_limit(watch.plain.map(|(limit, _)| limit), watch.exempt.as_deref());
+            let detail = watch.exempt.as_deref().unwrap_or_default();
+            slot.advance(&compiled.policy, input, moment, || about(rule, point, at, watch.plain, detail), effects);
         }
         state.waits = state.slots.iter().any(|slot| slot.state.waits());
     }
@@ -763,7 +771,8 @@ impl<'a> Shard<'a> {
     /// the others were edited on the disk.
     pub(super) fn on_setup(&mut self, setup: &Arc<Setup>, cause: Option<&Cause>, effects: &mut Vec<Effect>) {
         versions(self.setup.as_deref(), setup, cause, effects);
-        let plan = Plan::new(self.language, setup);
+        self.layers.lay(setup, setup.at);
+        let plan = Plan::over(self.language, setup, &self.layers);
         let old_plan = std::mem::replace(&mut self.plan, plan);
         let mut old_points = std::mem::take(&mut self.points);
         for (at, (point, wanted)) in setup.points.iter().zip(&self.plan.points).enumerate() {
@@ -807,6 +816,8 @@ impl<'a> Shard<'a> {
 
     /// Takes up from what facts know.
     pub(super) fn adopt(&mut self, remembered: super::Remembered) {
+        let ordered = Ordered { limits: remembered.limits, exemptions: remembered.exemptions, at: Timestamp::MIN };
+        self.layers = Layers::of(&Setup::of(Vec::new()), ordered);
         if let Some(setup) = remembered.setup {
             // Facts know all that follows from it.
             self.on_setup(&Arc::new(setup), None, &mut Vec::new());
@@ -845,7 +856,8 @@ impl<'a> Shard<'a> {
     pub(super) fn restore(&mut self, snapshot: super::Snapshot) {
         let setup = snapshot.setup;
         if let Some(setup) = &setup {
-            self.plan = Plan::new(self.language, setup);
+            self.layers = Layers::of(setup, snapshot.layers);
+            self.plan = Plan::over(self.language, setup, &self.layers);
             self.table = Arc::new(PointTable::new(setup.points.clone()));
         }
         self.setup = setup;

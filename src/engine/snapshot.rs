@@ -12,7 +12,8 @@ use super::condition::Conditions;
 use super::shard::{PointState, Shard};
 use crate::alarm::Alarm;
 use crate::journal::Setup;
-use crate::model::{Permit, PointIndex, Timestamp};
+use crate::model::{Exemption, Permit, PointIndex, SetLimit, Timestamp};
+use crate::rule::Ordered;
 
 const VERSION: u8 = 3;
 
@@ -26,6 +27,7 @@ pub struct Snapshot {
     pub(super) listening_since: Timestamp,
     pub(super) permits: Vec<(Permit, bool)>,
     pub(super) due: BTreeMap<String, BTreeSet<String>>,
+    pub(super) layers: Ordered,
 }
 
 /// What facts know of the shard's state, for a start without a snapshot that can be read: after an update whose
@@ -39,6 +41,9 @@ pub struct Remembered {
     pub alarms: Vec<Alarm>,
     pub permits: Vec<Permit>,
     pub calibrations: HashMap<PointIndex, Timestamp>,
+    /// Set and not ended.
+    pub limits: Vec<SetLimit>,
+    pub exemptions: Vec<Exemption>,
 }
 
 /// Can this Davy take up from these bytes?
@@ -70,6 +75,7 @@ impl Shard<'_> {
             listening_since: self.listening_since,
             permits: self.permits.clone(),
             due: self.due.clone(),
+            layers: self.layers.ordered(),
         };
         let body = postcard::to_stdvec(&snapshot).expect("plain data always serialises");
         let mut bytes = Vec::with_capacity(body.len() + 1);

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+mod limits;
+
 use super::*;
 use crate::alarm::{AlarmChange, Happening, Standing};
 use crate::journal::{Acknowledge, Condition, Entry, Note, PermitEnded, PermitOpened, RuleFile};

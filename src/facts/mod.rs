@@ -6,6 +6,7 @@
 //! from the journal's tail at the next start, which is why a commit here needs no flush to the disk of its own.
 
 mod audit;
+mod limits;
 mod read;
 mod revision;
 mod schema;
@@ -21,7 +22,7 @@ use tokio::sync::oneshot;
 use crate::alarm::{Alarm, Priority};
 use crate::board::Published;
 use crate::clock;
-use crate::model::{Permit, Timestamp};
+use crate::model::{LimitFact, Permit, Timestamp};
 
 pub use audit::{Audited, Flaw, Head, verify};
 pub use read::{Attempt, Reader, Wanted};
@@ -89,6 +90,17 @@ pub enum Answer {
     NoSuchPermit,
     /// It is done, durable and in `facts.db`.
     Recorded,
+    /// What is on record now, or why nothing was done.
+    Limits(Result<LimitFact, LimitRefusal>),
+}
+
+/// Why an order about limits was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LimitRefusal {
+    /// No limit or exemption with that id is in force.
+    NoSuch,
+    /// For the person: both numbers, whose the other one is, and what to do.
+    Words(String),
 }
 
 /// Ties answers from the engine to whoever waits for them.

@@ -15,8 +15,8 @@ use crate::model::{Permit, PermitEnd, PointIndex, Timestamp};
 /// Reads facts beside the writer; cheap to clone. Queries block: call them off the event loop.
 #[derive(Clone, Debug)]
 pub struct Reader {
-    connection: Arc<Mutex<Connection>>,
-    path: PathBuf,
+    pub(super) connection: Arc<Mutex<Connection>>,
+    pub(super) path: PathBuf,
 }
 
 /// Which alarms to list.

@@ -37,6 +37,14 @@ const TABLES: &str = "
     CREATE INDEX IF NOT EXISTS permits_open ON permits (until) WHERE ended IS NULL;
     CREATE TABLE IF NOT EXISTS calibrations (
         point INTEGER NOT NULL, at INTEGER NOT NULL, permit TEXT NOT NULL, PRIMARY KEY (point, at)) WITHOUT ROWID;
+    -- Limits that people set over the rules', and exemptions from the legal ones.
+    CREATE TABLE IF NOT EXISTS limits (
+        id TEXT PRIMARY KEY, at INTEGER, ended INTEGER, body TEXT NOT NULL, end TEXT) WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS limits_open ON limits (at) WHERE ended IS NULL;
+    CREATE TABLE IF NOT EXISTS exemptions (
+        id TEXT PRIMARY KEY, at INTEGER NOT NULL, until INTEGER NOT NULL, ended INTEGER, body TEXT NOT NULL,
+        end TEXT) WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS exemptions_open ON exemptions (until) WHERE ended IS NULL;
     CREATE TABLE IF NOT EXISTS snapshot (only INTEGER PRIMARY KEY CHECK (only = 1), seq INTEGER NOT NULL, body BLOB NOT NULL);
 ";
 

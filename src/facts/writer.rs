@@ -10,7 +10,7 @@ use crossbeam_channel::Receiver;
 use rusqlite::{Connection, OptionalExtension, params};
 use tracing::{error, info, warn};
 
-use super::{Answers, Error, Numbers, Recipient, Registered, audit, revision, schema};
+use super::{Answers, Error, Numbers, Recipient, Registered, audit, limits, revision, schema};
 use crate::alarm::{AlarmChange, Happening, Level, Priority};
 use crate::board::{Board, Published};
 use crate::clock;
@@ -137,6 +137,7 @@ impl Writer {
                     | Effect::Record(_)
                     | Effect::Version { .. }
                     | Effect::Rules(_)
+                    | Effect::Limits(_)
                         if known => {}
                     Effect::Changed(changed) => {
                         news.push(Arc::new(write_change(&change, seq, changed, early, &self.outlets.recipients)?));
@@ -146,11 +147,13 @@ impl Writer {
                     Effect::Record(record) => audit::append(&change, &record)?,
                     Effect::Version { file, at, cause } => revision::write_version(&change, &file, at, &cause)?,
                     Effect::Rules(step) => revision::write_step(&change, &step)?,
+                    Effect::Limits(fact) => limits::write(&change, &fact)?,
                     Effect::Answered { command, answer } => answers.push((command, answer)),
                     Effect::Setup(setup, table) => {
                         let body = serde_json::to_string(&*setup).expect("plain data always serialises");
                         change.execute("INSERT OR REPLACE INTO meta VALUES ('setup', ?1)", [body])?;
                         self.outlets.board.set_points(table);
+                        self.outlets.board.set_setup(setup);
                     }
                     Effect::Snapshot(body) => {
                         change

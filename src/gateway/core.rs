@@ -16,7 +16,7 @@ use crate::engine;
 use crate::facts::{self, Answers, Facts, Outlets, Recipient};
 use crate::journal::{self, ENGINE, Entry, Intake, Journal, Marks, Note, RuleFile, Seq, Setup, Tail};
 use crate::ledger::Ledger;
-use crate::model::{Calendar, Point, PointTable};
+use crate::model::{Calendar, Point, PointTable, SetLimit};
 
 /// Effects between the engine and facts; when it is full the engine waits.
 const EFFECTS_QUEUE: usize = 4_096;
@@ -48,6 +48,8 @@ pub struct Options {
     pub journal: journal::Options,
     pub points: Vec<Point>,
     pub calendar: Calendar,
+    /// Stricter limits of the configuration.
+    pub limits: Vec<SetLimit>,
     pub recipients: Vec<Recipient>,
     /// Cursors that may hold the journal back, besides the engine's.
     pub consumers: Vec<&'static str>,
@@ -119,6 +121,8 @@ impl Core {
                 alarms: open.clone(),
                 permits: reader.permits(true, usize::MAX >> 1)?.into_iter().map(|(permit, _)| permit).collect(),
                 calibrations: reader.calibrations()?,
+                limits: reader.limits(true, usize::MAX >> 1)?.into_iter().map(|(limit, _)| limit).collect(),
+                exemptions: reader.exemptions(true, usize::MAX >> 1)?.into_iter().map(|(one, _)| one).collect(),
             }),
             Some(_) | None => None,
         };
@@ -153,7 +157,8 @@ impl Core {
         while facts_numbers.applied.load(Relaxed) < replayed.seq && !facts_thread.is_finished() {
             std::thread::sleep(Duration::from_millis(1));
         }
-        let mut setup = Setup { at: clock::now(), calendar: options.calendar, ..Setup::of(registered.points) };
+        let (calendar, limits) = (options.calendar, options.limits);
+        let mut setup = Setup { at: clock::now(), calendar, limits, ..Setup::of(registered.points) };
         setup.rules = rules(&setup, replayed.setup.as_deref().or(registered.last_setup.as_ref()));
         intake.know_blocking(Marks::new(&setup.points, replayed.permits))?;
         if replayed.setup.is_none_or(|last| *last != Setup { at: last.at, ..setup.clone() }) {

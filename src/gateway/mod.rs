@@ -174,6 +174,7 @@ impl Gateway {
             permits: Arc::new(core.facts.clone()),
             rules: Arc::new(core.facts.clone()),
             rule_desk: Arc::new(rule_desk),
+            limits: Arc::new(core.facts.clone()),
             desk: Arc::new(FrontDesk { intake: intake.clone(), answers: core.answers.clone() }),
             ledger: ledger.clone(),
             losses: losses.clone(),
@@ -285,12 +286,13 @@ async fn start_core(config: &Config, ledger: Arc<Ledger>) -> Result<(Core, Intak
         journal: config.journal.clone(),
         points: config.points.iter().map(|point| point.point.clone()).collect(),
         calendar: config.calendar.clone(),
+        limits: config.limits.clone(),
         recipients: notify::recipients(&config.notify),
         consumers,
         snapshot_every: SNAPSHOT_EVERY,
     };
     let (data, folder, files) = (config.data.clone(), config.rules.clone(), config.rule_files);
-    let calendar = config.calendar.clone();
+    let (calendar, limits) = (config.calendar.clone(), config.limits.clone());
     let started = tokio::task::spawn_blocking(move || {
         let mut in_force = Vec::new();
         let (core, intake) = Core::start(&data, options, ledger, |ground, last| {
@@ -309,7 +311,7 @@ async fn start_core(config: &Config, ledger: Arc<Ledger>) -> Result<(Core, Intak
         let office = watch::Office {
             folder,
             files,
-            ground: Setup { calendar, ..Setup::of(core.table.list().to_vec()) },
+            ground: Setup { calendar, limits, ..Setup::of(core.table.list().to_vec()) },
             intake: intake.clone(),
             answers: core.answers.clone(),
             facts: core.facts.clone(),

@@ -148,7 +148,8 @@ impl<'a> Follower<'a> {
                 | Note::PermitOpened(_)
                 | Note::PermitEnded(_)
                 | Note::Rules(_)
-                | Note::Record(_),
+                | Note::Record(_)
+                | Note::Limits(_),
             ) => {}
         }
     }

@@ -180,7 +180,8 @@ fn drive(sink: &mut Sink, side: &mut impl Side, stop: &CancellationToken) -> Res
                     | Note::PermitOpened(_)
                     | Note::PermitEnded(_)
                     | Note::Rules(_)
-                    | Note::Record(_),
+                    | Note::Record(_)
+                    | Note::Limits(_),
                 ) => {
                     sink.absorb(seq, &[]);
                 }

@@ -89,7 +89,7 @@ impl Marks {
                     self.learn(&setup.points);
                 }
             }
-            Note::Acknowledge(_) | Note::Condition(_) | Note::Receipt(_) | Note::Record(_) => {}
+            Note::Acknowledge(_) | Note::Condition(_) | Note::Receipt(_) | Note::Record(_) | Note::Limits(_) => {}
         }
     }
 

@@ -26,7 +26,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::alarm::{Level, OccurrenceId, Priority};
-use crate::model::{Approval, Calendar, Cause, Draft, Permit, PermitEnd, Point, Record, Sample, Timestamp};
+use crate::model::{
+    Approval, Calendar, Cause, Draft, LimitOrder, Permit, PermitEnd, Point, Record, Sample, SetLimit, Timestamp,
+};
 
 pub use marks::Marks;
 pub use store::{Reader, holds_entries};
@@ -67,6 +69,8 @@ pub enum Note {
     Rules(Box<RuleStep>),
     /// Something a person did that no other note tells of.
     Record(Record),
+    /// A limit is set or ended, an exemption given or ended.
+    Limits(Limits),
 }
 
 /// A step in the life of a change of rules; decided before it is written here, in one place and one after the other.
@@ -123,13 +127,28 @@ pub struct Setup {
     /// Local time and seasons.
     #[serde(default)]
     pub calendar: Calendar,
+    /// Stricter limits that the configuration gives.
+    #[serde(default)]
+    pub limits: Vec<SetLimit>,
 }
 
 impl Setup {
+    /// All the rest, for a few of the points.
+    #[must_use]
+    pub fn clone_without_points(&self) -> Self {
+        Self {
+            at: self.at,
+            points: Vec::new(),
+            rules: self.rules.clone(),
+            calendar: self.calendar.clone(),
+            limits: self.limits.clone(),
+        }
+    }
+
     /// These points, and nothing else yet.
     #[must_use]
     pub fn of(points: Vec<Point>) -> Self {
-        Self { at: Timestamp::MIN, points, rules: Vec::new(), calendar: Calendar::default() }
+        Self { at: Timestamp::MIN, points, rules: Vec::new(), calendar: Calendar::default(), limits: Vec::new() }
     }
 }
 
@@ -165,6 +184,14 @@ pub struct PermitEnded {
     pub command: u64,
     pub id: String,
     pub end: PermitEnd,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Ties the answer to the asker; chosen by whoever submits.
+    pub command: u64,
+    /// Boxed, because every entry is as large as the largest one.
+    pub order: Box<LimitOrder>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

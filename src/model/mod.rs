@@ -4,6 +4,7 @@
 
 mod calendar;
 mod kind;
+mod limit;
 mod pattern;
 mod permit;
 mod point;
@@ -15,6 +16,7 @@ mod time;
 
 pub use calendar::{Calendar, MonthDay, Season, Wall, Zone};
 pub use kind::Kind;
+pub use limit::{Exemption, Layer, LimitEnd, LimitFact, LimitOrder, Scope, SetLimit};
 pub use pattern::fits;
 pub use permit::{Permit, PermitEnd, PermitKind};
 pub use point::{Coordinates, Limit, LimitSet, Point, PointId, PointIndex, PointTable, Range, SiteId, Stricter};

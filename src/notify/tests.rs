@@ -80,7 +80,8 @@ impl Played {
                 | Note::PermitOpened(_)
                 | Note::PermitEnded(_)
                 | Note::Rules(_)
-                | Note::Record(_) => None,
+                | Note::Record(_)
+                | Note::Limits(_) => None,
             };
             notes.iter().filter_map(receipt).collect()
         };
@@ -108,7 +109,8 @@ impl Played {
             | Note::PermitOpened(_)
             | Note::PermitEnded(_)
             | Note::Rules(_)
-            | Note::Record(_) => None,
+            | Note::Record(_)
+            | Note::Limits(_) => None,
         };
         self.notes.borrow().iter().filter_map(condition).collect()
     }

@@ -33,6 +33,11 @@ pub struct Ask {
 }
 
 impl Ask {
+    /// Its span as written, if it has one.
+    pub fn window(&self) -> Option<String> {
+        (!self.span.is_zero()).then(|| self.text.to_string())
+    }
+
     /// The text says what is wrong with the arguments.
     pub fn read(function: Function, call: &FnCallExpr, point: &str, limits: &[&str]) -> Result<Self, String> {
         let mut ask = Self { function, text: Rc::from(""), span: Duration::ZERO, comparison: None, levels: Vec::new() };

@@ -28,6 +28,8 @@ const KEYS: [&str; 13] = [
     "note",
 ];
 
+const LIMIT_KEYS: [&str; 6] = ["value", "unit", "stricter", "basis", "set", "hard"];
+
 /// The longest delay a rule may ask for; a danger that may last longer unnoticed is none.
 const LONGEST_DELAY: Duration = Duration::from_secs(24 * 3_600);
 
@@ -264,10 +266,10 @@ impl Draft<'_> {
                 );
                 continue;
             };
-            for key in body.keys().filter(|key| !["value", "unit", "stricter", "basis"].contains(&key.as_str())) {
+            for key in body.keys().filter(|key| !LIMIT_KEYS.contains(&key.as_str())) {
                 self.wrong(
                     format!("limits.{name}.{key}"),
-                    format_args!("unknown key limits.{name}.{key}; known are value, unit, stricter, basis"),
+                    format_args!("unknown key limits.{name}.{key}; known are {}", LIMIT_KEYS.join(", ")),
                 );
             }
             let number = body.get("value").and_then(as_number);
@@ -279,7 +281,21 @@ impl Draft<'_> {
             };
             match (number, text("unit"), stricter, text("basis")) {
                 (Some(value), Some(unit), Some(stricter), Some(basis)) if !basis.trim().is_empty() => {
-                    limits.insert(name.to_string(), Limit { value, unit, stricter, basis });
+                    let (set, hard) =
+                        (self.beside(&name, &body, "set", value), self.beside(&name, &body, "hard", value));
+                    if set.is_some_and(|set| stricter.looser(set, value)) {
+                        self.wrong(
+                            format!("limits.{name}.set"),
+                            format_args!("limits.{name}.set is looser than its value {value} ({basis})"),
+                        );
+                    }
+                    if hard.is_some_and(|hard| stricter.looser(value, hard)) {
+                        self.wrong(
+                            format!("limits.{name}.hard"),
+                            format_args!("limits.{name}.hard is stricter than its value {value} ({basis})"),
+                        );
+                    }
+                    limits.insert(name.to_string(), Limit { value, unit, stricter, basis, set, hard });
                 }
                 (None, ..) => self
                     .wrong(format!("limits.{name}.value"), format_args!("limits.{name}.value must be a finite number")),
@@ -298,6 +314,18 @@ impl Draft<'_> {
             }
         }
         limits
+    }
+
+    /// A number that a limit may give beside its value.
+    fn beside(&mut self, name: &str, body: &Map, key: &str, value: f64) -> Option<f64> {
+        let number = as_number(body.get(key)?);
+        if number.is_none() {
+            self.wrong(
+                format!("limits.{name}.{key}"),
+                format_args!("limits.{name}.{key} must be a finite number, as value {value} is"),
+            );
+        }
+        number
     }
 }
 

@@ -3,19 +3,23 @@
 //! In come `.rhai` files and the point table; out come compiled rules, each with its effective limits for
 //! every point it watches, and verdicts on single samples. A rule has a budget of operations; one that
 //! fails says so and its point falls back to the rule's plain limit. Nothing here waits, reads a clock or
-//! touches a file, and no limit is ever looser than the one in the rule.
+//! touches a file, and no limit is ever looser than the one in the rule without an exemption on record.
 
+mod admit;
 mod ask;
 mod comparison;
 mod draft;
+mod explain;
 pub mod functions;
 mod judge;
 mod language;
+mod layers;
 mod limits;
 mod native;
 mod places;
 mod plan;
 mod runs;
+mod text;
 pub mod trial;
 
 use std::time::Duration;
@@ -28,10 +32,12 @@ use crate::model::{Kind, LimitSet, Stricter};
 pub use ask::Recall;
 pub use comparison::Comparison;
 pub use draft::{is_blank, read_file};
+pub use explain::{Explained, ExplainedLimit, ExplainedRule, ExplainedStep, OnRecord, explain};
 pub use judge::{Judge, Judged, Program, Reading};
 pub use language::{BUDGET_OPERATIONS, LONGEST_WINDOW, Language};
+pub use layers::{Layers, Ordered};
 pub use native::MOST_NODES;
-pub use plan::{Plan, RuleProblem, Watch};
+pub use plan::{Plan, RuleProblem, Watch, watches};
 pub use runs::Runs;
 
 /// When a rule is asked.

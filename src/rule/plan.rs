@@ -7,7 +7,8 @@ use std::rc::Rc;
 use rhai::ImmutableString;
 
 use super::ask::{Recall, Site};
-use super::{Judges, Language, Program, Rule, draft, limits};
+use super::limits::{self, Effective};
+use super::{Judges, Language, Layers, Ordered, Program, Rule, draft};
 use crate::alarm::Policy;
 use crate::engine::{Needs, Wants};
 use crate::journal::Setup;
@@ -86,6 +87,8 @@ pub struct Watch {
     pub recalls: Rc<[Recall]>,
     /// Limit, direction and unit that stand in when the rule fails; also what messages show.
     pub plain: Option<(f64, Stricter)>,
+    /// The exemption that a limit rests on, and until when.
+    pub exempt: Option<Rc<str>>,
 }
 
 /// What watches one point.
@@ -121,9 +124,16 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Compiles what can be compiled; the rest is in `problems`.
+    /// Compiles what can be compiled; the rest is in `problems`. Limits are those of the setup alone.
     #[must_use]
     pub fn new(language: &Language, setup: &Setup) -> Self {
+        let ordered = Ordered { at: setup.at, ..Ordered::default() };
+        Self::over(language, setup, &Layers::of(setup, ordered))
+    }
+
+    /// The same with limits that people have set; `layers` are laid over the same setup.
+    #[must_use]
+    pub fn over(language: &Language, setup: &Setup, layers: &Layers) -> Self {
         let mut plan = Self::default();
         for file in &setup.rules {
             match draft::read_file(language, file) {
@@ -142,7 +152,7 @@ impl Plan {
             for place in by_kind.get(&point.kind).into_iter().flatten() {
                 if watches(&plan.rules[*place].rule, point) {
                     watched[*place] = true;
-                    plan.watch(*place, point, PointIndex(at), &mut lines);
+                    plan.watch(*place, point, PointIndex(at), layers, &mut lines);
                 }
             }
         }
@@ -159,6 +169,7 @@ impl Plan {
         plan.note_memory(&setup.points);
         if plan.problems.is_empty() {
             plan.strange_limits(&setup.points, &mut lines);
+            plan.strange_layers(setup, layers, &mut lines);
         }
         plan.refused = lines;
         plan.note_unwatched(setup);
@@ -195,20 +206,34 @@ impl Plan {
     /// A limit of a point that no rule at it has would never count: most likely it is misspelt.
     fn strange_limits(&self, points: &[Point], problems: &mut Vec<RuleProblem>) {
         for (point, plan) in points.iter().zip(&self.points).filter(|(point, _)| !point.retired) {
-            let mut known: Vec<&str> = plan
-                .watches
-                .iter()
-                .flat_map(|watch| self.rules[watch.rule].rule.limits.keys())
-                .map(|name| &**name)
-                .collect();
+            if point.limits.is_empty() {
+                continue;
+            }
+            let rules = || plan.watches.iter().map(|watch| &self.rules[watch.rule].rule);
+            let mut known: Vec<&str> = rules().flat_map(|rule| rule.limits.keys()).map(|name| &**name).collect();
             known.sort_unstable();
             known.dedup();
-            for name in point.limits.keys().filter(|name| !known.contains(&&***name)) {
+            let of_one = |name: &str| {
+                let of = |rule: &Rule| name.strip_prefix(&*rule.id).and_then(|rest| rest.strip_prefix('.'));
+                rules().any(|rule| of(rule).is_some_and(|limit| rule.limits.contains_key(limit)))
+            };
+            for name in point.limits.keys().filter(|name| !known.contains(&&***name) && !of_one(name)) {
                 let there = if known.is_empty() { "none of them has limits".to_owned() } else { known.join(", ") };
                 let message = format!(
                     "point {}: limit {name} is not a limit of any rule that watches it; known are: {there}",
                     point.id
                 );
+                problems.push(RuleProblem::of("", message));
+            }
+        }
+    }
+
+    /// A limit of the configuration that rules nowhere: misspelt, or at the wrong points.
+    fn strange_layers(&self, setup: &Setup, layers: &Layers, problems: &mut Vec<RuleProblem>) {
+        for limit in &setup.limits {
+            let reached = layers.reach(&limit.scope, &setup.points);
+            if let Err(why) = self.watched(limit, &reached) {
+                let message = format!("{}: {why}", limit.id);
                 problems.push(RuleProblem::of("", message));
             }
         }
@@ -312,7 +337,7 @@ impl Plan {
         }
     }
 
-    fn watch(&mut self, place: usize, point: &Point, at: PointIndex, problems: &mut Vec<RuleProblem>) {
+    fn watch(&mut self, place: usize, point: &Point, at: PointIndex, layers: &Layers, problems: &mut Vec<RuleProblem>) {
         let Compiled { rule, raise, clear, .. } = &self.rules[place];
         let told = |message: String| RuleProblem::with(rule, message);
         if let Some((name, limit)) = rule.limits.iter().find(|(_, limit)| limit.unit != point.unit) {
@@ -322,20 +347,20 @@ impl Plan {
             )));
             return;
         }
-        let (effective, refused) = limits::effective(&rule.id, &rule.limits, point);
-        problems.extend(refused.into_iter().map(told));
-        let plain = rule.plain_limit().and_then(|name| {
-            let value = effective.iter().find(|(known, _)| known == name)?.1;
-            Some((value, rule.limits.get(name)?.stricter))
-        });
+        let Effective { limits, plain, exempt, refused } = limits::effective(rule, at, point, layers);
+        for line in refused.into_iter().map(told) {
+            // A limit for many points is refused at all of them in the same words.
+            if !problems.contains(&line) {
+                problems.push(line);
+            }
+        }
         let plan = Rc::make_mut(&mut self.points[at.at()]);
         let needs = clear.iter().fold(raise.needs, |needs, clear| needs.and(clear.needs));
         plan.needs = plan.needs.and(needs);
         plan.health |= rule.judges == Judges::Health;
         plan.silence |= rule.judges == Judges::Silence;
         plan.shows_health |= rule.judges != Judges::Health && needs.any();
-        let limits = effective.into_iter().map(|(name, value)| (name.into(), value)).collect();
-        plan.watches.push(Watch { rule: place, limits, recalls: Rc::default(), plain });
+        plan.watches.push(Watch { rule: place, limits: limits.into(), recalls: Rc::default(), plain, exempt });
     }
 
     /// Places what the rules of a point ask for by the limits that are in force there. To be called again when
@@ -383,7 +408,9 @@ impl Plan {
     }
 }
 
-fn watches(rule: &Rule, point: &Point) -> bool {
+/// Does the rule choose the point?
+#[must_use]
+pub fn watches(rule: &Rule, point: &Point) -> bool {
     let any = |list: &[String], word: &str| list.is_empty() || list.iter().any(|known| known == word);
     (rule.watches.kinds.is_empty() || rule.watches.kinds.contains(&point.kind))
         && any(&rule.watches.places, &point.place)

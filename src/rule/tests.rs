@@ -76,6 +76,14 @@ fn every_mistake_is_told_with_file_line_and_what_was_expected() {
             with("limits", "#{ alarm: #{ value: 1.0, unit: \"%VOL\", stricter: \"up\", basis: \"b\" } }"),
             "x.rhai:9:50: rule \"r\": limits.alarm.stricter must be \"lower\" or \"higher\"",
         ),
+        (
+            with("limits", "#{ alarm: #{ value: 1.0, unit: \"m\", stricter: \"lower\", basis: \"b\", set: 1.1 } }"),
+            "limits.alarm.set is looser than its value 1 (b)",
+        ),
+        (
+            with("limits", "#{ alarm: #{ value: 1.0, unit: \"m\", stricter: \"lower\", basis: \"b\", hard: 0.9 } }"),
+            "limits.alarm.hard is stricter than its value 1 (b)",
+        ),
         (with("limits", "#{ alarm: 1.0 }"), "limits.alarm must be a map"),
         (with("deadband", "0.1"), "a deadband needs a limit"),
         ("while true {}".to_owned(), "x.rhai:1:"),
@@ -144,4 +152,71 @@ fn a_verdict_a_missing_value_and_a_fault_are_three_things() {
             other @ (Judged::Says(_) | Judged::Unknown) => panic!("{code}: {other:?}"),
         }
     }
+}
+
+/// Limits of the configuration that can rule nowhere are told, and count for nothing.
+#[test]
+fn limits_of_the_configuration_that_do_not_fit_are_refused_with_the_words() {
+    use crate::journal::Setup;
+    use crate::model::{Point, Scope, SetLimit};
+    let limits = "#{ alarm: #{ value: 1.0, unit: \"%VOL\", stricter: \"lower\", basis: \"AQ\" } }";
+    let text = with("raise", "|p| p.value >= p.limit.alarm").replace("#{\n", &format!("#{{ limits: {limits},\n"));
+    let point = Point {
+        limits: [("r.alarm".into(), 0.9)].into(),
+        ..trial::read_point(&["t1", "methane", "T1", "%VOL"]).unwrap()
+    };
+    let limit = |id: &str, rule: Option<&str>, name: &str, scope: Scope, value: f64, unit: &str| SetLimit {
+        id: id.into(),
+        rule: rule.map(Into::into),
+        limit: name.into(),
+        scope,
+        season: None,
+        value,
+        unit: unit.into(),
+        by: "Wang".into(),
+        reason: "plan".into(),
+        at: None,
+    };
+    let here = || Scope::Site("trial".into());
+    let setup = Setup {
+        rules: vec![RuleFile { path: "x.rhai".into(), text }],
+        limits: vec![
+            limit("limit[0]", Some("r"), "alarm", here(), 1.2, "%VOL"),
+            limit("limit[1]", Some("r"), "alarm", here(), 0.5, "ppm"),
+            limit("limit[2]", Some("x"), "alarm", here(), 0.5, "%VOL"),
+            limit("limit[3]", Some("r"), "alram", here(), 0.5, "%VOL"),
+            limit("limit[4]", None, "alarm", Scope::Points(vec!["*.t2".into()]), 0.5, "%VOL"),
+            limit("limit[5]", None, "alarm", here(), 0.95, "%VOL"),
+        ],
+        ..Setup::of(vec![point])
+    };
+    let plan = Plan::new(&Language::new(), &setup);
+    assert_eq!(plan.problems, []);
+    let told: Vec<String> = plan.refused.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "x.rhai:2: limit[0] (site trial): limit alarm = 1.2 is looser than 1 %VOL of rule r (AQ); the rule's limit stands",
+            "x.rhai:2: limit[1] (site trial): limit alarm = 0.5 is in \"ppm\" but rule r has it in \"%VOL\"; the rule's limit stands",
+            "limit[2]: there is no rule \"x\" in force",
+            "limit[3]: rule r has no limit \"alram\"; its limits are: alarm",
+            "limit[4]: *.t2 names no point",
+        ]
+    );
+    assert_eq!(plan.points[0].watches[0].limits[0].1, 0.9, "the point's own number for this rule");
+    let explained = explain(&setup, OnRecord::default(), "trial.t1", setup.at).unwrap();
+    let limit = &explained.rules[0].limits[0];
+    let shown: Vec<_> =
+        limit.steps.iter().map(|step| (step.layer.word(), step.value, step.effective, &*step.standing)).collect();
+    assert_eq!(
+        shown,
+        [
+            ("legal", 1.0, false, "applies"),
+            ("site", 1.2, false, "refused"),
+            ("site", 0.5, false, "refused"),
+            ("site", 0.95, false, "applies"),
+            ("point", 0.9, true, "applies"),
+        ]
+    );
+    assert_eq!((&*explained.rules[0].raise, explained.rules[0].native), ("|p| p.value >= p.limit.alarm", true));
 }

@@ -167,7 +167,8 @@ pub(super) async fn acknowledge(
         | Answer::PermitOpened(_)
         | Answer::PermitEnded(_)
         | Answer::NoSuchPermit
-        | Answer::Recorded => Err(Error::no_such("open alarm", &id)),
+        | Answer::Recorded
+        | Answer::Limits(_) => Err(Error::no_such("open alarm", &id)),
     }
 }
 

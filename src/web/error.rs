@@ -102,6 +102,11 @@ impl Error {
         Self { alarm: Some(Box::new(alarm)), ..error }
     }
 
+    /// A limit or exemption that must not come into force.
+    pub(super) fn refused(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "refused", message)
+    }
+
     /// The command may or may not take effect: the person has to look.
     pub(super) fn unconfirmed() -> Self {
         let message = "the acknowledgement is not confirmed yet: look at the alarm before trying again";

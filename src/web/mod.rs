@@ -6,7 +6,7 @@
 //!                                                                 writes: the journal, by way of the desk
 //! ```
 //! In come requests from people and programs; out go the board's values, the alarms in `facts.db` and stored
-//! samples. What goes in are people's commands (acknowledgements, permits) and samples of `[source.http]`, whose
+//! samples. What goes in are people's commands (acknowledgements, permits, limits) and samples of `[source.http]`, whose
 //! 2xx is sent after they are durable, and orders to devices.
 //! Never: an answer without credentials where a token is set, a stale value without saying so, a blocking
 //! read on the event loop, a stream that skips a change.
@@ -25,11 +25,13 @@ mod functions;
 mod gate;
 mod health;
 mod ingest;
+mod limits;
 mod losses;
 mod metrics;
 mod page;
 mod permits;
 mod points;
+mod protection;
 mod reading;
 mod rule_desk;
 mod rules;
@@ -47,7 +49,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -61,7 +63,7 @@ use crate::source::modbus::Devices;
 
 pub use config::{Config, Raw, Token};
 pub use counterpart::{
-    Alarms, Answering, Asked, Desk, FrontDesk, Health, Number, Numbers, Permits, Reading, Samples, Vitals,
+    Alarms, Answering, Asked, Desk, FrontDesk, Health, Limits, Number, Numbers, Permits, Reading, Samples, Vitals,
 };
 pub use devices::Door;
 pub use gate::fresh_token;
@@ -79,6 +81,7 @@ pub struct Web {
     pub permits: Arc<dyn Permits>,
     pub rules: Arc<dyn RuleFacts>,
     pub rule_desk: Arc<dyn RuleDesk>,
+    pub limits: Arc<dyn Limits>,
     pub desk: Arc<dyn Desk>,
     pub ledger: Arc<Ledger>,
     pub losses: Arc<Losses>,
@@ -165,6 +168,12 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         .route("/api/v1/alarms/{id}/ack", post(alarms::acknowledge))
         .route("/api/v1/permits", get(permits::list).post(permits::open))
         .route("/api/v1/permits/{id}/end", post(permits::end))
+        .route("/api/v1/points/{id}/rules", get(limits::explain))
+        .route("/api/v1/limits", get(limits::list).put(limits::set))
+        .route("/api/v1/limits/{id}", delete(limits::end))
+        .route("/api/v1/exemptions", get(limits::exemptions).post(limits::exempt))
+        .route("/api/v1/exemptions/{id}/end", post(limits::end_exemption))
+        .route("/api/v1/protection", get(protection::show))
         .route("/api/v1/calibrations", get(permits::calendar))
         .merge(rules::routes())
         .route("/api/v1/audit", get(audit::list))

@@ -158,8 +158,13 @@ pub(super) async fn calendar(State(edge): State<Shared>) -> Result<Json<Value>, 
     Ok(Json(json!({ "overdue": overdue, "calibrations": rows })))
 }
 
+pub(super) fn named(key: &str, text: &str) -> Result<String, Error> {
+    let text = plain(key, text, 64)?;
+    if text.is_empty() { Err(Error::bad(format!("{key}: say who"))) } else { Ok(text) }
+}
+
 /// Points that the patterns name; `*` stands for any text.
-fn covered(patterns: &[String], table: &PointTable) -> Result<Vec<PointIndex>, Error> {
+pub(super) fn covered(patterns: &[String], table: &PointTable) -> Result<Vec<PointIndex>, Error> {
     if patterns.is_empty() || patterns.len() > MOST_PATTERNS {
         return Err(Error::bad(format!(
             "points: name 1 to {MOST_PATTERNS} ids or patterns, such as mine.t1 or mine.*"

@@ -48,6 +48,7 @@ impl Plant {
             journal: journal::Options::at(self.folder.path().join("journal.db")),
             points: self.points.iter().map(|name| point(name)).collect(),
             calendar: Default::default(),
+            limits: Vec::new(),
             recipients: vec![Recipient {
                 channel: "webhook".into(),
                 name: "county".into(),

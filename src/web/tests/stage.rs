@@ -19,7 +19,10 @@ use crate::board::Published;
 use crate::clock;
 use crate::facts::{self, Answer, Wanted};
 use crate::journal::{self, Entry, Note};
-use crate::model::{Kind, Permit, PermitEnd, Point, PointIndex, PointTable, Quality, Reason, Sample, Timestamp};
+use crate::model::{
+    Exemption, Kind, LimitEnd, Permit, PermitEnd, Point, PointIndex, PointTable, Quality, Reason, Sample, SetLimit,
+    Timestamp,
+};
 
 pub const TOKEN: &str = "correct-horse-battery-staple";
 
@@ -157,6 +160,16 @@ impl RuleFacts for Backstage {
     }
 }
 
+impl Limits for Backstage {
+    fn limits(&self, _: bool, _: usize) -> Result<Vec<(SetLimit, Option<LimitEnd>)>, facts::Error> {
+        Ok(Vec::new())
+    }
+
+    fn exemptions(&self, _: bool, _: usize) -> Result<Vec<(Exemption, Option<LimitEnd>)>, facts::Error> {
+        Ok(Vec::new())
+    }
+}
+
 impl Desk for Backstage {
     fn expect(&self) -> Asked {
         let command = self.commands.fetch_add(1, Relaxed) + 1;
@@ -188,7 +201,12 @@ impl Desk for Backstage {
                 }
                 Entry::Samples(_) | Entry::Tick(_) => return Ok(()),
                 Entry::Note(
-                    Note::Setup(_) | Note::Condition(_) | Note::Receipt(_) | Note::Rules(_) | Note::Record(_),
+                    Note::Setup(_)
+                    | Note::Condition(_)
+                    | Note::Receipt(_)
+                    | Note::Rules(_)
+                    | Note::Record(_)
+                    | Note::Limits(_),
                 ) => return Ok(()),
             };
             let asker = self.asked.lock().unwrap().remove(&command).expect("was expected");
@@ -268,6 +286,7 @@ impl Stage {
             permits: backstage.clone(),
             rules: backstage.clone(),
             rule_desk: backstage.clone(),
+            limits: backstage.clone(),
             desk: backstage.clone(),
             ledger: ledger.clone(),
             samples: backstage.clone(),
