@@ -54,7 +54,8 @@ impl Plant {
                 name: "county".into(),
                 from_priority: Priority::P3,
             }],
-            consumers: vec![],
+            // Holds the journal: what has passed everybody is trimmed every ten seconds.
+            consumers: vec!["archive"],
             snapshot_every: Duration::from_secs(30),
         };
         self.core = Some(Core::start(self.folder.path(), options, Arc::default(), |_, _| rules)?);
