@@ -236,7 +236,10 @@ fn told_by(path: &str, kind: Kind, value: f64, tables: &[&[(&str, f64)]]) -> Vec
         let at = start + Duration::from_secs(5 * number);
         let points = vec![point("demo.station".into(), kind, "station", limits)];
         let mut effects = Vec::new();
-        shard.on_entry(&Entry::Note(Note::Setup(Arc::new(Setup { at, points, rules: rules.clone() }))), &mut effects);
+        shard.on_entry(
+            &Entry::Note(Note::Setup(Arc::new(Setup { at, rules: rules.clone(), ..Setup::of(points) }))),
+            &mut effects,
+        );
         let sample = Sample::received(PointIndex(0), value, Some(at), at);
         shard.on_entry(&Entry::Samples(Arc::new(vec![sample])), &mut effects);
         effects.iter().filter_map(told).collect()
@@ -274,7 +277,7 @@ fn a_station_without_levels_is_told_until_the_point_table_has_them() {
 }
 
 fn planned(points: Vec<Point>) -> Plan {
-    let setup = Setup { at: Timestamp::from_secs(1_800_000_000), points, rules: shipped() };
+    let setup = Setup { at: Timestamp::from_secs(1_800_000_000), rules: shipped(), ..Setup::of(points) };
     let plan = Plan::new(&Language::new(), &setup);
     none(plan.problems.iter().chain(&plan.refused).map(ToString::to_string).collect());
     plan
@@ -508,7 +511,7 @@ const WATCHED: &[(Kind, &str, &[&str])] = &[
 fn each_kind_of_place_is_watched_by_the_rules_meant_for_it() {
     let points =
         WATCHED.iter().zip(0..).map(|((kind, place, _), number)| point(format!("demo.p{number}"), *kind, place, &[]));
-    let setup = Setup { at: Timestamp::from_secs(1_800_000_000), points: points.collect(), rules: shipped() };
+    let setup = Setup { at: Timestamp::from_secs(1_800_000_000), rules: shipped(), ..Setup::of(points.collect()) };
     let plan = Plan::new(&Language::new(), &setup);
     none(plan.problems.iter().map(ToString::to_string).collect());
     let mut failures = Vec::new();
@@ -650,8 +653,11 @@ fn one_cause_at_one_point_raises_the_levels_of_one_family() {
         let language = Language::new();
         let mut shard = Shard::new(&language);
         let start = Timestamp::from_secs(1_800_000_000);
-        let setup =
-            Setup { at: start, points: points.iter().map(|(point, ..)| point.clone()).collect(), rules: shipped() };
+        let setup = Setup {
+            at: start,
+            rules: shipped(),
+            ..Setup::of(points.iter().map(|(point, ..)| point.clone()).collect())
+        };
         let mut effects = Vec::new();
         shard.on_entry(&Entry::Note(Note::Setup(Arc::new(setup))), &mut effects);
         for minute in (0..20).chain((20..13 * 60).step_by(20)) {

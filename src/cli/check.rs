@@ -8,6 +8,7 @@ use serde_json::json;
 use super::Refusal;
 use crate::config::{self, Seen};
 use crate::gateway::rulebook;
+use crate::journal::Setup;
 
 pub fn run(path: &Path, as_json: bool) -> Result<ExitCode, Refusal> {
     let seen = config::look(path);
@@ -44,8 +45,9 @@ pub(super) fn rules(seen: &Seen, path: &Path) -> (Vec<String>, Vec<String>) {
     if !whole && files.is_empty() {
         return (Vec::new(), Vec::new());
     }
-    let points: Vec<_> = seen.points.iter().map(|point| point.point.clone()).collect();
-    let verdict = rulebook::weigh(files, unreadable, &[], &points);
+    let points = seen.points.iter().map(|point| point.point.clone()).collect();
+    let ground = Setup { calendar: seen.calendar.clone(), ..Setup::of(points) };
+    let verdict = rulebook::weigh(files, unreadable, &[], &ground);
     let under = |problem: &crate::rule::RuleProblem| match &*problem.file {
         "" => format!("{}: {problem}", path.display()),
         _ => format!("{}/{problem}", seen.rules.display()),

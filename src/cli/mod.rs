@@ -11,6 +11,7 @@ mod permit;
 mod points;
 mod rules;
 mod run;
+mod shipped;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;

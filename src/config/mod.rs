@@ -4,6 +4,7 @@
 //! file and key. No optional, no string survives past here that could have been decided here. Paths in a
 //! file are relative to that file.
 
+mod calendar;
 mod points;
 mod problem;
 mod templates;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::model::Calendar;
 use crate::source::{frames, http, modbus, mqtt_client, mqtt_listener, sparkplug};
 use crate::{coverage, decode, history, influxdb, journal, notify, web};
 
@@ -49,6 +51,8 @@ pub struct Config {
     pub web: web::Config,
     /// Hazard units and the measurements that each must have.
     pub coverage: Vec<coverage::Unit>,
+    /// Local time and seasons.
+    pub calendar: Calendar,
 }
 
 #[derive(Debug, Deserialize)]
@@ -97,8 +101,9 @@ const fn most_mib() -> u64 {
 }
 
 /// Sections of the file; anything else is a typo.
-const SECTIONS: [&str; 10] =
-    ["gateway", "journal", "payload", "source", "point", "history", "influxdb", "notify", "web", "coverage"];
+const SECTIONS: [&str; 11] = [
+    "gateway", "journal", "payload", "source", "point", "history", "influxdb", "notify", "web", "coverage", "calendar",
+];
 const SOURCES: [&str; 8] = ["mqtt_listener", "mqtt_client", "modbus", "sparkplug", "http", "gb26875", "sl651", "hj212"];
 
 /// A configuration as far as it could be read, sound or not.
@@ -119,6 +124,8 @@ pub struct Seen {
     /// Names of the Modbus devices, sound or not.
     pub devices: Vec<String>,
     pub templates: Templates,
+    /// As far as it is sound.
+    pub calendar: Calendar,
 }
 
 impl Seen {
@@ -184,6 +191,7 @@ impl Seen {
             written: Vec::new(),
             devices: Vec::new(),
             templates: Templates::default(),
+            calendar: Calendar::default(),
         }
     }
 }
@@ -244,11 +252,14 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
     let influxdb: Option<influxdb::Raw> = optional(file, "influxdb", problems);
     let notify: Option<notify::Raw> = section(file, "notify", problems);
     let web: Option<web::Raw> = section(file, "web", problems);
+    let calendar: Option<calendar::Raw> = section(file, "calendar", problems);
     let journal = journal.and_then(|raw| check_journal(&raw, &data, problems));
     let history = history.and_then(|raw| raw.check(&Key::of("history"), problems));
     let influxdb = influxdb.and_then(|raw| raw.check(&Key::of("influxdb"), problems));
     let notify = notify.and_then(|raw| raw.check(&Key::of("notify"), problems));
     let web = web.and_then(|raw| raw.check(&Key::of("web"), problems));
+    let calendar = calendar.and_then(|raw| raw.check(&Key::of("calendar"), problems));
+    let seasons = calendar.clone().unwrap_or_default();
     let mut listening: Vec<(Key, SocketAddr)> = mqtt_listeners
         .iter()
         .map(|listener| (Key::of("source.mqtt_listener").field(&listener.name).field("address"), listener.address))
@@ -313,6 +324,7 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
             notify: notify?,
             web: web?,
             coverage: units,
+            calendar: calendar?,
         })
     };
     let config = if sound { config() } else { None };
@@ -327,6 +339,7 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
         written,
         devices,
         templates,
+        calendar: seasons,
     }
 }
 

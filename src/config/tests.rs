@@ -233,3 +233,30 @@ fn a_sender_over_http_needs_a_token_of_its_own() {
         ["davy.toml: source.http.other: has the same token as source.http.mast; give each sender its own"]
     );
 }
+
+#[test]
+fn seasons_are_read_as_one_part_or_several_and_wrong_days_are_told() {
+    let text = "[calendar]\nseason.flood = { from = \"05-15\", to = \"09-30\" }\n\
+                season.dry = [{ from = \"11-01\", to = \"03-31\", sites = [\"river-*\"] }, { from = \"06-01\", to = \"06-02\" }]\n";
+    let seen = look_at(text, Path::new("davy.toml"), Problems::in_file("davy.toml"));
+    let told: Vec<_> = seen
+        .calendar
+        .seasons
+        .iter()
+        .map(|part| format!("{} {} {} {:?}", part.name, part.from, part.to, part.sites))
+        .collect();
+    assert_eq!(told, ["dry 11-01 03-31 [\"river-*\"]", "dry 06-01 06-02 []", "flood 05-15 09-30 []"]);
+
+    let wrong = self::told(
+        "[calendar]\nutc_offset = \"8\"\nseason.flood = { from = \"15-05\", to = \"02-30\" }\nseason.dry = []\n",
+    );
+    assert_eq!(
+        wrong,
+        [
+            "davy.toml: calendar.utc_offset: \"8\" is not an offset such as \"+08:00\"",
+            "davy.toml: calendar.season.dry: has no dates; write { from = \"05-15\", to = \"09-30\" }",
+            "davy.toml: calendar.season.flood.from: \"15-05\" is not a month and a day such as \"05-15\"",
+            "davy.toml: calendar.season.flood.to: \"02-30\" is not a month and a day such as \"05-15\"",
+        ]
+    );
+}

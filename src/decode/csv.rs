@@ -29,7 +29,7 @@ use super::status::Words;
 use super::topic::TopicPattern;
 use crate::config::{Key, Problems};
 use crate::ledger::Fate;
-use crate::model::{Quality, Timestamp};
+use crate::model::{Quality, Timestamp, Zone};
 
 /// Columns that are looked at; a line may have more.
 const MOST_COLUMNS: usize = 256;
@@ -116,7 +116,7 @@ impl RawCsv {
         }
         let words = Words::check(&self.quality_words, &at.field("quality_words"), problems);
         let utc_offset = self.utc_offset.as_deref().and_then(|text| {
-            let seconds = offset(text);
+            let seconds = Zone::parse(text).map(|zone| i64::from(zone.0));
             if seconds.is_none() {
                 problems.add(at.field("utc_offset"), format!("{text:?} is not an offset such as +08:00"));
             }
@@ -157,18 +157,6 @@ impl RawCsv {
         let csv = Csv { separator, skip: self.skip, columns, take, time, utc_offset, quality, words: words? };
         (problems.len() == before).then_some(csv)
     }
-}
-
-/// `+08:00` in seconds.
-fn offset(text: &str) -> Option<i64> {
-    let (sign, text) = match text.as_bytes().first()? {
-        b'+' => (1, &text[1..]),
-        b'-' => (-1, &text[1..]),
-        _ => return None,
-    };
-    let (hours, minutes) = text.split_once(':')?;
-    let (hours, minutes): (i64, i64) = (hours.parse().ok()?, minutes.parse().ok()?);
-    ((0..=14).contains(&hours) && (0..60).contains(&minutes)).then_some(sign * (hours * 3_600 + minutes * 60))
 }
 
 impl Csv {
@@ -381,14 +369,6 @@ mod tests {
         assert_eq!(cells("\"瓦斯\""), list(&["瓦斯"]));
         for open in ["\"a", "a;\"", "\"a\"b;c", "\"a\"\""] {
             assert_eq!(cells(open), None, "{open}");
-        }
-    }
-
-    #[test]
-    fn offsets_are_hours_and_minutes() {
-        assert_eq!((offset("+08:00"), offset("-03:30")), (Some(28_800), Some(-12_600)));
-        for wrong in ["", "8", "+8", "+15:00", "+08:60", "08:00", "+é:00", "+-8:00"] {
-            assert_eq!(offset(wrong), None, "{wrong}");
         }
     }
 }

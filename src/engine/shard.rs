@@ -145,6 +145,12 @@ impl<'a> Shard<'a> {
         self.setup.as_ref()
     }
 
+    /// How many rules are in force.
+    #[must_use]
+    pub fn rules(&self) -> usize {
+        self.plan.rules.len()
+    }
+
     /// Permits that have not ended.
     #[must_use]
     pub fn permits(&self) -> Vec<Permit> {

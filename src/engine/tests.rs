@@ -54,7 +54,7 @@ fn comm_loss() -> RuleFile {
 
 fn setup(seconds: f64, points: &[&str], rules: Vec<RuleFile>) -> Entry {
     let points = points.iter().map(|name| point(name)).collect();
-    Entry::Note(Note::Setup(Arc::new(Setup { at: at(seconds), points, rules })))
+    Entry::Note(Note::Setup(Arc::new(Setup { at: at(seconds), rules, ..Setup::of(points) })))
 }
 
 fn sample(seconds: f64, point: u32, value: f64) -> Sample {
@@ -502,7 +502,7 @@ fn a_sensor_is_due_when_its_calendar_says_so_and_a_calibration_begins_it_anew() 
     let mut shard = Shard::new(&language);
     let mut sensor = point("t1");
     sensor.calibrate_every = Some(Duration::from_secs(300));
-    let begin = Setup { at: at(0.0), points: vec![sensor], rules: vec![face()] };
+    let begin = Setup { at: at(0.0), rules: vec![face()], ..Setup::of(vec![sensor]) };
     let begin = std::iter::once(Entry::Note(Note::Setup(Arc::new(begin))));
     let changes = play(&mut shard, begin.chain(ticks(1..400)));
     assert_eq!(told(&changes), [("raised", "davy-calibration-due")]);

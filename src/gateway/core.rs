@@ -15,7 +15,7 @@ use crate::engine;
 use crate::facts::{self, Answers, Facts, Outlets, Recipient};
 use crate::journal::{self, ENGINE, Entry, Intake, Journal, Marks, Note, RuleFile, Seq, Setup, Tail};
 use crate::ledger::Ledger;
-use crate::model::{Point, PointTable};
+use crate::model::{Calendar, Point, PointTable};
 
 /// Effects between the engine and facts; when it is full the engine waits.
 const EFFECTS_QUEUE: usize = 4_096;
@@ -46,6 +46,7 @@ pub enum Error {
 pub struct Options {
     pub journal: journal::Options,
     pub points: Vec<Point>,
+    pub calendar: Calendar,
     pub recipients: Vec<Recipient>,
     /// Cursors that may hold the journal back, besides the engine's.
     pub consumers: Vec<&'static str>,
@@ -84,12 +85,12 @@ pub struct Core {
 
 impl Core {
     /// Opens the files in `folder`, replays what is to be replayed, and is ready for entries.
-    /// `rules` chooses the rules to begin with, knowing all points and the setup that was last in force.
+    /// `rules` chooses the rules to begin with, knowing all points (a setup without rules) and the setup that was last in force.
     pub fn start(
         folder: &Path,
         options: Options,
         ledger: Arc<Ledger>,
-        rules: impl FnOnce(&[Point], Option<&Setup>) -> Vec<RuleFile>,
+        rules: impl FnOnce(&Setup, Option<&Setup>) -> Vec<RuleFile>,
     ) -> Result<(Self, Intake), Error> {
         let broken = |source| Error::Folder { path: folder.display().to_string(), source };
         std::fs::create_dir_all(folder).map_err(broken)?;
@@ -145,12 +146,12 @@ impl Core {
             effects,
             account: ledger.account("engine"),
         });
-        let rules = rules(&registered.points, registered.last_setup.as_ref());
-        let setup = Setup { at: clock::now(), points: registered.points, rules };
+        let mut setup = Setup { at: clock::now(), calendar: options.calendar, ..Setup::of(registered.points) };
+        setup.rules = rules(&setup, registered.last_setup.as_ref());
         // What the engine has after its replay, not what facts remember: only that is certain.
         let replayed = engine.replayed.recv().map_err(|_| journal::Error::Closed)?;
         intake.know_blocking(Marks::new(&setup.points, replayed.permits))?;
-        if replayed.setup.is_none_or(|last| last.points != setup.points || last.rules != setup.rules) {
+        if replayed.setup.is_none_or(|last| *last != Setup { at: last.at, ..setup.clone() }) {
             intake.submit_blocking(Entry::Note(Note::Setup(Arc::new(setup))))?.durable_blocking()?;
         }
         let core = Self {

@@ -24,7 +24,7 @@ use crate::config::{Binding, Config};
 use crate::decode::{Decoder, Forms};
 use crate::history::{self, History};
 use crate::influxdb::{self, Sink};
-use crate::journal::{Cursor, Entry, Intake, Note, RuleFile};
+use crate::journal::{Cursor, Entry, Intake, Note, RuleFile, Setup};
 use crate::ledger::{Fate, Ledger};
 use crate::losses::{self, Losses};
 use crate::model::PointTable;
@@ -181,7 +181,8 @@ impl Gateway {
         tasks.spawn(async move { web::serve(web_listener, &web_config, edge, web_stop).await });
 
         report_rules(&intake, &core.board, &verdict).await?;
-        let rules = watch::Rules::new(config.rules.clone(), verdict, table.list().to_vec(), intake.clone());
+        let ground = Setup { calendar: config.calendar.clone(), ..Setup::of(table.list().to_vec()) };
+        let rules = watch::Rules::new(config.rules.clone(), verdict, ground, intake.clone());
         tasks.spawn(rules.run(stop.clone()));
         tasks.spawn(tick(intake.clone(), stop.clone()));
         info!(name = %config.name, points = table.len(), web = %web_address, ?mqtt, "davy runs");
@@ -276,6 +277,7 @@ async fn start_core(config: &Config, ledger: Arc<Ledger>) -> Result<(Core, Intak
     let options = core::Options {
         journal: config.journal.clone(),
         points: config.points.iter().map(|point| point.point.clone()).collect(),
+        calendar: config.calendar.clone(),
         recipients: notify::recipients(&config.notify),
         consumers,
         snapshot_every: SNAPSHOT_EVERY,
@@ -283,10 +285,10 @@ async fn start_core(config: &Config, ledger: Arc<Ledger>) -> Result<(Core, Intak
     let (data, folder) = (config.data.clone(), config.rules.clone());
     let started = tokio::task::spawn_blocking(move || {
         let mut verdict = rulebook::Verdict::default();
-        let (core, intake) = Core::start(&data, options, ledger, |points, last| {
+        let (core, intake) = Core::start(&data, options, ledger, |ground, last| {
             let in_force: &[RuleFile] = last.map_or(&[], |setup| &setup.rules);
             let (found, unreadable) = rulebook::read_folder(&folder);
-            verdict = rulebook::weigh(found, unreadable, in_force, points);
+            verdict = rulebook::weigh(found, unreadable, in_force, ground);
             verdict.rules.clone()
         })?;
         Ok((core, intake, verdict))

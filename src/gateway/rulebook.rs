@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::alarm::{Alarm, Level, Priority};
 use crate::journal::{Condition, RuleFile, Setup};
-use crate::model::{Point, Timestamp};
+use crate::model::Timestamp;
 use crate::rule::{Language, Plan, RuleProblem, is_blank, read_file as read_rules};
 
 /// A rule file larger than this is a mistake.
@@ -27,7 +27,7 @@ const WHOLE_FOLDER: &str = ".";
 pub fn read_folder(folder: &Path) -> (Vec<RuleFile>, Vec<RuleProblem>) {
     let (mut files, mut problems) = (Vec::new(), Vec::new());
     let mut folders = vec![folder.to_owned()];
-    let problem = |path: &Path, what: String| RuleProblem { file: path.display().to_string(), line: 0, message: what };
+    let problem = |path: &Path, what: String| RuleProblem::of(&path.display().to_string(), what);
     while let Some(next) = folders.pop() {
         let entries = match std::fs::read_dir(&next) {
             Ok(entries) => entries,
@@ -82,9 +82,9 @@ pub struct Verdict {
     pub remarks: Vec<RuleProblem>,
 }
 
-/// Checks what was found against the points; a broken file is replaced by its version in `in_force`.
+/// Checks what was found against the points and the rest of `ground`, whose own rules do not matter; a broken file is replaced by its version in `in_force`.
 #[must_use]
-pub fn weigh(found: Vec<RuleFile>, unreadable: Vec<RuleProblem>, in_force: &[RuleFile], points: &[Point]) -> Verdict {
+pub fn weigh(found: Vec<RuleFile>, unreadable: Vec<RuleProblem>, in_force: &[RuleFile], ground: &Setup) -> Verdict {
     let language = Language::new();
     let mut verdict = Verdict::default();
     for problem in unreadable {
@@ -94,7 +94,7 @@ pub fn weigh(found: Vec<RuleFile>, unreadable: Vec<RuleProblem>, in_force: &[Rul
         let unread = verdict.broken.keys().any(|path| stands_at(path, &file.path));
         if !unread && !found.iter().any(|known| known.path == file.path) {
             let message = "is gone; its rules stay in force. To end them, leave the file empty".to_owned();
-            let problem = RuleProblem { file: file.path.clone(), line: 0, message };
+            let problem = RuleProblem::of(&file.path, message);
             verdict.broken.insert(file.path.clone(), vec![problem]);
         }
     }
@@ -106,10 +106,11 @@ pub fn weigh(found: Vec<RuleFile>, unreadable: Vec<RuleProblem>, in_force: &[Rul
         }
     }
     // A problem may lie between two files (one id in both): the one that changed gives way.
+    let mut setup = ground.clone();
     loop {
-        let setup = Setup { at: Timestamp::MIN, points: points.to_vec(), rules };
+        setup.rules = rules;
         let plan = Plan::new(&language, &setup);
-        rules = setup.rules;
+        rules = std::mem::take(&mut setup.rules);
         if plan.problems.is_empty() {
             verdict.refused = plan.refused;
             verdict.remarks = plan.remarks;
@@ -203,6 +204,10 @@ pub fn misfit(refused: &[RuleProblem], at: Timestamp) -> Condition {
 mod tests {
     use super::*;
 
+    fn ground() -> Setup {
+        Setup::of(Vec::new())
+    }
+
     fn file(path: &str, id: &str, raise: &str) -> RuleFile {
         let text = format!(
             "rule(\"{id}\", #{{ title: \"t\", advice: \"a\", watches: #{{ kind: \"methane\" }}, priority: \"P2\", level: \"blue\", raise: {raise} }});"
@@ -214,7 +219,7 @@ mod tests {
     fn a_broken_file_keeps_its_last_sound_version_and_the_others_change() {
         let in_force = vec![file("a.rhai", "a", "|p| p.value > 1.0"), file("b.rhai", "b", "|p| p.value > 1.0")];
         let found = vec![file("a.rhai", "a", "|p| p.value >"), file("b.rhai", "b", "|p| p.value > 2.0")];
-        let verdict = weigh(found.clone(), vec![], &in_force, &[]);
+        let verdict = weigh(found.clone(), vec![], &in_force, &ground());
         assert_eq!(verdict.rules, [in_force[0].clone(), found[1].clone()]);
         assert_eq!(verdict.broken.keys().collect::<Vec<_>>(), ["a.rhai"]);
     }
@@ -222,27 +227,27 @@ mod tests {
     #[test]
     fn a_file_that_is_gone_disarms_nothing_and_an_emptied_one_does() {
         let in_force = vec![file("a.rhai", "a", "|p| p.value > 1.0"), file("b.rhai", "b", "|p| p.value > 1.0")];
-        let verdict = weigh(vec![in_force[1].clone()], vec![], &in_force, &[]);
+        let verdict = weigh(vec![in_force[1].clone()], vec![], &in_force, &ground());
         assert_eq!(verdict.rules, in_force);
         assert!(verdict.broken["a.rhai"][0].message.contains("its rules stay in force"));
-        let empty = weigh(vec![], vec![], &in_force, &[]);
+        let empty = weigh(vec![], vec![], &in_force, &ground());
         assert_eq!((empty.rules, empty.broken.len()), (in_force.clone(), 2), "an unmounted share");
 
         let emptied = RuleFile { path: "a.rhai".into(), text: "// ended by the chief engineer\n".into() };
-        let verdict = weigh(vec![emptied.clone(), in_force[1].clone()], vec![], &in_force, &[]);
+        let verdict = weigh(vec![emptied.clone(), in_force[1].clone()], vec![], &in_force, &ground());
         assert_eq!((verdict.rules.clone(), verdict.broken.len()), (vec![emptied, in_force[1].clone()], 0));
-        let verdict = weigh(vec![in_force[1].clone()], vec![], &verdict.rules, &[]);
+        let verdict = weigh(vec![in_force[1].clone()], vec![], &verdict.rules, &ground());
         assert_eq!((verdict.rules, verdict.broken.len()), (vec![in_force[1].clone()], 0));
 
         let renamed = file("c.rhai", "a", "|p| p.value > 1.0");
-        let verdict = weigh(vec![in_force[1].clone(), renamed.clone()], vec![], &in_force, &[]);
+        let verdict = weigh(vec![in_force[1].clone(), renamed.clone()], vec![], &in_force, &ground());
         assert_eq!((verdict.rules, verdict.broken.len()), (vec![in_force[1].clone(), renamed], 0));
     }
 
     #[test]
     fn a_broken_file_without_an_earlier_version_leaves_the_rest_working() {
         let found = vec![file("a.rhai", "a", "|p| p.value >"), file("b.rhai", "b", "|p| p.value > 2.0")];
-        let verdict = weigh(found.clone(), vec![], &[], &[]);
+        let verdict = weigh(found.clone(), vec![], &[], &ground());
         assert_eq!(verdict.rules, [found[1].clone()]);
         assert_eq!(verdict.broken.len(), 1);
     }
@@ -252,14 +257,13 @@ mod tests {
         let in_force = vec![file("a.rhai", "a", "|p| p.value > 1.0"), file("coal/b.rhai", "b", "|p| p.value > 1.0")];
         let folder = tempfile::tempdir().unwrap();
         let (found, unreadable) = read_folder(&folder.path().join("gone"));
-        let verdict = weigh(found, unreadable, &in_force, &[]);
+        let verdict = weigh(found, unreadable, &in_force, &ground());
         assert_eq!(verdict.rules, in_force);
         let told: Vec<String> = verdict.broken.values().flatten().map(ToString::to_string).collect();
         assert!(told.len() == 1 && told[0].starts_with(".: the folder cannot be read"), "{told:?}");
 
-        let unreadable =
-            vec![RuleProblem { file: "coal".into(), line: 0, message: "the folder cannot be read".into() }];
-        let verdict = weigh(vec![in_force[0].clone()], unreadable, &in_force, &[]);
+        let unreadable = vec![RuleProblem::of("coal", "the folder cannot be read")];
+        let verdict = weigh(vec![in_force[0].clone()], unreadable, &in_force, &ground());
         assert_eq!(verdict.rules, in_force);
     }
 
@@ -267,7 +271,7 @@ mod tests {
     fn a_new_file_that_steals_an_id_is_the_one_refused() {
         let in_force = vec![file("a.rhai", "x", "|p| p.value > 1.0")];
         let found = vec![in_force[0].clone(), file("b.rhai", "x", "|p| p.value > 5.0")];
-        let verdict = weigh(found, vec![], &in_force, &[]);
+        let verdict = weigh(found, vec![], &in_force, &ground());
         assert_eq!(verdict.rules, in_force);
         assert_eq!(verdict.broken.keys().collect::<Vec<_>>(), ["b.rhai"]);
     }

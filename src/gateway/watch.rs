@@ -14,7 +14,6 @@ use tracing::{info, warn};
 use super::rulebook::{self, Verdict};
 use crate::clock;
 use crate::journal::{self, Entry, Intake, Note, RuleFile, Setup};
-use crate::model::Point;
 use crate::rule::RuleProblem;
 
 /// An editor writes a file in several steps; the folder is read when it has been quiet for so long.
@@ -24,18 +23,19 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 pub struct Rules {
     folder: PathBuf,
-    in_force: Vec<RuleFile>,
     broken: Vec<String>,
     /// What was last looked at, so that an unchanged folder costs nothing.
     seen: (Vec<RuleFile>, Vec<RuleProblem>),
-    points: Vec<Point>,
+    /// Points and calendar; its rules are those in force.
+    setup: Setup,
     intake: Intake,
 }
 
 impl Rules {
-    pub fn new(folder: PathBuf, verdict: Verdict, points: Vec<Point>, intake: Intake) -> Self {
+    pub fn new(folder: PathBuf, verdict: Verdict, ground: Setup, intake: Intake) -> Self {
         let broken = verdict.broken.into_keys().collect();
-        Self { folder, in_force: verdict.rules, broken, seen: Default::default(), points, intake }
+        let setup = Setup { rules: verdict.rules, ..ground };
+        Self { folder, broken, seen: Default::default(), setup, intake }
     }
 
     /// Watches until `stop`.
@@ -85,7 +85,7 @@ impl Rules {
             return Vec::new();
         }
         self.seen = (found.clone(), unreadable.clone());
-        let verdict = rulebook::weigh(found, unreadable, &self.in_force, &self.points);
+        let verdict = rulebook::weigh(found, unreadable, &self.setup.rules, &self.setup);
         let now = clock::now();
         let mut notes = Vec::new();
         for (path, problems) in &verdict.broken {
@@ -99,11 +99,10 @@ impl Rules {
         }
         verdict.refused.iter().for_each(|problem| warn!(%problem, "a limit or unit does not fit"));
         notes.push(Note::Condition(rulebook::misfit(&verdict.refused, now)));
-        if verdict.rules != self.in_force {
+        if verdict.rules != self.setup.rules {
             info!(files = verdict.rules.len(), "rules changed");
-            let setup = Setup { at: now, points: self.points.clone(), rules: verdict.rules.clone() };
-            notes.push(Note::Setup(std::sync::Arc::new(setup)));
-            self.in_force = verdict.rules;
+            self.setup = Setup { at: now, rules: verdict.rules, ..self.setup.clone() };
+            notes.push(Note::Setup(std::sync::Arc::new(self.setup.clone())));
         }
         self.broken = verdict.broken.into_keys().collect();
         notes

@@ -223,7 +223,7 @@ mod tests {
         let history = History::open(Options { flush_samples: 3, ..Options::at(folder.path()) }).unwrap();
         let board = Board::new();
         let mut follower = Follower::new(&history, &board);
-        let setup = Setup { at: Timestamp::from_secs(0), points: table(2).list().to_vec(), rules: vec![] };
+        let setup = Setup::of(table(2).list().to_vec());
         follower.take(vec![(1, Entry::Note(Note::Setup(Arc::new(setup)))), (2, Entry::Tick(Timestamp::from_secs(1)))]);
         follower.flush_if_due(false);
         assert_eq!(follower.safe(), 2);

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 use crate::config::{Key, Known, Problems, Table, check_row};
 use crate::journal::{RuleFile, Setup};
-use crate::model::{Point, Stricter, Timestamp};
+use crate::model::{Point, Stricter};
 use crate::rule::{Language, Plan};
 
 pub use merge::{Change, Merged, write};
@@ -125,7 +125,7 @@ fn weigh_limits(
 ) -> Vec<String> {
     let places: Vec<usize> = (0..points.len()).filter(|at| points[*at].is_some()).collect();
     let known: Vec<Point> = points.iter().flatten().cloned().collect();
-    let setup = Setup { at: Timestamp::MIN, points: known, rules: ground.rules.clone() };
+    let setup = Setup { rules: ground.rules.clone(), ..Setup::of(known) };
     let plan = Plan::new(&Language::new(), &setup);
     let mut remarks = Vec::new();
     for ((at, point), watched) in places.into_iter().zip(&setup.points).zip(&plan.points) {

@@ -311,7 +311,7 @@ impl Side for Played {
 async fn the_cursor_moves_only_when_the_server_has_the_lines() {
     let server = Server::start(|number, _| Say::status(if number == 0 { 503 } else { 204 })).await;
     let (mut sink, _) = sink(&server.url, "batch_wait = \"50ms\"");
-    let renamed = journal::Setup { at: TIME, points: vec![point("mine", "t0", "T2")], rules: Vec::new() };
+    let renamed = journal::Setup { at: TIME, ..journal::Setup::of(vec![point("mine", "t0", "T2")]) };
     let entries = VecDeque::from([
         (1, Entry::Samples(Arc::new(samples(0, 10)))),
         (2, Entry::Tick(TIME)),

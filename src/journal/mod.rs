@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::alarm::{Level, OccurrenceId, Priority};
-use crate::model::{Permit, PermitEnd, Point, Sample, Timestamp};
+use crate::model::{Calendar, Permit, PermitEnd, Point, Sample, Timestamp};
 
 pub use marks::Marks;
 pub use store::{Reader, holds_entries};
@@ -71,6 +71,17 @@ pub struct Setup {
     /// In index order; never shorter than the setup before it.
     pub points: Vec<Point>,
     pub rules: Vec<RuleFile>,
+    /// Local time and seasons.
+    #[serde(default)]
+    pub calendar: Calendar,
+}
+
+impl Setup {
+    /// These points, and nothing else yet.
+    #[must_use]
+    pub fn of(points: Vec<Point>) -> Self {
+        Self { at: Timestamp::MIN, points, rules: Vec::new(), calendar: Calendar::default() }
+    }
 }
 
 /// A rule file as it was read.

@@ -2,6 +2,7 @@
 //!
 //! Plain data without I/O, clock or lock. Nothing here depends on another module of Davy.
 
+mod calendar;
 mod kind;
 mod pattern;
 mod permit;
@@ -10,6 +11,7 @@ mod quality;
 mod sample;
 mod time;
 
+pub use calendar::{Calendar, MonthDay, Season, Wall, Zone};
 pub use kind::Kind;
 pub use pattern::fits;
 pub use permit::{Permit, PermitEnd, PermitKind};

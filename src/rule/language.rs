@@ -29,7 +29,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use rhai::packages::{BasicMathPackage, CorePackage, LogicPackage, Package};
-use rhai::{Engine, EvalAltResult, ImmutableString, Map, NativeCallContext};
+use rhai::{Engine, EvalAltResult, ImmutableString, Map, NativeCallContext, OptimizationLevel, Position};
 
 use crate::engine::{Health, Window};
 use crate::model::{Grade, PermitKind, Range, Reason};
@@ -97,9 +97,13 @@ struct LimitsView(Rc<Scene>);
 /// The engine that compiles and runs rules, and the scene they look at. One a thread.
 pub struct Language {
     pub(super) engine: Engine,
+    /// Reads files as they are written, to find where something stands.
+    pub(super) reader: Engine,
     pub(super) scene: Rc<Scene>,
     /// What `rule(id, body)` was called with while a file is read: id, line, body.
-    pub(super) told: Rc<RefCell<Vec<(String, usize, Map)>>>,
+    pub(super) told: Rc<RefCell<Vec<(String, Position, Map)>>>,
+    /// Leave everything to Rhai.
+    pub(super) interprets: bool,
 }
 
 impl Default for Language {
@@ -117,12 +121,22 @@ impl Language {
         BasicMathPackage::new().register_into_engine(&mut engine);
         limit(&mut engine);
         register_point(&mut engine);
-        let told: Rc<RefCell<Vec<(String, usize, Map)>>> = Rc::default();
+        let told: Rc<RefCell<Vec<(String, Position, Map)>>> = Rc::default();
         let listed = told.clone();
         engine.register_fn("rule", move |call: NativeCallContext, id: ImmutableString, body: Map| {
-            listed.borrow_mut().push((id.to_string(), call.call_position().line().unwrap_or(0), body));
+            listed.borrow_mut().push((id.to_string(), call.call_position(), body));
         });
-        Self { engine, scene: Rc::default(), told }
+        let mut reader = Engine::new_raw();
+        limit(&mut reader);
+        reader.set_strict_variables(false);
+        reader.set_optimization_level(OptimizationLevel::None);
+        Self { engine, reader, scene: Rc::default(), told, interprets: false }
+    }
+
+    /// One in which no closure is lowered: what native judging is measured and checked against.
+    #[must_use]
+    pub fn interpreting() -> Self {
+        Self { interprets: true, ..Self::new() }
     }
 }
 

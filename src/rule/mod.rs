@@ -10,6 +10,7 @@ mod judge;
 mod language;
 mod limits;
 mod native;
+mod places;
 mod plan;
 pub mod trial;
 

@@ -18,15 +18,36 @@ pub struct RuleProblem {
     pub file: String,
     /// 0 when the problem is of the whole file.
     pub line: usize,
+    /// 0 when the problem is of the whole line.
+    pub column: usize,
     pub message: String,
+}
+
+impl RuleProblem {
+    /// Of a whole file, or with the points when `file` is empty.
+    #[must_use]
+    pub fn of(file: &str, message: impl Into<String>) -> Self {
+        Self { file: file.to_owned(), line: 0, column: 0, message: message.into() }
+    }
+
+    pub(super) fn at(file: &str, at: rhai::Position, message: String) -> Self {
+        let (line, column) = (at.line().unwrap_or(0), at.position().unwrap_or(0));
+        Self { file: file.to_owned(), line, column, message }
+    }
+
+    /// Of a rule as a whole.
+    fn with(rule: &Rule, message: String) -> Self {
+        Self { line: rule.line, ..Self::of(&rule.file, message) }
+    }
 }
 
 impl fmt::Display for RuleProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&*self.file, self.line) {
-            ("", _) => write!(f, "{}", self.message),
-            (file, 0) => write!(f, "{file}: {}", self.message),
-            (file, line) => write!(f, "{file}:{line}: {}", self.message),
+        match (&*self.file, self.line, self.column) {
+            ("", ..) => write!(f, "{}", self.message),
+            (file, 0, _) => write!(f, "{file}: {}", self.message),
+            (file, line, 0) => write!(f, "{file}:{line}: {}", self.message),
+            (file, line, column) => write!(f, "{file}:{line}:{column}: {}", self.message),
         }
     }
 }
@@ -38,6 +59,14 @@ pub struct Compiled {
     pub raise: Program,
     pub clear: Option<Program>,
     pub policy: Policy,
+}
+
+impl Compiled {
+    fn interpret(&mut self) {
+        for program in std::iter::once(&mut self.raise).chain(&mut self.clear) {
+            program.native = Err("nothing is lowered here".into());
+        }
+    }
 }
 
 /// One rule at one point.
@@ -91,6 +120,9 @@ impl Plan {
                 Err(mut problems) => plan.problems.append(&mut problems),
             }
         }
+        if language.interprets {
+            plan.rules.iter_mut().for_each(Compiled::interpret);
+        }
         plan.points = setup.points.iter().map(|_| PointPlan::default()).collect();
         let mut lines = Vec::new();
         for place in 0..plan.rules.len() {
@@ -104,7 +136,7 @@ impl Plan {
             if watched == 0 {
                 let rule = &plan.rules[place].rule;
                 let message = format!("rule {:?} watches no point", rule.id);
-                plan.remarks.push(RuleProblem { file: rule.file.clone(), line: rule.line, message });
+                plan.remarks.push(RuleProblem::with(rule, message));
             }
         }
         if plan.problems.is_empty() {
@@ -112,6 +144,7 @@ impl Plan {
         }
         plan.refused = lines;
         plan.note_unwatched(setup);
+        plan.note_misspelt(&setup.points);
         plan
     }
 
@@ -132,7 +165,7 @@ impl Plan {
                     "point {}: limit {name} is not a limit of any rule that watches it; known are: {there}",
                     point.id
                 );
-                problems.push(RuleProblem { file: String::new(), line: 0, message });
+                problems.push(RuleProblem::of("", message));
             }
         }
     }
@@ -148,7 +181,7 @@ impl Plan {
                  there raises nothing; rules/instrument has such rules",
                 1 + untold.count()
             );
-            self.remarks.push(RuleProblem { file: String::new(), line: 0, message });
+            self.remarks.push(RuleProblem::of("", message));
         }
         for (point, plan) in setup.points.iter().zip(&self.points) {
             if point.retired {
@@ -170,14 +203,42 @@ impl Plan {
                     point.place,
                     places.join(", ")
                 );
-                self.remarks.push(RuleProblem { file: String::new(), line: 0, message });
+                self.remarks.push(RuleProblem::of("", message));
             }
             if at_it().next().is_none() {
                 let message = format!(
                     "point {}: no rule for {} at {:?} watches it: check its kind and place",
                     point.id, point.kind, point.place
                 );
-                self.remarks.push(RuleProblem { file: String::new(), line: 0, message });
+                self.remarks.push(RuleProblem::of("", message));
+            }
+        }
+    }
+
+    /// Sites that there are not, and places that only their spelling keeps from a point.
+    fn note_misspelt(&mut self, points: &[Point]) {
+        let alive = || points.iter().filter(|point| !point.retired);
+        let plain = |word: &str| word.to_lowercase().replace([' ', '-', '_'], "");
+        for rule in self.rules.iter().map(|compiled| &compiled.rule) {
+            let mut told = |message: String| self.remarks.push(RuleProblem::with(rule, message));
+            for site in rule.watches.sites.iter().filter(|site| alive().all(|point| *point.site != ***site)) {
+                let known: std::collections::BTreeSet<&str> = alive().map(|point| &*point.site).collect();
+                let known = known.into_iter().collect::<Vec<_>>().join(", ");
+                told(format!("rule {:?}: there is no site {site:?}; sites are {known}", rule.id));
+            }
+            let of_kind = |point: &&Point| rule.watches.kinds.is_empty() || rule.watches.kinds.contains(&point.kind);
+            for place in &rule.watches.places {
+                if alive().filter(of_kind).any(|point| point.place == *place) {
+                    continue;
+                }
+                let nearly =
+                    |point: &&Point| plain(&point.place) == plain(place) && !rule.watches.places.contains(&point.place);
+                if let Some(point) = alive().filter(of_kind).find(nearly) {
+                    told(format!(
+                        "rule {:?}: place {place:?} is at no point, but point {} is at {:?}: write both alike",
+                        rule.id, point.id, point.place
+                    ));
+                }
             }
         }
     }
@@ -202,18 +263,14 @@ impl Plan {
                     let policy = Policy { raise_after: rule.raise_after, clear_after: rule.clear_after };
                     self.rules.push(Compiled { rule, raise, clear, policy });
                 }
-                _ => self.problems.extend(wrong.into_iter().map(|message| RuleProblem {
-                    file: rule.file.clone(),
-                    line: rule.line,
-                    message,
-                })),
+                _ => self.problems.extend(wrong.into_iter().map(|message| RuleProblem::with(&rule, message))),
             }
         }
     }
 
     fn watch(&mut self, place: usize, point: &Point, at: PointIndex, problems: &mut Vec<RuleProblem>) {
         let Compiled { rule, raise, clear, .. } = &self.rules[place];
-        let told = |message: String| RuleProblem { file: rule.file.clone(), line: rule.line, message };
+        let told = |message: String| RuleProblem::with(rule, message);
         if let Some((name, limit)) = rule.limits.iter().find(|(_, limit)| limit.unit != point.unit) {
             problems.push(told(format!(
                 "rule {:?}: limit {name} is in {:?} but point {} measures {:?}; give the point that unit or exclude it",

@@ -38,15 +38,15 @@ fn a_sound_rule_has_no_problem() {
 #[test]
 fn every_mistake_is_told_with_file_line_and_what_was_expected() {
     for (text, expected) in [
-        ("let x = ;".to_owned(), "x.rhai:1: "),
+        ("let x = ;".to_owned(), "x.rhai:1:9: "),
         ("let x = 1;".to_owned(), "the file defines no rule"),
-        (with("titel", "\"x\""), "x.rhai:2: rule \"r\": unknown key \"titel\""),
-        (with("title", ""), "title is missing"),
+        (with("titel", "\"x\""), "x.rhai:9:3: rule \"r\": unknown key \"titel\""),
+        (with("title", ""), "x.rhai:2:1: rule \"r\": title is missing"),
         (with("priority", "\"P7\""), "priority is \"P7\", not one of P1, P2, P3, P4"),
-        (with("watches", "#{ kind: \"methan\" }"), "watches.kind \"methan\" is not known"),
-        (with("watches", "#{ knd: \"methane\" }"), "unknown key watches.knd"),
+        (with("watches", "#{ kind: \"methan\" }"), "x.rhai:8:15: rule \"r\": watches.kind \"methan\" is not known"),
+        (with("watches", "#{ knd: \"methane\" }"), "x.rhai:8:15: rule \"r\": unknown key watches.knd"),
         (with("raise", ""), "raise is missing"),
-        (with("raise", "5"), "raise must be a closure"),
+        (with("raise", "5"), "x.rhai:8:3: rule \"r\": raise must be a closure"),
         (with("raise", "|p, q| true"), "takes one parameter"),
         (with("raise", "|p| p.mean(p.value) > 1.0"), "takes a span written out"),
         (with("raise", "|p| p.mean(\"5 parsecs\") > 1.0"), "is not a duration"),
@@ -58,15 +58,15 @@ fn every_mistake_is_told_with_file_line_and_what_was_expected() {
         (with("raise_after", "\"soon\""), "raise_after: \"soon\" is not a duration"),
         (
             with("limits", "#{ alarm: #{ value: 1.0, unit: \"%VOL\", stricter: \"lower\" } }"),
-            "limits.alarm.basis is missing",
+            "x.rhai:9:14: rule \"r\": limits.alarm.basis is missing",
         ),
         (
             with("limits", "#{ alarm: #{ value: 1.0, unit: \"%VOL\", stricter: \"up\", basis: \"b\" } }"),
-            "must be \"lower\" or \"higher\"",
+            "x.rhai:9:50: rule \"r\": limits.alarm.stricter must be \"lower\" or \"higher\"",
         ),
         (with("limits", "#{ alarm: 1.0 }"), "limits.alarm must be a map"),
         (with("deadband", "0.1"), "a deadband needs a limit"),
-        ("while true {}".to_owned(), "x.rhai:1: "),
+        ("while true {}".to_owned(), "x.rhai:1:"),
         ("rule(\"davy-x\", #{});".to_owned(), "ids that begin with \"davy-\""),
     ] {
         let told = problems(&text);

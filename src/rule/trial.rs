@@ -69,7 +69,7 @@ pub fn run(rules: &RuleFile, name: &str, text: &str) -> Result<Passed, Vec<Failu
     let language = Language::new();
     let mut shard = Shard::new(&language);
     let mut effects = Vec::new();
-    let setup = Setup { at: START, points, rules: vec![rules.clone()] };
+    let setup = Setup { at: START, rules: vec![rules.clone()], ..Setup::of(points) };
     let plan = super::Plan::new(&language, &setup);
     if !(plan.problems.is_empty() && plan.refused.is_empty()) {
         return Err(plan.problems.iter().chain(&plan.refused).map(|problem| failure(0, problem.to_string())).collect());

@@ -13,7 +13,7 @@ pub mod gb26875;
 pub mod hj212;
 pub mod sl651;
 
-use crate::model::Timestamp;
+pub use crate::model::{Wall, Zone};
 
 /// What stands at the front of a stream. `Frame`, `Damaged` and `Garbage` say how many bytes it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,53 +60,6 @@ fn bcd(byte: u8) -> Option<u8> {
 
 const fn to_bcd(number: u8) -> u8 {
     ((number / 10 % 10) << 4) | (number % 10)
-}
-
-/// A clock's reading on the wall: what devices send, without a zone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wall {
-    /// All four digits.
-    pub year: i16,
-    pub month: u8,
-    pub day: u8,
-    pub hour: u8,
-    pub minute: u8,
-    pub second: u8,
-}
-
-/// Seconds by which the clocks of a source's devices are ahead of UTC; the standards say Beijing time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Zone(pub i32);
-
-impl Zone {
-    pub const BEIJING: Self = Self(8 * 3600);
-
-    /// `None` for a date or time that does not exist.
-    #[must_use]
-    pub fn moment(self, wall: Wall) -> Option<Timestamp> {
-        let small = |number: u8| i8::try_from(number).ok();
-        let date = jiff::civil::Date::new(wall.year, small(wall.month)?, small(wall.day)?).ok()?;
-        let time = jiff::civil::Time::new(small(wall.hour)?, small(wall.minute)?, small(wall.second)?, 0).ok()?;
-        let utc = date.to_datetime(time).to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp();
-        Some(Timestamp::from_secs(utc.as_second() - i64::from(self.0)))
-    }
-
-    /// The wall clock at a moment; its fraction of a second is dropped.
-    #[must_use]
-    pub fn wall(self, moment: Timestamp) -> Wall {
-        let micros = moment.micros().saturating_add(i64::from(self.0) * 1_000_000);
-        let stamp = jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-        let at = jiff::tz::TimeZone::UTC.to_datetime(stamp);
-        let small = |number: i8| u8::try_from(number).unwrap_or(0);
-        Wall {
-            year: at.year(),
-            month: small(at.month()),
-            day: small(at.day()),
-            hour: small(at.hour()),
-            minute: small(at.minute()),
-            second: small(at.second()),
-        }
-    }
 }
 
 /// Bytes as hexadecimal digits, as packet captures show them.

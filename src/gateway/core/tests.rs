@@ -47,6 +47,7 @@ impl Plant {
         let options = Options {
             journal: journal::Options::at(self.folder.path().join("journal.db")),
             points: self.points.iter().map(|name| point(name)).collect(),
+            calendar: Default::default(),
             recipients: vec![Recipient {
                 channel: "webhook".into(),
                 name: "county".into(),

@@ -28,7 +28,8 @@ use subtle::ConstantTimeEq;
 
 use super::binding::{NamePattern, device};
 use crate::config::{Key, Problems};
-use crate::decode::frames::{Zone, unhex};
+use crate::decode::frames::unhex;
+use crate::model::Zone;
 
 /// What is spoken at a door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,7 +192,7 @@ impl Raw {
     pub fn check(self, protocol: Protocol, name: &str, at: &Key, problems: &mut Problems) -> Option<Config> {
         let before = problems.len();
         let address = problems.parsed(at.field("address"), &self.address, "address:port, such as 0.0.0.0:9600");
-        let zone = offset(&self.utc_offset);
+        let zone = Zone::parse(&self.utc_offset);
         if zone.is_none() {
             problems.add(at.field("utc_offset"), format!("{:?} is not an offset such as \"+08:00\"", self.utc_offset));
         }
@@ -295,21 +296,6 @@ impl Secret {
     }
 }
 
-/// `+08:00`, `-03:30`.
-fn offset(text: &str) -> Option<Zone> {
-    let (sign, rest) = match text.split_at_checked(1)? {
-        ("+", rest) => (1, rest),
-        ("-", rest) => (-1, rest),
-        _ => return None,
-    };
-    let (hours, minutes) = rest.split_once(':')?;
-    let digits = |text: &str, most: i32| {
-        let plain = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
-        text.parse().ok().filter(|number: &i32| plain && *number <= most)
-    };
-    Some(Zone(sign * (digits(hours, 14)? * 3600 + digits(minutes, 59)? * 60)))
-}
-
 impl RawLimits {
     fn check(self, at: &Key, problems: &mut Problems) -> Option<Limits> {
         let second = Duration::from_secs(1);
@@ -388,13 +374,5 @@ mod tests {
         assert!(told(Protocol::Sl651, &text)[0].contains("is not 4 hexadecimal digits"));
         assert!(told(Protocol::Hj212, &text).is_empty());
         assert!(told(Protocol::Gb26875, &text)[0].contains("has no passwords"));
-    }
-
-    #[test]
-    fn offsets_read_as_written() {
-        assert_eq!((offset("+08:00"), offset("-03:30")), (Some(Zone(28_800)), Some(Zone(-12_600))));
-        for wrong in ["", "8", "+8:00", "+08", "+15:00", "+08:60", "路08:00"] {
-            assert_eq!(offset(wrong), None, "{wrong}");
-        }
     }
 }
