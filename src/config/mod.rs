@@ -5,6 +5,7 @@
 //! file are relative to that file.
 
 mod calendar;
+mod doubts;
 mod points;
 mod problem;
 mod templates;
@@ -328,6 +329,9 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
         })
     };
     let config = if sound { config() } else { None };
+    if let Some(config) = &config {
+        doubts::note(config, &mut warnings);
+    }
     Seen {
         config,
         problems: std::mem::take(problems).into_list(),

@@ -260,3 +260,37 @@ fn seasons_are_read_as_one_part_or_several_and_wrong_days_are_told() {
         ]
     );
 }
+
+#[test]
+fn what_is_most_likely_not_meant_is_a_warning_and_no_problem() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("secret"), "0123456789abcdef0123456789abcdef\n").unwrap();
+    let text = r#"
+        [source.mqtt_listener.front]
+        address = "127.0.0.1:0"
+        user.face = { password_file = "secret", points = ["mine.t1", "mien.*"] }
+        [source.http.weather]
+        token_file = "secret"
+        points = ["mine.wind-*"]
+        [source.modbus.d1]
+        address = "10.0.4.7:502"
+        [point."mine.t1"]
+        kind = "methane"
+        [point."mine.t2"]
+        kind = "methane"
+    "#;
+    let seen = look_at(text, &folder.path().join("davy.toml"), Problems::in_file("davy.toml"));
+    assert_eq!(seen.problems, [], "nothing is wrong");
+    let told: Vec<_> = seen.warnings.iter().map(|warning| format!("{}: {}", warning.key, warning.message)).collect();
+    assert_eq!(
+        told,
+        [
+            "source: 1 points (mine.t2) are delivered by no source: bind them (modbus = .., mqtt = ..), or add a \
+             listener, a broker or a sender that may write them",
+            "source.mqtt_listener.front.user.face.points: \"mien.*\" fits no point",
+            "source.http.weather.points: \"mine.wind-*\" fits no point",
+            "source.modbus.d1: no point is read from it: it is not polled",
+            "notify: nobody is told of an alarm but the log, the page and MQTT subscribers; add [notify.webhook.NAME]",
+        ]
+    );
+}

@@ -1,5 +1,6 @@
 //! Rules laid over the point table: who watches what, with which limits and windows.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
 
@@ -9,7 +10,7 @@ use super::{Judges, Language, Program, Rule, WindowRef, draft, limits};
 use crate::alarm::Policy;
 use crate::engine::Needs;
 use crate::journal::Setup;
-use crate::model::{Point, PointIndex, Stricter, parse_duration};
+use crate::model::{Kind, Point, PointIndex, Stricter, parse_duration};
 
 /// Something wrong in a rule file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +71,7 @@ impl Compiled {
 }
 
 /// One rule at one point.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Watch {
     /// Place in [`Plan::rules`].
     pub rule: usize,
@@ -81,7 +82,7 @@ pub struct Watch {
 }
 
 /// What watches one point.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PointPlan {
     pub watches: Vec<Watch>,
     /// Spans of the windows that its rules need, each once.
@@ -98,8 +99,9 @@ pub struct PointPlan {
 #[derive(Debug, Default)]
 pub struct Plan {
     pub rules: Vec<Compiled>,
-    /// By point index.
-    pub points: Vec<PointPlan>,
+    /// By point index. Points with the same rules and limits share one: thousands of sensors have a few hundred
+    /// plans, which stay in the processor's cache.
+    pub points: Vec<Rc<PointPlan>>,
     /// What is wrong in a file: none of its rules counts.
     pub problems: Vec<RuleProblem>,
     /// What does not fit between a rule and a point: a looser limit (the rule's own stands), another unit
@@ -123,17 +125,20 @@ impl Plan {
         if language.interprets {
             plan.rules.iter_mut().for_each(Compiled::interpret);
         }
-        plan.points = setup.points.iter().map(|_| PointPlan::default()).collect();
+        plan.points = setup.points.iter().map(|_| Rc::default()).collect();
         let mut lines = Vec::new();
-        for place in 0..plan.rules.len() {
-            let mut watched = 0_usize;
-            for (point, at) in setup.points.iter().zip(0_u32..) {
-                if !point.retired && watches(&plan.rules[place].rule, point) {
-                    watched += 1;
-                    plan.watch(place, point, PointIndex(at), &mut lines);
+        let mut watched = vec![false; plan.rules.len()];
+        let by_kind = plan.by_kind();
+        for (point, at) in setup.points.iter().zip(0_u32..).filter(|(point, _)| !point.retired) {
+            for place in by_kind.get(&point.kind).into_iter().flatten() {
+                if watches(&plan.rules[*place].rule, point) {
+                    watched[*place] = true;
+                    plan.watch(*place, point, PointIndex(at), &mut lines);
                 }
             }
-            if watched == 0 {
+        }
+        for (place, watched) in watched.into_iter().enumerate() {
+            if !watched {
                 let rule = &plan.rules[place].rule;
                 let message = format!("rule {:?} watches no point", rule.id);
                 plan.remarks.push(RuleProblem::with(rule, message));
@@ -145,7 +150,33 @@ impl Plan {
         plan.refused = lines;
         plan.note_unwatched(setup);
         plan.note_misspelt(&setup.points);
+        plan.share();
         plan
+    }
+
+    /// Places of the rules that may watch a point of each kind, in their order.
+    fn by_kind(&self) -> HashMap<Kind, Vec<usize>> {
+        let may = |kind: Kind| {
+            let of_kind = |compiled: &Compiled| {
+                compiled.rule.watches.kinds.is_empty() || compiled.rule.watches.kinds.contains(&kind)
+            };
+            (0..self.rules.len()).filter(|place| of_kind(&self.rules[*place])).collect()
+        };
+        Kind::ALL.iter().map(|kind| (*kind, may(*kind))).collect()
+    }
+
+    /// One plan for all points that are watched alike.
+    fn share(&mut self) {
+        let mut known: HashMap<Vec<u64>, Vec<Rc<PointPlan>>> = HashMap::new();
+        for plan in &mut self.points {
+            let limits = |watch: &Watch| watch.limits.iter().map(|(_, value)| value.to_bits()).collect::<Vec<_>>();
+            let key = plan.watches.iter().flat_map(|watch| std::iter::once(watch.rule as u64).chain(limits(watch)));
+            let alike = known.entry(key.collect()).or_default();
+            match alike.iter().find(|other| *other == plan) {
+                Some(other) => *plan = other.clone(),
+                None => alike.push(plan.clone()),
+            }
+        }
     }
 
     /// A limit of a point that no rule at it has would never count: most likely it is misspelt.
@@ -284,7 +315,7 @@ impl Plan {
             let value = effective.iter().find(|(known, _)| known == name)?.1;
             Some((value, rule.limits.get(name)?.stricter))
         });
-        let plan = &mut self.points[at.at()];
+        let plan = Rc::make_mut(&mut self.points[at.at()]);
         let needs = clear.iter().fold(raise.needs, |needs, clear| needs.and(clear.needs));
         plan.needs = plan.needs.and(needs);
         plan.health |= rule.judges == Judges::Health;
