@@ -109,6 +109,7 @@ kinds! {
     DryBeach "dry_beach" "m" 0.1 "干滩长度",
     Freeboard "freeboard" "m" 0.01 "安全超高",
     PhreaticDepth "phreatic_depth" "m" 0.01 "浸润线埋深",
+    RainTotal "rain_total" "mm" 0.1 "累计雨量",
 }
 
 impl Kind {
