@@ -388,8 +388,10 @@ const WATCHED: &[(Kind, &str, &[&str])] = &[
         "T1",
         &[
             "methane-2",
+            "methane-emission-growth",
             "methane-face",
             "methane-face-cut",
+            "methane-forecast",
             "methane-jump",
             "methane-negative",
             "methane-pre",
@@ -402,8 +404,10 @@ const WATCHED: &[(Kind, &str, &[&str])] = &[
         "T0",
         &[
             "methane-2",
+            "methane-emission-growth",
             "methane-face",
             "methane-face-cut",
+            "methane-forecast",
             "methane-jump",
             "methane-negative",
             "methane-pre",
@@ -416,6 +420,8 @@ const WATCHED: &[(Kind, &str, &[&str])] = &[
         "T2",
         &[
             "methane-2",
+            "methane-emission-growth",
+            "methane-forecast",
             "methane-jump",
             "methane-negative",
             "methane-pre",
@@ -449,8 +455,8 @@ const WATCHED: &[(Kind, &str, &[&str])] = &[
             "methane-severe",
         ],
     ),
-    (Kind::Co, "T1", &["co-mine"]),
-    (Kind::Co, "belt", &["co-mine"]),
+    (Kind::Co, "T1", &["co-mine", "co-self-heating"]),
+    (Kind::Co, "belt", &["co-mine", "co-self-heating"]),
     (Kind::Co, "boiler", &["co-plant-1", "co-plant-2"]),
     (Kind::O2, "T1", &["o2-low", "o2-mine", "o2-rich"]),
     (Kind::O2, "main return", &["o2-low", "o2-rich"]),
@@ -466,7 +472,14 @@ const WATCHED: &[(Kind, &str, &[&str])] = &[
     (
         Kind::TankLevel,
         "tank 3",
-        &["tank-level-high", "tank-level-high-high", "tank-level-low", "tank-level-low-low", "tank-level-rise"],
+        &[
+            "tank-level-forecast",
+            "tank-level-high",
+            "tank-level-high-high",
+            "tank-level-low",
+            "tank-level-low-low",
+            "tank-level-rise",
+        ],
     ),
     (Kind::TankLevel, "fire tank", &["fire-tank-low"]),
     (
@@ -500,7 +513,15 @@ const WATCHED: &[(Kind, &str, &[&str])] = &[
     (
         Kind::WaterLevel,
         "town bridge",
-        &["river-guarantee", "river-levels-unset", "river-near", "river-record", "river-rise", "river-warning"],
+        &[
+            "river-forecast",
+            "river-guarantee",
+            "river-levels-unset",
+            "river-near",
+            "river-record",
+            "river-rise",
+            "river-warning",
+        ],
     ),
     (Kind::Rain, "upstream", &["rain-blue", "rain-orange", "rain-red", "rain-yellow"]),
     (Kind::Battery, "upstream", &["battery-cell-low", "battery-station-low"]),
@@ -583,6 +604,7 @@ const FAMILIES: &[&[&str]] = &[
     &["fire-panel-battery-low", "battery-cell-low"],
     // Stages, and that a station has none of its own.
     &["rain-blue", "rain-yellow", "rain-orange", "rain-red"],
+    &["rain-total-blue", "rain-total-yellow", "rain-total-orange", "rain-total-red"],
     &["river-levels-unset", "river-near", "river-warning", "river-guarantee", "river-record", "river-rise"],
     &["reservoir-levels-unset", "reservoir-normal", "reservoir-design", "reservoir-check"],
     &["discharge-unset", "discharge-5-year", "discharge-20-year", "discharge-50-year"],

@@ -164,6 +164,27 @@ pub const ROWS: &[Row] = &[
     row(Kind::Freeboard, "pond", "tailings-freeboard", "freeboard", 0.4, 0.4, "m"),
     row(Kind::DryBeach, "pond", "tailings-beach", "beach", 40.0, 40.0, "m"),
     row(Kind::PhreaticDepth, "pond", "tailings-phreatic", "depth", 2.0, 2.0, "m"),
+    // The same table for a running total.
+    row(Kind::RainTotal, "gauge", "rain-total-blue", "blue_1h", 35.0, 35.0, "mm"),
+    row(Kind::RainTotal, "gauge", "rain-total-blue", "blue_3h", 55.0, 55.0, "mm"),
+    row(Kind::RainTotal, "gauge", "rain-total-blue", "blue_6h", 70.0, 70.0, "mm"),
+    row(Kind::RainTotal, "gauge", "rain-total-blue", "blue_12h", 85.0, 85.0, "mm"),
+    row(Kind::RainTotal, "gauge", "rain-total-blue", "blue_24h", 100.0, 100.0, "mm"),
+    row(Kind::RainTotal, "gauge", "rain-total-yellow", "yellow_1h", 45.0, 45.0, "mm"),
+    row(Kind::RainTotal, "gauge", "rain-total-yellow", "yellow_3h", 75.0, 75.0, "mm"),
+    row(Kind::RainTotal, "gauge", "rain-total-yellow", "yellow_6h", 95.0, 95.0, "mm"),
+    row(Kind::RainTotal, "gauge", "rain-total-yellow", "yellow_12h", 112.0, 112.0, "mm"),
+    row(Kind::RainTotal, "gauge", "rain-total-yellow", "yellow_24h", 130.0, 130.0, "mm"),
+    row(Kind::RainTotal, "gauge", "rain-total-orange", "orange_1h", 60.0, 60.0, "mm"),
+    row(Kind::RainTotal, "gauge", "rain-total-orange", "orange_3h", 100.0, 100.0, "mm"),
+    row(Kind::RainTotal, "gauge", "rain-total-orange", "orange_6h", 120.0, 120.0, "mm"),
+    row(Kind::RainTotal, "gauge", "rain-total-orange", "orange_12h", 140.0, 140.0, "mm"),
+    row(Kind::RainTotal, "gauge", "rain-total-orange", "orange_24h", 160.0, 160.0, "mm"),
+    row(Kind::RainTotal, "gauge", "rain-total-red", "red_1h", 80.0, 80.0, "mm"),
+    row(Kind::RainTotal, "gauge", "rain-total-red", "red_3h", 120.0, 120.0, "mm"),
+    row(Kind::RainTotal, "gauge", "rain-total-red", "red_6h", 150.0, 150.0, "mm"),
+    row(Kind::RainTotal, "gauge", "rain-total-red", "red_12h", 175.0, 175.0, "mm"),
+    row(Kind::RainTotal, "gauge", "rain-total-red", "red_24h", 200.0, 200.0, "mm"),
 ];
 
 /// GB/T 50493-2019, toxic gases: kind, its two rules without the `-1` and `-2`, molar mass in g/mol, level 1 and level 2
