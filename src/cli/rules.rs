@@ -9,7 +9,7 @@ use serde_json::json;
 use super::Refusal;
 use crate::gateway::rulebook;
 use crate::journal::RuleFile;
-use crate::rule::{Language, Program, Rule, read_file, trial};
+use crate::rule::{Language, Program, Rule, functions, read_file, trial};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -20,6 +20,15 @@ pub enum Command {
         rules: PathBuf,
         #[arg(long)]
         json: bool,
+    },
+    /// Show everything that a rule can ask of its point, with examples.
+    Functions {
+        /// One JSON array.
+        #[arg(long, conflicts_with = "markdown")]
+        json: bool,
+        /// The page docs/rules.md.
+        #[arg(long)]
+        markdown: bool,
     },
     /// Play every `.samples` file against the rule file beside it.
     Test {
@@ -32,6 +41,10 @@ pub enum Command {
 pub fn run(command: &Command) -> Result<ExitCode, Refusal> {
     match command {
         Command::List { rules, json } => list(rules, *json),
+        Command::Functions { json, markdown } => {
+            show_functions(*json, *markdown);
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Test { path } => test(path),
     }
 }
@@ -81,6 +94,21 @@ fn list(folder: &Path, as_json: bool) -> Result<ExitCode, Refusal> {
         }
     }
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn show_functions(as_json: bool, as_page: bool) {
+    if as_json {
+        println!("{:#}", functions::json());
+    } else if as_page {
+        print!("{}", functions::markdown());
+    } else {
+        for entry in functions::CATALOGUE {
+            println!("{:<30} {} ({})", entry.signature, entry.says.en, entry.unit.en);
+            println!("{:<30} {} ({})", "", entry.says.zh, entry.unit.zh);
+            println!("{:<30} missing data: {}", "", entry.missing.en);
+            println!("{:<30} {}", "", entry.example);
+        }
+    }
 }
 
 /// How a rule is judged.

@@ -8,10 +8,14 @@
 
 mod condition;
 mod health;
+mod keep;
 mod open;
+mod order;
+mod past;
 mod shard;
 mod snapshot;
 mod thread;
+mod track;
 mod window;
 
 use std::sync::Arc;
@@ -22,10 +26,12 @@ use crate::journal::{Receipt, Setup};
 use crate::model::{Permit, PermitEnd, PointTable};
 
 pub use health::{Health, Needs};
+pub use keep::{Against, Keep};
+pub use past::{Held, Past, Wants, expected};
 pub use shard::{Counts, Shard};
 pub use snapshot::{Remembered, Snapshot, SnapshotError, can_resume};
 pub use thread::{Numbers, Options, Replayed, Running, start};
-pub use window::Window;
+pub use window::{MOST_SAMPLES, Over};
 
 /// What follows from an entry.
 #[derive(Clone, Debug)]

@@ -44,6 +44,9 @@ pub struct Slot {
     pub open: Option<Box<Alarm>>,
     /// The rule failed when it was last asked here.
     pub faulty: bool,
+    /// Failures in a row here, and how many times it is passed over now because of them.
+    pub failures: u32,
+    pub rest: u32,
 }
 
 impl Slot {
@@ -56,7 +59,7 @@ impl Slot {
             Standing::Acknowledged => State::Active { acknowledged: true, falling: None },
             Standing::ReturnedUnacknowledged => State::Returned,
         };
-        Self { state, open: Some(Box::new(alarm)), faulty: false }
+        Self { state, open: Some(Box::new(alarm)), ..Self::default() }
     }
 
     /// Moves the alarm and tells what changed.

@@ -10,7 +10,7 @@ use super::Effect;
 use super::condition::Conditions;
 use super::health::{Health, Memory, Twin, find_twins};
 use super::open::{About, Moment, Slot};
-use super::window::Window;
+use super::past::{Held, Past};
 use crate::alarm::{
     Acknowledgement, AlarmChange, Happening, Input, Level, OccurrenceId, Priority, RuleId, Standing, State, Verdict,
 };
@@ -19,7 +19,7 @@ use crate::journal::{Acknowledge, Condition, Entry, Note, PermitEnded, PermitOpe
 use crate::model::{
     Permit, PermitEnd, PermitKind, Point, PointIndex, PointTable, Quality, Reason, Sample, Stricter, Timestamp,
 };
-use crate::rule::{Judge, Judged, Judges, Language, Plan, Reading};
+use crate::rule::{Judge, Judged, Judges, Language, Plan, Program, Reading};
 
 /// A wall clock that steps back by more than this was set.
 const SET_BACK: Duration = Duration::from_secs(1);
@@ -29,6 +29,10 @@ const DOWN_TIME: Duration = Duration::from_secs(10);
 const REORDER: Duration = Duration::from_secs(10);
 /// Newest samples of a point that are remembered, to put others in order and to know repeats.
 const RECENT: usize = 8;
+/// A rule that failed so often in a row at a point rests there: it is passed over once, then 3 times, 7, at last
+/// [`LONGEST_REST`] times, and its plain limit judges meanwhile. Counted in askings, so a replay rests alike.
+const PATIENCE: u32 = 3;
+const LONGEST_REST: u32 = 63;
 /// Rules about the sensor itself are asked this often, besides every change of quality.
 const HEALTH_EVERY: Duration = Duration::from_secs(10);
 
@@ -55,7 +59,8 @@ pub(super) struct PointState {
     pub value: Option<f64>,
     /// Source time minus receive time of the newest sample, so that ticks speak the source's time.
     pub skew_micros: i64,
-    pub windows: Vec<Window>,
+    /// What its rules look back on.
+    pub past: Past,
     /// Alarms of the rules that watch the point, in the plan's order.
     pub slots: Vec<Slot>,
     /// A slot waits for time to pass.
@@ -76,6 +81,8 @@ pub(super) struct PointState {
 pub struct Counts {
     pub judged: u64,
     pub evaluations: u64,
+    /// Rules passed over because they had failed before.
+    pub rested: u64,
     pub duplicates: u64,
     pub late: u64,
     /// Overtaken by younger ones, and put in order.
@@ -109,6 +116,8 @@ pub struct Shard<'a> {
     /// Sites with sensors that are due for calibration.
     pub(super) due: BTreeMap<String, BTreeSet<String>>,
     pub counts: Counts,
+    /// What all points look back on, as of the last whole minute.
+    pub held: Held,
     /// Not judged since it was last taken, by point.
     pub unjudged: BTreeMap<(PointIndex, Unjudged), u64>,
 }
@@ -130,6 +139,7 @@ impl<'a> Shard<'a> {
             permits: Vec::new(),
             due: BTreeMap::new(),
             counts: Counts::default(),
+            held: Held::default(),
             unjudged: BTreeMap::new(),
         }
     }
@@ -236,9 +246,7 @@ impl<'a> Shard<'a> {
             state.value = Some(sample.value);
             state.usable_received = sample.receive_time;
             state.usable_source = sample.source_time;
-            for window in &mut state.windows {
-                window.push(sample.source_time, sample.value);
-            }
+            state.past.push(sample.source_time, sample.value);
         }
         let moment = Moment {
             at: sample.source_time,
@@ -282,9 +290,7 @@ impl<'a> Shard<'a> {
         if !sample.quality.usable() {
             return;
         }
-        for window in &mut state.windows {
-            window.insert(sample.source_time, sample.value);
-        }
+        state.past.insert(sample.source_time, sample.value);
         let moment = Moment {
             at: state.source_time,
             received: sample.receive_time,
@@ -313,6 +319,7 @@ impl<'a> Shard<'a> {
         self.now = now;
         self.look_at_permits(now, effects);
         if next_minute {
+            self.held = self.points.iter().fold(Held::default(), |sum, state| sum.and(state.past.held()));
             self.look_at_calendar(now, effects);
             let points = (0_u32..).map(PointIndex).zip(self.table.list()).zip(&self.plan.points).zip(&mut self.points);
             find_twins(
@@ -368,7 +375,7 @@ impl<'a> Shard<'a> {
             age_s: moment.received.since(heard).as_secs_f64(),
             point,
             limits: &plan.watches[0].limits,
-            spans: &plan.watches[0].spans,
+            recalls: &plan.watches[0].recalls,
         };
         let mut waits = false;
         for (watch, slot) in plan.watches.iter().zip(&mut state.slots) {
@@ -405,15 +412,14 @@ impl<'a> Shard<'a> {
                 (Asked::Sample { usable: true, .. } | Asked::Overtaken, Judges::Samples)
                 | (Asked::Sample { heard: true, .. } | Asked::Tick { unheard: true, .. }, Judges::Silence) => {
                     reading.limits = &watch.limits;
-                    reading.spans = &watch.spans;
-                    self.counts.evaluations += 1;
+                    reading.recalls = &watch.recalls;
                     let wants_clear = matches!(slot.state, State::Active { .. });
                     let program = match (&compiled.clear, wants_clear) {
                         (Some(clear), true) => clear,
                         (Some(_) | None, _) => &compiled.raise,
                     };
                     let asks_clear = wants_clear && compiled.clear.is_some();
-                    let judged = self.judge.judge(program, &reading, &mut state.windows);
+                    let judged = ask(&mut self.judge, slot, program, &reading, &mut state.past, &mut self.counts);
                     let verdict = verdict(&judged, asks_clear, wants_clear, watch.plain, rule.deadband, reading.value);
                     note_fault(&mut self.faults, slot, &judged, rule, moment, &mut self.conditions, effects);
                     if matches!(asked, Asked::Overtaken) && verdict != Verdict::Violated {
@@ -447,7 +453,7 @@ impl<'a> Shard<'a> {
             age_s: now.since(state.heard).as_secs_f64(),
             point,
             limits: &plan.watches[0].limits,
-            spans: &plan.watches[0].spans,
+            recalls: &plan.watches[0].recalls,
         };
         let moment = Moment { at: now, received: now, value: state.value, quality: state.quality };
         let mut waits = false;
@@ -458,14 +464,13 @@ impl<'a> Shard<'a> {
                 continue;
             }
             reading.limits = &watch.limits;
-            reading.spans = &watch.spans;
-            self.counts.evaluations += 1;
+            reading.recalls = &watch.recalls;
             let active = matches!(slot.state, State::Active { .. });
             let (program, asks_clear) = match &compiled.clear {
                 Some(clear) if active => (clear, true),
                 Some(_) | None => (&compiled.raise, false),
             };
-            let judged = self.judge.judge(program, &reading, &mut state.windows);
+            let judged = ask(&mut self.judge, slot, program, &reading, &mut state.past, &mut self.counts);
             // A rule about the sensor that fails says nothing of the mine: no limit stands in for it.
             let said = match &judged {
                 Judged::Fault(_) => Verdict::Unknown,
@@ -624,15 +629,7 @@ impl<'a> Shard<'a> {
             for (_, slot) in old_slots {
                 close(slot, setup.at, point, effects);
             }
-            let mut old_windows = std::mem::take(&mut state.windows);
-            state.windows = wanted
-                .windows
-                .iter()
-                .map(|span| {
-                    let old = old_windows.iter().position(|window| window.span == *span);
-                    old.map_or_else(|| Window::new(*span), |place| old_windows.swap_remove(place))
-                })
-                .collect();
+            state.past.arrange(&wanted.wants);
             self.points.push(state);
         }
         self.table = Arc::new(PointTable::new(setup.points.clone()));
@@ -647,7 +644,7 @@ impl<'a> Shard<'a> {
             self.conditions.apply(&fault_condition(&rule, at, false, ""), effects);
         }
         for slot in self.points.iter_mut().flat_map(|state| &mut state.slots) {
-            slot.faulty = false;
+            (slot.faulty, slot.failures, slot.rest) = (false, 0, 0);
         }
     }
 
@@ -730,7 +727,7 @@ pub(super) fn fresh(at: Timestamp) -> PointState {
         recent: VecDeque::new(),
         value: None,
         skew_micros: 0,
-        windows: Vec::new(),
+        past: Past::default(),
         slots: Vec::new(),
         waits: false,
         memory: Memory::default(),
@@ -850,6 +847,33 @@ fn due_condition(site: &str, at: Timestamp, holds: bool, points: &BTreeSet<Strin
         level: Level::Blue,
         detail: format!("{}{more}", points.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ")),
     }
+}
+
+/// Asks a rule, or takes it for failing still while it rests.
+fn ask(
+    judge: &mut Judge<'_>,
+    slot: &mut Slot,
+    program: &Program,
+    reading: &Reading<'_>,
+    past: &mut Past,
+    counts: &mut Counts,
+) -> Judged {
+    if slot.rest > 0 {
+        slot.rest -= 1;
+        counts.rested += 1;
+        return Judged::Fault(String::new());
+    }
+    counts.evaluations += 1;
+    let judged = judge.judge(program, reading, past);
+    match &judged {
+        Judged::Fault(_) => {
+            slot.failures = slot.failures.saturating_add(1);
+            let beyond = slot.failures.checked_sub(PATIENCE);
+            slot.rest = beyond.map_or(0, |beyond| (1_u32 << (beyond + 1).min(6)) - 1).min(LONGEST_REST);
+        }
+        Judged::Says(_) | Judged::Unknown => slot.failures = 0,
+    }
+    judged
 }
 
 /// From what the closure said to what the alarm hears.

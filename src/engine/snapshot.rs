@@ -14,7 +14,7 @@ use crate::alarm::Alarm;
 use crate::journal::Setup;
 use crate::model::{Permit, PointIndex, Timestamp};
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Snapshot {

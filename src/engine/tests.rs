@@ -340,6 +340,8 @@ fn entries() -> impl Strategy<Value = Vec<Entry>> {
                 comm_loss(),
                 rule("mean", "raise: |p| p.mean(\"20s\") >= 1.0, raise_after: \"7s\", clear_after: \"9s\""),
                 rule("jump", "raise: |p| p.delta(\"10s\") >= 0.8"),
+                rule("course", "raise: |p| p.time_to(p.limit.alarm, \"20s\") < 0.1 || p.median(\"20s\") > p.ewma(\"9s\") + 0.5"),
+                rule("held", "raise: |p| p.held_for(\">=\", 0.8) >= 3.0 || p.cusum(1.0, 0.2) > 2.0, clear: |p| p.since(\">=\", 1.0) >= 2.0"),
                 rule("odd", "raise: |p| { if p.value > 1.9 { throw \"no\" } p.max(\"20s\") > 1.5 }"),
             ]
         };
@@ -393,6 +395,8 @@ proptest! {
         }
     }
 }
+
+mod past;
 
 #[test]
 fn a_damaged_snapshot_is_refused() {

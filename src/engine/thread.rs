@@ -44,6 +44,11 @@ pub struct Numbers {
     pub seq: AtomicU64,
     pub judged: AtomicU64,
     pub evaluations: AtomicU64,
+    /// Rules passed over because they had failed before.
+    pub rested: AtomicU64,
+    /// Samples that windows and memories hold, and their bytes; as of the last whole minute.
+    pub held_samples: AtomicU64,
+    pub held_bytes: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -180,6 +185,9 @@ impl Loop<'_> {
         self.counted = now;
         self.numbers.judged.store(now.judged, Relaxed);
         self.numbers.evaluations.store(now.evaluations, Relaxed);
+        self.numbers.rested.store(now.rested, Relaxed);
+        self.numbers.held_samples.store(shard.held.samples as u64, Relaxed);
+        self.numbers.held_bytes.store(shard.held.bytes as u64, Relaxed);
         let account = &self.options.account;
         for ((point, why), count) in std::mem::take(&mut shard.unjudged) {
             let fate = match why {

@@ -1,47 +1,25 @@
 //! The language of rules: Rhai with a budget, and what `p` can be asked.
 //!
-//! | asked | says |
-//! |---|---|
-//! | `p.value` | newest usable value, in the point's unit; without one the verdict is "unknown" |
-//! | `p.age` | seconds since anything was heard from the sensor |
-//! | `p.period` | seconds between expected samples |
-//! | `p.quality` | `"good"` or `"uncertain"`; to a health rule also `"bad"` |
-//! | `p.limit.NAME` | the effective limit of that name at this point |
-//! | `p.mean("10m")`, `min`, `max`, `sum`, `count`, `stddev`, `delta` | over the window before the newest sample |
-//! | `p.rate("10m")` | change per minute over the window |
-//!
-//! Of the sensor itself (all of it in rules with `judges: "health"`; `p.has` and the figures of the point everywhere):
-//!
-//! | asked | says |
-//! |---|---|
-//! | `p.has("line_break")` | does the newest sample bear that reason |
-//! | `p.permit` | `"calibration"`, `"maintenance"`, `"exercise"` or `""` |
-//! | `p.flat_for` | seconds for which the value has not moved by more than the resolution |
-//! | `p.stood_for` | seconds for which samples have come with one and the same source time |
-//! | `p.clock` | seconds by which the source's clock is ahead; below zero, behind |
-//! | `p.fall_for`, `p.fall_to` | seconds since the reading fell at one stroke to under half of the day's mean and stayed there; the highest share of that mean since |
-//! | `p.twin_for` | seconds for which the series has been that of a point of another kind |
-//! | `p.resolution`, `p.range_low`, `p.range_high` | of the point, in its unit |
-//!
-//! Spans are written out as text, so that the windows a rule needs are known before it runs.
+//! What that is stands in one list, [`super::functions::CATALOGUE`], which is also what people read. Spans and
+//! levels are written out, so that what has to be kept is known before a rule runs.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use rhai::packages::{BasicMathPackage, CorePackage, LogicPackage, Package};
-use rhai::{Engine, EvalAltResult, ImmutableString, Map, NativeCallContext, OptimizationLevel, Position};
+use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, Map, NativeCallContext, OptimizationLevel, Position};
 
-use crate::engine::{Health, Window};
+use super::ask::{MOST_LEVELS, Recall};
+use super::functions::{Function, Shape};
+use crate::engine::{Health, Past};
 use crate::model::{Grade, PermitKind, Range, Reason};
 
 /// Operations a rule may use for one verdict. `p.value >= p.limit.alarm` takes about ten.
 pub const BUDGET_OPERATIONS: u64 = 10_000;
 /// The longest window: a rule that wants more belongs to the rollups.
 pub const LONGEST_WINDOW: std::time::Duration = std::time::Duration::from_secs(24 * 3_600);
-/// Functions of `p` that take a span.
-pub const WINDOW_FUNCTIONS: [&str; 8] = ["mean", "min", "max", "sum", "count", "stddev", "delta", "rate"];
 
-/// What a point can be asked without a span.
+/// What a point can be asked without arguments.
 pub const PROPERTIES: [&str; 15] = [
     "value",
     "age",
@@ -62,13 +40,6 @@ pub const PROPERTIES: [&str; 15] = [
 
 type RhaiResult<T> = Result<T, Box<EvalAltResult>>;
 
-/// Where a rule's span is kept: the text as written and the window's place among the point's windows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WindowRef {
-    pub text: Rc<str>,
-    pub place: usize,
-}
-
 /// What the running rule looks at; set before each verdict.
 #[derive(Debug, Default)]
 pub(super) struct Scene {
@@ -80,8 +51,10 @@ pub(super) struct Scene {
     pub age_s: Cell<f64>,
     pub period_s: Cell<f64>,
     pub limits: RefCell<Rc<[(ImmutableString, f64)]>>,
-    pub spans: RefCell<Rc<[WindowRef]>>,
-    pub windows: RefCell<Vec<Window>>,
+    pub recalls: RefCell<Rc<[Recall]>>,
+    /// First and number of the running closure's calls among them.
+    pub asks: Cell<(usize, usize)>,
+    pub past: RefCell<Past>,
     /// The rule asked for something that is not known: its verdict is "unknown", not a fault.
     pub missing: Cell<bool>,
 }
@@ -193,25 +166,47 @@ fn register_point(engine: &mut Engine) {
             None => Err(format!("the rule has no limit {name:?}").into()),
         }
     });
-    window_function(engine, "mean", Window::mean);
-    window_function(engine, "min", Window::min);
-    window_function(engine, "max", Window::max);
-    window_function(engine, "sum", Window::sum);
-    window_function(engine, "count", |window| Some(window.count() as f64));
-    window_function(engine, "stddev", Window::stddev);
-    window_function(engine, "delta", Window::delta);
-    window_function(engine, "rate", Window::rate);
+    Function::ALL.into_iter().for_each(|function| register_function(engine, function));
 }
 
-fn window_function(engine: &mut Engine, name: &'static str, ask: fn(&Window) -> Option<f64>) {
-    engine.register_fn(name, move |p: &mut PointView, span: ImmutableString| -> RhaiResult<f64> {
-        let spans = p.0.spans.borrow();
-        let Some(span) = spans.iter().find(|known| *known.text == *span) else {
-            return Err(format!("the span {span:?} must be written out in the rule").into());
-        };
-        let windows = p.0.windows.borrow();
-        known(&p.0, windows.get(span.place).and_then(ask))
-    });
+fn register_function(engine: &mut Engine, function: Function) {
+    let name = function.name();
+    let levels = |one: &Dynamic, other: &Dynamic| [number(one), number(other)];
+    match function.shape() {
+        Shape::Span => engine
+            .register_fn(name, move |p: &mut PointView, span: ImmutableString| recall(p, function, &span, [0.0; 2])),
+        Shape::Level => engine.register_fn(name, move |p: &mut PointView, level: Dynamic| {
+            recall(p, function, "", levels(&level, &Dynamic::ZERO))
+        }),
+        Shape::LevelSpan => {
+            engine.register_fn(name, move |p: &mut PointView, level: Dynamic, span: ImmutableString| {
+                recall(p, function, &span, levels(&level, &Dynamic::ZERO))
+            })
+        }
+        Shape::Comparison => {
+            engine.register_fn(name, move |p: &mut PointView, word: ImmutableString, level: Dynamic| {
+                recall(p, function, &word, levels(&level, &Dynamic::ZERO))
+            })
+        }
+        Shape::Levels => engine.register_fn(name, move |p: &mut PointView, target: Dynamic, slack: Dynamic| {
+            recall(p, function, "", levels(&target, &slack))
+        }),
+    };
+}
+
+/// A whole number is as good as one with a dot.
+fn number(dynamic: &Dynamic) -> f64 {
+    dynamic.as_float().or_else(|_| dynamic.as_int().map(|whole| whole as f64)).unwrap_or(f64::NAN)
+}
+
+/// The answer that the native program would get.
+fn recall(p: &PointView, function: Function, text: &str, levels: [f64; MOST_LEVELS]) -> RhaiResult<Dynamic> {
+    let (recalls, (first, count)) = (p.0.recalls.borrow(), p.0.asks.get());
+    let Some(recall) = recalls.iter().skip(first).take(count).find(|known| known.is(function, text, levels)) else {
+        return Err(format!("the arguments of {}(..) must be written out in the rule", function.name()).into());
+    };
+    let said = known(&p.0, recall.ask(&p.0.past.borrow()))?;
+    Ok(if function.is_question() { Dynamic::from(said != 0.0) } else { Dynamic::from(said) })
 }
 
 fn known<T>(scene: &Scene, asked: Option<T>) -> RhaiResult<T> {

@@ -5,7 +5,10 @@
 //! fails says so and its point falls back to the rule's plain limit. Nothing here waits, reads a clock or
 //! touches a file, and no limit is ever looser than the one in the rule.
 
+mod ask;
+mod comparison;
 mod draft;
+pub mod functions;
 mod judge;
 mod language;
 mod limits;
@@ -19,11 +22,14 @@ use std::time::Duration;
 use rhai::FnPtr;
 
 use crate::alarm::{Level, Priority, RuleId};
-use crate::model::{Kind, LimitSet};
+use crate::model::{Kind, LimitSet, Stricter};
 
+pub use ask::Recall;
+pub use comparison::Comparison;
 pub use draft::{is_blank, read_file};
 pub use judge::{Judge, Judged, Program, Reading};
-pub use language::{BUDGET_OPERATIONS, Language, WindowRef};
+pub use language::{BUDGET_OPERATIONS, LONGEST_WINDOW, Language};
+pub use native::MOST_NODES;
 pub use plan::{Plan, RuleProblem, Watch};
 
 /// When a rule is asked.
@@ -75,6 +81,14 @@ impl Rule {
             1 => self.limits.keys().next().map(String::as_str),
             _ => self.limits.contains_key("alarm").then_some("alarm"),
         }
+    }
+
+    /// On which side of its limits the danger lies; `None` when they do not agree or there are none.
+    #[must_use]
+    pub fn direction(&self) -> Option<Stricter> {
+        let mut sides = self.limits.values().map(|limit| limit.stricter);
+        let first = sides.next()?;
+        sides.all(|side| side == first).then_some(first)
     }
 }
 

@@ -6,11 +6,17 @@ use std::rc::Rc;
 
 use rhai::ImmutableString;
 
-use super::{Judges, Language, Program, Rule, WindowRef, draft, limits};
+use super::ask::{Recall, Site};
+use super::{Judges, Language, Program, Rule, draft, limits};
 use crate::alarm::Policy;
-use crate::engine::Needs;
+use crate::engine::{Needs, Wants};
 use crate::journal::Setup;
-use crate::model::{Kind, Point, PointIndex, Stricter, parse_duration};
+use crate::model::{Kind, Point, PointIndex, Stricter};
+
+/// A time without usable samples of more periods than this is a hole: a count of time in `clear` begins anew.
+const HOLE_PERIODS: u32 = 3;
+/// More memory than this is worth a remark.
+const MUCH_MEMORY: usize = 256 << 20;
 
 /// Something wrong in a rule file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +82,8 @@ pub struct Watch {
     /// Place in [`Plan::rules`].
     pub rule: usize,
     pub limits: Rc<[(ImmutableString, f64)]>,
-    pub spans: Rc<[WindowRef]>,
+    /// Calls of `raise`, then of `clear`.
+    pub recalls: Rc<[Recall]>,
     /// Limit, direction and unit that stand in when the rule fails; also what messages show.
     pub plain: Option<(f64, Stricter)>,
 }
@@ -85,8 +92,8 @@ pub struct Watch {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PointPlan {
     pub watches: Vec<Watch>,
-    /// Spans of the windows that its rules need, each once.
-    pub windows: Vec<std::time::Duration>,
+    /// What its rules look back on.
+    pub wants: Wants,
     /// What of the sensor's health its rules ask for.
     pub needs: Needs,
     /// Is there a rule about the sensor itself?
@@ -144,6 +151,10 @@ impl Plan {
                 plan.remarks.push(RuleProblem::with(rule, message));
             }
         }
+        for (point, at) in setup.points.iter().zip(0_u32..) {
+            plan.fold(PointIndex(at), point, &mut lines);
+        }
+        plan.note_memory(&setup.points);
         if plan.problems.is_empty() {
             plan.strange_limits(&setup.points, &mut lines);
         }
@@ -289,7 +300,7 @@ impl Plan {
             match (raise, clear.transpose()) {
                 (Ok(raise), Ok(mut clear)) if wrong.is_empty() => {
                     if let Some(clear) = &mut clear {
-                        clear.first_span = raise.spans.len();
+                        clear.first_ask = raise.asks.len();
                     }
                     let policy = Policy { raise_after: rule.raise_after, clear_after: rule.clear_after };
                     self.rules.push(Compiled { rule, raise, clear, policy });
@@ -320,19 +331,52 @@ impl Plan {
         plan.needs = plan.needs.and(needs);
         plan.health |= rule.judges == Judges::Health;
         plan.shows_health |= rule.judges != Judges::Health && needs.any();
-        let spans = raise.spans.iter().chain(clear.iter().flat_map(|clear| &clear.spans));
-        let spans = spans
-            .map(|text| {
-                let span = parse_duration(text).unwrap_or_default();
-                let place = plan.windows.iter().position(|known| *known == span).unwrap_or_else(|| {
-                    plan.windows.push(span);
-                    plan.windows.len() - 1
-                });
-                WindowRef { text: text.clone(), place }
-            })
-            .collect();
         let limits = effective.into_iter().map(|(name, value)| (name.into(), value)).collect();
-        plan.watches.push(Watch { rule: place, limits, spans, plain });
+        plan.watches.push(Watch { rule: place, limits, recalls: Rc::default(), plain });
+    }
+
+    /// Places what the rules of a point ask for by the limits that are in force there. To be called again when
+    /// these change; the point's past is then to be arranged by the new wants.
+    pub fn fold(&mut self, at: PointIndex, point: &Point, problems: &mut Vec<RuleProblem>) {
+        let Some(plan) = self.points.get_mut(at.at()).map(Rc::make_mut) else { return };
+        let mut wants = Wants::default();
+        for watch in &mut plan.watches {
+            let Compiled { rule, raise, clear, .. } = &self.rules[watch.rule];
+            let mut recalls = Vec::new();
+            for (program, hole) in [(Some(raise), None), (clear.as_ref(), Some(point.period * HOLE_PERIODS))] {
+                let site = Site { limits: &watch.limits, stricter: rule.direction(), hole };
+                for ask in program.iter().flat_map(|program| &program.asks) {
+                    let (recall, sound) = ask.place(&site, &mut wants);
+                    recalls.push(recall);
+                    for what in sound.err().into_iter().chain(ask.too_long(point.period)) {
+                        let message = format!("rule {:?} at point {}: {what}", rule.id, point.id);
+                        problems.push(RuleProblem::with(rule, message));
+                    }
+                }
+            }
+            watch.recalls = recalls.into();
+        }
+        plan.wants = wants;
+    }
+
+    /// Bytes at worst that all points' pasts take, each with a sample every period.
+    #[must_use]
+    pub fn memory(&self, points: &[Point]) -> usize {
+        self.points.iter().zip(points).map(|(plan, point)| plan.wants.bytes(point.period)).sum()
+    }
+
+    fn note_memory(&mut self, points: &[Point]) {
+        let bytes = self.memory(points);
+        if bytes > MUCH_MEMORY {
+            let most = self.points.iter().zip(points).max_by_key(|(plan, point)| plan.wants.bytes(point.period));
+            let most = most.map_or("", |(_, point)| &*point.id);
+            let message = format!(
+                "what rules look back on may take {} MiB of memory, most of it for points such as {most}: shorten \
+                 their spans, or give the points their true period",
+                bytes >> 20
+            );
+            self.remarks.push(RuleProblem::of("", message));
+        }
     }
 }
 

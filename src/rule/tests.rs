@@ -1,4 +1,6 @@
+use super::ask::Site;
 use super::*;
+use crate::engine::{Past, Wants};
 use crate::journal::RuleFile;
 
 fn problems(text: &str) -> Vec<String> {
@@ -51,6 +53,16 @@ fn every_mistake_is_told_with_file_line_and_what_was_expected() {
         (with("raise", "|p| p.mean(p.value) > 1.0"), "takes a span written out"),
         (with("raise", "|p| p.mean(\"5 parsecs\") > 1.0"), "is not a duration"),
         (with("raise", "|p| p.mean(\"30d\") > 1.0"), "is not between 1ms and 24h"),
+        (with("raise", "|p| p.gap(\"25h\") > 1.0"), "the window \"25h\" is not between 1ms and 24h"),
+        (with("raise", "|p| p.medain(\"5m\") > 1.0"), "asks p.medain(..), but functions are has, mean, min"),
+        (with("raise", "|p| p.mean() > 1.0"), "mean(..) takes a span written out, such as mean(\"10m\")"),
+        (with("raise", "|p| p.crossed_up(p.value)"), "crossed_up(..): its level must be known before a sample comes"),
+        (with("raise", "|p| { let x = 1.0; p.crossed_up(x) }"), "a number, p.limit.NAME or reckoned from these"),
+        (with("raise", "|p| p.crossed_up(p.limit.alram)"), "asks p.limit.alram"),
+        (with("raise", "|p| p.cusum(1, 1 + p.mean(\"5m\")) > 5.0"), "reckoned from these; p.mean(..)"),
+        (with("raise", "|p| p.crossed_down(1.0 + p.age)"), "this one changes with the samples"),
+        (with("raise", "|p| p.held_for(\"=>\", 1.0) > 5.0"), "held_for(..) takes one of \">\" \">=\""),
+        (with("raise", "|p| p.time_to(1.0) > 5.0"), "takes a level and a span written out"),
         (with("raise", "|p| value > 1.0"), "value"),
         (with("raise", "|p| p.valeu > 1.0"), "asks p.valeu, but a point has value, age"),
         (with("raise", "|p| p.value > p.limit.alram"), "asks p.limit.alram, but the rule's limits are none"),
@@ -89,20 +101,24 @@ fn judged(raise: &str, value: Option<f64>) -> Judged {
     let file = RuleFile { path: "x.rhai".into(), text: with("raise", raise) };
     let (rules, ast) = read_file(&language, &file).unwrap();
     let known = ["alarm".to_owned(), "unset".to_owned()];
+    let limits: std::rc::Rc<[_]> = std::rc::Rc::from([("alarm".into(), 1.0)]);
     let program = Program::new(&rules[0].raise, &ast, known.iter()).unwrap();
     let mut judge = Judge::new(&language);
     let point = trial::read_point(&["t1", "methane", "T1", "%VOL"]).unwrap();
+    let site = Site { limits: &limits, stricter: None, hole: None };
+    let mut wants = Wants::default();
+    let recalls = program.asks.iter().map(|ask| ask.place(&site, &mut wants).0).collect();
     let reading = Reading {
         value,
         health: crate::engine::Health::default(),
         age_s: 3.0,
         point: &point,
-        limits: &std::rc::Rc::from([("alarm".into(), 1.0)]),
-        spans: &program.spans.iter().map(|text| WindowRef { text: text.clone(), place: 0 }).collect(),
+        limits: &limits,
+        recalls: &recalls,
     };
-    let mut windows = vec![crate::engine::Window::new(Duration::from_secs(300))];
-    let first = judge.interpret(&program, &reading, &mut windows);
-    assert_eq!(judge.interpret(&program, &reading, &mut windows), first, "a second run says the same");
+    let mut past = Past::new(&wants);
+    let first = judge.interpret(&program, &reading, &mut past);
+    assert_eq!(judge.interpret(&program, &reading, &mut past), first, "a second run says the same");
     first
 }
 

@@ -19,6 +19,7 @@ mod coverage;
 mod devices;
 mod error;
 mod events;
+mod functions;
 mod gate;
 mod health;
 mod ingest;
@@ -154,6 +155,7 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         .route("/api/v1/permits/{id}/end", post(permits::end))
         .route("/api/v1/calibrations", get(permits::calendar))
         .route("/api/v1/losses", get(losses::list))
+        .route("/api/v1/rules/functions", get(functions::list))
         .route("/api/v1/coverage", get(coverage::show))
         .route("/api/v1/devices/{id}/orders", post(devices::order))
         .route("/api/v1/events", get(events::stream))

@@ -5,12 +5,51 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use crate::engine::{Health, Window};
+use crate::engine::{Health, Past, Wants};
 use crate::journal::RuleFile;
-use crate::model::{PermitKind, Point, Quality, Range, Reason, Timestamp};
-use crate::rule::{Judge, Language, Program, Reading, WindowRef, read_file, trial};
+use crate::model::{PermitKind, Point, Quality, Range, Reason, Stricter, Timestamp};
+use crate::rule::ask::{Recall, Site};
+use crate::rule::functions::{Function, Shape};
+use crate::rule::{Judge, Language, Program, Reading, read_file, trial};
 
 const SPANS: [&str; 2] = ["1m", "10m"];
+
+/// A level of a function: known before a sample comes.
+fn level() -> impl Strategy<Value = String> {
+    let leaf = prop::sample::select(vec![
+        "p.limit.alarm",
+        "p.limit.low",
+        "0.0",
+        "1.0",
+        "2",
+        "-1",
+        "0.30000000000000004",
+        "1e300",
+        "5e-324",
+        "-3.5",
+    ])
+    .prop_map(str::to_owned);
+    let arithmetic = (leaf.clone(), prop::sample::select(vec!["+", "-", "*", "/", "%", "**"]), leaf.clone())
+        .prop_map(|(a, op, b)| format!("({a} {op} ({b} * 1.0))"));
+    let call = (prop::sample::select(vec!["min", "max"]), leaf.clone()).prop_map(|(f, a)| format!("{f}({a}, 0.5)"));
+    prop_oneof![4 => leaf.clone(), 1 => arithmetic, 1 => call, 1 => leaf.prop_map(|a| format!("abs(-({a} * 1.0))"))]
+}
+
+/// A call of any function in the catalogue; `question`: of those that say true or false.
+fn call(question: bool) -> impl Strategy<Value = String> {
+    let functions: Vec<Function> = Function::ALL.into_iter().filter(|one| one.is_question() == question).collect();
+    let words = prop::sample::select(vec![">", ">=", "<", "<="]);
+    let slack = prop::sample::select(vec!["0.0", "0.05", "1", "abs(p.limit.low)"]);
+    (prop::sample::select(functions), prop::sample::select(SPANS.to_vec()), level(), words, slack).prop_map(
+        |(function, span, level, word, slack)| match (function.name(), function.shape()) {
+            (name, Shape::Span) => format!("p.{name}(\"{span}\")"),
+            (name, Shape::Level) => format!("p.{name}({level})"),
+            (name, Shape::LevelSpan) => format!("p.{name}({level}, \"{span}\")"),
+            (name, Shape::Comparison) => format!("p.{name}(\"{word}\", {level})"),
+            (name, Shape::Levels) => format!("p.{name}({level}, {slack})"),
+        },
+    )
+}
 
 /// A number of the language as text; `depth` bounds its size.
 fn number(depth: u32) -> BoxedStrategy<String> {
@@ -31,11 +70,6 @@ fn number(depth: u32) -> BoxedStrategy<String> {
         "p.range_high",
     ])
     .prop_map(str::to_owned);
-    let window = (
-        prop::sample::select(vec!["mean", "min", "max", "sum", "count", "stddev", "delta", "rate"]),
-        prop::sample::select(SPANS.to_vec()),
-    )
-        .prop_map(|(function, span)| format!("p.{function}(\"{span}\")"));
     let constant = prop_oneof![
         prop::sample::select(vec![
             "0.0",
@@ -52,7 +86,7 @@ fn number(depth: u32) -> BoxedStrategy<String> {
         .prop_map(str::to_owned),
         (-1000.0_f64..1000.0).prop_map(|number| format!("{number:?}")),
     ];
-    let leaf = prop_oneof![3 => asked, 2 => window, 2 => constant];
+    let leaf = prop_oneof![3 => asked, 4 => call(false), 2 => constant];
     if depth == 0 {
         return leaf.boxed();
     }
@@ -90,12 +124,13 @@ fn verdict(depth: u32) -> BoxedStrategy<String> {
     ])
     .prop_map(str::to_owned);
     if depth == 0 {
-        return prop_oneof![3 => compare, 1 => asked].boxed();
+        return prop_oneof![3 => compare, 1 => asked, 1 => call(true)].boxed();
     }
     let (a, b, c) = (verdict(depth - 1), verdict(depth - 1), verdict(depth - 1));
     prop_oneof![
         4 => compare,
         1 => asked,
+        1 => call(true),
         2 => (a.clone(), b.clone()).prop_map(|(a, b)| format!("({a} && {b})")),
         2 => (a.clone(), b.clone(), c.clone()).prop_map(|(a, b, c)| format!("({a} || {b} || {c})")),
         1 => a.clone().prop_map(|a| format!("!{a}")),
@@ -128,7 +163,9 @@ struct Scene {
     age_s: f64,
     limits: [f64; 2],
     range: Option<Range>,
-    samples: Vec<(u64, f64)>,
+    /// Pause before it, how far it was overtaken, value.
+    samples: Vec<(u64, u64, f64)>,
+    stricter: Option<Stricter>,
 }
 
 fn scene() -> impl Strategy<Value = Scene> {
@@ -155,15 +192,17 @@ fn scene() -> impl Strategy<Value = Scene> {
         awkward(),
         [awkward(), awkward()],
         prop::option::of((awkward(), awkward())),
-        prop::collection::vec((0_u64..90, awkward()), 0..8),
+        prop::collection::vec((0_u64..90, prop_oneof![4 => Just(0_u64), 1 => 1_u64..9], awkward()), 0..14),
+        prop::sample::select(vec![None, Some(Stricter::Lower), Some(Stricter::Higher)]),
     )
-        .prop_map(|(value, health, age_s, limits, range, samples)| Scene {
+        .prop_map(|(value, health, age_s, limits, range, samples, stricter)| Scene {
             value,
             health,
             age_s,
             limits,
             range: range.map(|(low, high)| Range { low, high }),
             samples,
+            stricter,
         })
 }
 
@@ -178,28 +217,27 @@ fn program(language: &Language, code: &str) -> Program {
 fn both(program: &Program, language: &Language, scene: &Scene) -> (crate::rule::Judged, crate::rule::Judged) {
     let mut point: Point = trial::read_point(&["t1", "methane", "T1", "%VOL"]).unwrap();
     point.range = scene.range;
-    let spans: Rc<[WindowRef]> = program
-        .spans
-        .iter()
-        .map(|text| WindowRef { text: text.clone(), place: SPANS.iter().position(|span| **span == **text).unwrap() })
-        .collect();
-    let mut windows: Vec<Window> = [60, 600].map(|span| Window::new(Duration::from_secs(span))).into();
+    let limits: Rc<[_]> = Rc::from([("alarm".into(), scene.limits[0]), ("low".into(), scene.limits[1])]);
+    let site = Site { limits: &limits, stricter: scene.stricter, hole: Some(Duration::from_secs(60)) };
+    let mut wants = Wants::default();
+    let recalls: Rc<[Recall]> = program.asks.iter().map(|ask| ask.place(&site, &mut wants).0).collect();
+    let mut past = Past::new(&wants);
     let mut at = Timestamp::from_secs(1_800_000_000);
-    for (pause, value) in &scene.samples {
+    for (pause, overtaken, value) in &scene.samples {
         at = at + Duration::from_secs(*pause);
-        windows.iter_mut().for_each(|window| window.push(at, *value));
+        past.insert(at - Duration::from_secs(*overtaken), *value);
     }
     let reading = Reading {
         value: scene.value,
         health: scene.health,
         age_s: scene.age_s,
         point: &point,
-        limits: &Rc::from([("alarm".into(), scene.limits[0]), ("low".into(), scene.limits[1])]),
-        spans: &spans,
+        limits: &limits,
+        recalls: &recalls,
     };
     let mut judge = Judge::new(language);
-    let native = judge.judge(program, &reading, &mut windows);
-    (native, judge.interpret(program, &reading, &mut windows))
+    let native = judge.judge(program, &reading, &mut past);
+    (native, judge.interpret(program, &reading, &mut past))
 }
 
 proptest! {
@@ -221,7 +259,7 @@ fn what_people_write_is_lowered() {
     let language = Language::new();
     for code in [
         "p.value >= p.limit.alarm",
-        "p.value >= 0.9 * p.limit.alarm",
+        "p.value >= 0.9 * p.limit.alarm && p.value > -p.limit.alarm",
         "p.value > 1",
         "p.delta(\"10m\") + 0.000001 >= p.limit.alarm && p.value >= 0.6 * p.limit.alarm",
         "p.count(\"10m\") >= 2.0 && p.max(\"10m\") - p.min(\"10m\") < p.limit.low",
@@ -229,6 +267,9 @@ fn what_people_write_is_lowered() {
         "p.has(\"calibrating\") && p.permit != \"calibration\"",
         "p.value > p.resolution && p.flat_for >= if p.resolution <= 0.01 { 10800.0 } else { 43200.0 }",
         "{ let change = p.rate(\"1m\"); change.abs() > 1.0 || change < -2.0 }",
+        "p.time_to(p.limit.alarm, \"10m\") < 5.0 || p.crossed_up(0.8 * p.limit.alarm)",
+        "p.held_for(\">=\", p.limit.low) >= 60.0 && p.since(\"<\", 1) > 5.0 && p.cusum(0.5, 0.1) > 5.0",
+        "p.median(\"10m\") > 1.5 * p.ewma(\"1m\") || p.gap(\"10m\") > 60.0 || p.resets(\"1m\") > 1.0",
         "!(p.quality == \"good\") || max(p.value, 1.0) > min(p.value, 2)",
     ] {
         let program = program(&language, code);
@@ -238,6 +279,14 @@ fn what_people_write_is_lowered() {
     let doubling: String = (1..8).map(|n| format!("let a{n} = a{} + a{};", n - 1, n - 1)).collect();
     let doubled = program(&language, &format!("{{ let a0 = p.value; {doubling} a7 > 100.0 }}"));
     assert!(doubled.native.is_ok(), "{:?}", doubled.native.err());
+    // A program has no loops: its size is its time, and what is larger has a budget of operations.
+    let many = |count: usize| {
+        let terms = vec!["p.value + p.age + p.period > 1.0"; count].join(" || ");
+        let lets: String = (0..5).map(|number| format!("let a{number} = {terms}; ")).collect();
+        program(&language, &format!("{{ {lets} a0 || a4 }}")).native
+    };
+    assert!(many(20).is_ok(), "{:?}", many(20).err());
+    assert!(many(30).is_err_and(|why| why.contains("more than 1000 steps")));
     for (code, why) in [
         ("{ let n = 0; while n < 3 { n += 1; } n > 2 }", "statements besides let"),
         ("{ let n = 1; n + 2 > 2 }", "two whole numbers meet"),
@@ -263,6 +312,7 @@ fn the_odd_comparisons_are_rhais_own() {
         limits: [0.3, 0.0],
         range: None,
         samples: Vec::new(),
+        stricter: None,
     };
     for (code, value, says) in [
         ("p.value == p.limit.alarm", 0.1 + 0.2, true),
