@@ -31,6 +31,7 @@ pub mod facts;
 
 pub mod board;
 pub mod coverage;
+pub mod figures;
 pub mod history;
 pub mod influxdb;
 pub mod losses;

@@ -6,6 +6,7 @@ mod bench;
 mod check;
 mod demo;
 mod doctor;
+mod figures;
 mod modbus;
 mod permit;
 mod points;
@@ -62,6 +63,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// How many alarms there were, against what one person at a screen can bear.
+    Figures(figures::Arguments),
     /// Import or export points in bulk.
     #[command(subcommand)]
     Points(points::Command),
@@ -110,6 +113,7 @@ impl Cli {
             | Command::Permit(_)
             | Command::Check { .. }
             | Command::Doctor { .. }
+            | Command::Figures(_)
             | Command::Points(_)
             | Command::Rules(_)
             | Command::Modbus(_)
@@ -122,6 +126,7 @@ impl Cli {
             Command::Check { config, json } => check::run(&config, json),
             Command::Permit(command) => permit::run(&command),
             Command::Doctor { config, json } => doctor::run(&config, json),
+            Command::Figures(arguments) => figures::run(&arguments),
             Command::Points(command) => points::run(&command),
             Command::Rules(command) => rules::run(&command),
             Command::Modbus(command) => modbus::run(&command),

@@ -65,7 +65,7 @@ pub enum Command {
 pub struct Gateway {
     /// The configuration of the gateway that runs.
     #[arg(long, default_value = "config/davy.toml")]
-    config: PathBuf,
+    pub(super) config: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -121,13 +121,17 @@ fn count(permit: &Value) -> usize {
 }
 
 /// One request to the running gateway; a body makes it a POST.
-fn ask(at: &Gateway, path: &str, body: Option<Value>) -> Result<Value, Refusal> {
+pub(super) fn ask(at: &Gateway, path: &str, body: Option<Value>) -> Result<Value, Refusal> {
     let config = config::load(&at.config).map_err(|problems| {
         let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
         Refusal(told.join("\n"))
     })?;
-    let address = config.web.address;
-    let base = format!("http://{address}");
+    let token = config.web.token.as_ref().map(crate::web::Token::reveal);
+    call(&format!("http://{}", config.web.address), token, path, body)
+}
+
+/// The same of a gateway at an address.
+pub(super) fn call(base: &str, token: Option<&str>, path: &str, body: Option<Value>) -> Result<Value, Refusal> {
     let url: reqwest::Url = base.parse().map_err(|error| Refusal(format!("{base}: {error}")))?;
     let client = remote::client(&url, None, ANSWER_WITHIN).map_err(|error| Refusal::of(&error))?;
     let target = format!("{base}{path}");
@@ -135,13 +139,13 @@ fn ask(at: &Gateway, path: &str, body: Option<Value>) -> Result<Value, Refusal> 
         Some(body) => client.post(target).json(body),
         None => client.get(target),
     };
-    let request = match &config.web.token {
-        Some(token) => request.bearer_auth(token.reveal()),
+    let request = match token {
+        Some(token) => request.bearer_auth(token),
         None => request,
     };
     runtime()?.block_on(async {
         let unreachable = |error: reqwest::Error| {
-            Refusal(format!("no gateway answers at {address}: {}; is it running?", error.without_url()))
+            Refusal(format!("no gateway answers at {base}: {}; is it running?", error.without_url()))
         };
         let answer = request.send().await.map_err(unreachable)?;
         let status = answer.status();

@@ -7,6 +7,7 @@
 
 mod read;
 mod schema;
+mod span;
 mod writer;
 
 use std::collections::HashMap;
@@ -23,6 +24,7 @@ use crate::model::{Permit, Timestamp};
 
 pub use read::{Attempt, Reader, Wanted};
 pub use schema::Registered;
+pub use span::Delivery;
 pub use writer::{Facts, Outlets, Restart};
 
 #[derive(Debug, thiserror::Error)]

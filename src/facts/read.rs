@@ -15,7 +15,7 @@ use crate::model::{Permit, PermitEnd, PointIndex, Timestamp};
 #[derive(Clone, Debug)]
 pub struct Reader {
     connection: Arc<Mutex<Connection>>,
-    path: PathBuf,
+    pub(super) path: PathBuf,
 }
 
 /// Which alarms to list.
@@ -166,7 +166,7 @@ impl Reader {
         }
     }
 
-    fn rows<T>(
+    pub(super) fn rows<T>(
         &self,
         select: &str,
         values: impl rusqlite::Params,
@@ -183,7 +183,7 @@ impl Reader {
         Ok(list)
     }
 
-    fn published(&self, row: &Row<'_>) -> Result<Published, Error> {
+    pub(super) fn published(&self, row: &Row<'_>) -> Result<Published, Error> {
         let broken = |source| Error::Database { path: self.path.clone(), source };
         let change: AlarmChange = self.json(row, 1)?;
         Ok(Published { id: row.get(0).map_err(broken)?, early: row.get(2).map_err(broken)?, change })

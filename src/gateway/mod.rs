@@ -22,6 +22,7 @@ use crate::board::Board;
 use crate::clock;
 use crate::config::{Binding, Config};
 use crate::decode::{Decoder, Forms};
+use crate::figures;
 use crate::history::{self, History};
 use crate::influxdb::{self, Sink};
 use crate::journal::{Cursor, Entry, Intake, Note, RuleFile, Setup};
@@ -171,6 +172,7 @@ impl Gateway {
             losses: losses.clone(),
             coverage: config.coverage.clone().into(),
             samples: history.clone(),
+            figures: Arc::new(figures::Book::new(core.facts.clone())),
             senders: Arc::new(http::Senders::new(config.senders.clone(), &table, &intake, &ledger)),
             devices: devices.clone(),
             health: vitals.clone(),

@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -15,6 +16,7 @@ use tokio::sync::oneshot;
 use crate::alarm::{Alarm, OccurrenceId};
 use crate::board::Published;
 use crate::facts::{self, Answer, Wanted};
+use crate::figures;
 use crate::journal::{self, Entry, Intake};
 use crate::model::{Permit, PermitEnd, PointIndex, Quality, Timestamp};
 
@@ -56,6 +58,34 @@ impl Permits for facts::Reader {
 
     fn calibrations(&self) -> Result<HashMap<PointIndex, Timestamp>, facts::Error> {
         Self::calibrations(self)
+    }
+}
+
+/// How many alarms there were. `sites` are in the report even if nothing happened at them.
+pub trait AlarmFigures: Send + Sync {
+    /// The last day.
+    fn live(&self, now: Timestamp, sites: &[Arc<str>]) -> Result<figures::Report, figures::Error>;
+    /// Any span, `from` included, `to` not.
+    fn between(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        sites: &[Arc<str>],
+    ) -> Result<figures::Report, figures::Error>;
+}
+
+impl AlarmFigures for figures::Book {
+    fn live(&self, now: Timestamp, sites: &[Arc<str>]) -> Result<figures::Report, figures::Error> {
+        Self::live(self, now, sites)
+    }
+
+    fn between(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        sites: &[Arc<str>],
+    ) -> Result<figures::Report, figures::Error> {
+        Self::between(self, from, to, sites)
     }
 }
 

@@ -19,6 +19,7 @@ mod coverage;
 mod devices;
 mod error;
 mod events;
+mod figures;
 mod gate;
 mod health;
 mod ingest;
@@ -54,7 +55,7 @@ use crate::source::modbus::Devices;
 
 pub use config::{Config, Raw, Token};
 pub use counterpart::{
-    Alarms, Answering, Asked, Desk, FrontDesk, Health, Number, Numbers, Permits, Reading, Samples, Vitals,
+    AlarmFigures, Alarms, Answering, Asked, Desk, FrontDesk, Health, Number, Numbers, Permits, Reading, Samples, Vitals,
 };
 pub use devices::Door;
 pub use serve::{Failure, bind, serve};
@@ -72,6 +73,7 @@ pub struct Web {
     pub losses: Arc<Losses>,
     pub coverage: Arc<[Unit]>,
     pub samples: Arc<dyn Samples>,
+    pub figures: Arc<dyn AlarmFigures>,
     pub senders: Arc<Senders>,
     pub devices: Devices,
     pub health: Arc<dyn Health>,
@@ -155,6 +157,7 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         .route("/api/v1/calibrations", get(permits::calendar))
         .route("/api/v1/losses", get(losses::list))
         .route("/api/v1/coverage", get(coverage::show))
+        .route("/api/v1/figures", get(figures::show))
         .route("/api/v1/devices/{id}/orders", post(devices::order))
         .route("/api/v1/events", get(events::stream))
         .route("/livez", get(health::live))

@@ -18,6 +18,7 @@ use crate::alarm::{Acknowledgement, Alarm, AlarmChange, Happening, Level, Occurr
 use crate::board::Published;
 use crate::clock;
 use crate::facts::{self, Answer, Wanted};
+use crate::figures;
 use crate::journal::{self, Entry, Note};
 use crate::model::{Kind, Permit, PermitEnd, Point, PointIndex, PointTable, Quality, Reason, Sample, Timestamp};
 
@@ -97,6 +98,23 @@ impl Alarms for Backstage {
     fn changes_since(&self, after: i64, most: usize) -> Result<Vec<Published>, facts::Error> {
         let changes = self.changes.lock().unwrap();
         Ok(changes.iter().filter(|change| change.id > after).take(most).cloned().collect())
+    }
+}
+
+impl AlarmFigures for Backstage {
+    fn live(&self, now: Timestamp, sites: &[Arc<str>]) -> Result<figures::Report, figures::Error> {
+        self.between(now - figures::WINDOW, now, sites)
+    }
+
+    fn between(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        sites: &[Arc<str>],
+    ) -> Result<figures::Report, figures::Error> {
+        let mut tally = figures::Tally::new(figures::Opened::default(), from, to, sites);
+        self.changes.lock().unwrap().iter().for_each(|change| tally.take(&figures::Event::of(change)));
+        Ok(tally.finish())
     }
 }
 
@@ -223,6 +241,7 @@ impl Stage {
             desk: backstage.clone(),
             ledger: ledger.clone(),
             samples: backstage.clone(),
+            figures: backstage.clone(),
             senders,
             devices: crate::source::modbus::Devices::default(),
             health: backstage.clone(),
