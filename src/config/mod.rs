@@ -17,7 +17,7 @@ use serde::Deserialize;
 
 use crate::model::Calendar;
 use crate::source::{frames, http, modbus, mqtt_client, mqtt_listener, sparkplug};
-use crate::{coverage, decode, history, influxdb, journal, notify, web};
+use crate::{coverage, decode, history, influxdb, journal, notify, publish, web};
 
 pub use points::{Binding, ConfiguredPoint, Known, Row, Table, Written, check_row, read_text, same_cell};
 pub use problem::{Key, Problem, Problems};
@@ -53,6 +53,8 @@ pub struct Config {
     pub coverage: Vec<coverage::Unit>,
     /// Local time and seasons.
     pub calendar: Calendar,
+    /// Warnings for others; none unless they are chosen.
+    pub publish: Option<publish::Config>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -101,8 +103,9 @@ const fn most_mib() -> u64 {
 }
 
 /// Sections of the file; anything else is a typo.
-const SECTIONS: [&str; 11] = [
+const SECTIONS: [&str; 12] = [
     "gateway", "journal", "payload", "source", "point", "history", "influxdb", "notify", "web", "coverage", "calendar",
+    "publish",
 ];
 const SOURCES: [&str; 8] = ["mqtt_listener", "mqtt_client", "modbus", "sparkplug", "http", "gb26875", "sl651", "hj212"];
 
@@ -251,6 +254,7 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
     let history: Option<history::Raw> = section(file, "history", problems);
     let influxdb: Option<influxdb::Raw> = optional(file, "influxdb", problems);
     let notify: Option<notify::Raw> = section(file, "notify", problems);
+    let publish: Option<publish::Raw> = optional(file, "publish", problems);
     let web: Option<web::Raw> = section(file, "web", problems);
     let calendar: Option<calendar::Raw> = section(file, "calendar", problems);
     let journal = journal.and_then(|raw| check_journal(&raw, &data, problems));
@@ -258,6 +262,7 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
     let influxdb = influxdb.and_then(|raw| raw.check(&Key::of("influxdb"), problems));
     let notify = notify.and_then(|raw| raw.check(&Key::of("notify"), problems));
     let web = web.and_then(|raw| raw.check(&Key::of("web"), problems));
+    let publish = publish.and_then(|raw| raw.check(&Key::of("publish"), problems));
     let calendar = calendar.and_then(|raw| raw.check(&Key::of("calendar"), problems));
     let seasons = calendar.clone().unwrap_or_default();
     let mut listening: Vec<(Key, SocketAddr)> = mqtt_listeners
@@ -325,6 +330,7 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
             web: web?,
             coverage: units,
             calendar: calendar?,
+            publish,
         })
     };
     let config = if sound { config() } else { None };

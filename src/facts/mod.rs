@@ -5,6 +5,7 @@
 //! are one transaction. Facts are a fold of the journal: a row that a power cut takes is written again
 //! from the journal's tail at the next start, which is why a commit here needs no flush to the disk of its own.
 
+mod publications;
 mod read;
 mod schema;
 mod span;

@@ -59,6 +59,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, Error> {
         return Err(Error::Damaged { path: path.to_owned(), what });
     }
     connection.execute_batch(TABLES).map_err(broken)?;
+    connection.execute_batch(super::publications::TABLES).map_err(broken)?;
     connection.pragma_update(None, "user_version", VERSION).map_err(broken)?;
     Ok(connection)
 }

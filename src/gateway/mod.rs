@@ -30,6 +30,7 @@ use crate::ledger::{Fate, Ledger};
 use crate::losses::{self, Losses};
 use crate::model::PointTable;
 use crate::notify::{self, Message};
+use crate::publish::Feeds;
 use crate::source::frames::FrameServer;
 use crate::source::mqtt_client::MqttClient;
 use crate::source::mqtt_listener::{DecoderFactory, Decoding, MqttListener, Subscribers};
@@ -172,6 +173,8 @@ impl Gateway {
             losses: losses.clone(),
             coverage: config.coverage.clone().into(),
             samples: history.clone(),
+            publications: Arc::new(core.facts.clone()),
+            feeds: Arc::new(feeds(&config)),
             figures: Arc::new(figures::Book::new(core.facts.clone())),
             senders: Arc::new(http::Senders::new(config.senders.clone(), &table, &intake, &ledger)),
             devices: devices.clone(),
@@ -281,6 +284,7 @@ async fn start_core(config: &Config, ledger: Arc<Ledger>) -> Result<(Core, Intak
         points: config.points.iter().map(|point| point.point.clone()).collect(),
         calendar: config.calendar.clone(),
         recipients: notify::recipients(&config.notify),
+        publish: config.publish.clone(),
         consumers,
         snapshot_every: SNAPSHOT_EVERY,
     };
@@ -318,6 +322,14 @@ async fn report_rules(intake: &Intake, board: &Board, verdict: &rulebook::Verdic
     let misfit = rulebook::misfit(&verdict.refused, now);
     drop(intake.submit(Entry::Note(Note::Condition(misfit))).await?);
     Ok(())
+}
+
+/// Feeds of neighbours, and who stands behind them.
+fn feeds(config: &Config) -> Feeds {
+    config.publish.as_ref().map_or_else(Feeds::default, |publish| {
+        let name = if publish.sender_name.is_empty() { &publish.sender } else { &publish.sender_name };
+        Feeds { list: publish.feeds.clone(), author: name.clone() }
+    })
 }
 
 fn mqtt_bindings(config: &Config, table: &PointTable) -> Vec<(crate::model::PointIndex, crate::decode::Binding)> {

@@ -19,6 +19,7 @@ use crate::facts::{self, Answer, Wanted};
 use crate::figures;
 use crate::journal::{self, Entry, Intake};
 use crate::model::{Permit, PermitEnd, PointIndex, Quality, Timestamp};
+use crate::publish::{Entry as Warning, Feed};
 
 /// Alarms as they stand in `facts.db`.
 pub trait Alarms: Send + Sync {
@@ -86,6 +87,24 @@ impl AlarmFigures for figures::Book {
         sites: &[Arc<str>],
     ) -> Result<figures::Report, figures::Error> {
         Self::between(self, from, to, sites)
+    }
+}
+
+/// Warnings that were published.
+pub trait Publications: Send + Sync {
+    /// The newest `most` of the feed, newest first, among the newest `within` of all.
+    fn newest(&self, within: usize, most: usize, feed: &Feed) -> Result<Vec<Warning>, facts::Error>;
+    /// By identifier, with its XML.
+    fn one(&self, identifier: &str) -> Result<Option<(Warning, String)>, facts::Error>;
+}
+
+impl Publications for facts::Reader {
+    fn newest(&self, within: usize, most: usize, feed: &Feed) -> Result<Vec<Warning>, facts::Error> {
+        self.publications(within, most, |entry| feed.takes(entry))
+    }
+
+    fn one(&self, identifier: &str) -> Result<Option<(Warning, String)>, facts::Error> {
+        self.publication(identifier)
     }
 }
 

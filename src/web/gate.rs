@@ -21,7 +21,7 @@ use subtle::ConstantTimeEq;
 
 use super::config::{Config, Token};
 use super::error::Error;
-use super::{Shared, ingest, words};
+use super::{Shared, feeds, ingest, words};
 use crate::clock;
 use crate::ledger::Fate;
 use crate::model::Timestamp;
@@ -93,8 +93,8 @@ impl Gate {
             return Err(Error::cross_site("the request comes from a page of another site"));
         }
         let none = Pass { renewed: None };
-        // Senders have tokens of their own, which these paths ask for.
-        if ingest::is_for_senders(request.method(), path) {
+        // Senders and neighbours have tokens of their own, which these paths ask for.
+        if ingest::is_for_senders(request.method(), path) || feeds::is_for_neighbours(request.method(), path) {
             return Ok(none);
         }
         let Some(lock) = &self.lock else { return Ok(none) };

@@ -19,6 +19,7 @@ mod coverage;
 mod devices;
 mod error;
 mod events;
+mod feeds;
 mod figures;
 mod gate;
 mod health;
@@ -50,12 +51,13 @@ use crate::board::Board;
 use crate::coverage::Unit;
 use crate::ledger::{Account, Ledger};
 use crate::losses::Losses;
+use crate::publish::Feeds;
 use crate::source::http::Senders;
 use crate::source::modbus::Devices;
 
 pub use config::{Config, Raw, Token};
 pub use counterpart::{
-    AlarmFigures, Alarms, Answering, Asked, Desk, FrontDesk, Health, Number, Numbers, Permits, Reading, Samples, Vitals,
+    AlarmFigures, Alarms, Answering, Asked, Desk, FrontDesk, Health, Number, Numbers, Permits, Publications, Reading, Samples, Vitals,
 };
 pub use devices::Door;
 pub use serve::{Failure, bind, serve};
@@ -74,6 +76,8 @@ pub struct Web {
     pub coverage: Arc<[Unit]>,
     pub samples: Arc<dyn Samples>,
     pub figures: Arc<dyn AlarmFigures>,
+    pub publications: Arc<dyn Publications>,
+    pub feeds: Arc<Feeds>,
     pub senders: Arc<Senders>,
     pub devices: Devices,
     pub health: Arc<dyn Health>,
@@ -160,6 +164,8 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         .route("/api/v1/figures", get(figures::show))
         .route("/api/v1/devices/{id}/orders", post(devices::order))
         .route("/api/v1/events", get(events::stream))
+        .route("/feeds/{file}", get(feeds::list))
+        .route("/feeds/{feed}/{file}", get(feeds::one))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::scrape))

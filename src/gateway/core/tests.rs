@@ -53,6 +53,7 @@ impl Plant {
                 name: "county".into(),
                 from_priority: Priority::P3,
             }],
+            publish: publishes(),
             consumers: vec![],
             snapshot_every: Duration::from_secs(30),
         };

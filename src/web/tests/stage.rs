@@ -20,6 +20,7 @@ use crate::clock;
 use crate::facts::{self, Answer, Wanted};
 use crate::figures;
 use crate::journal::{self, Entry, Note};
+use crate::publish::{Entry as Warning, Feed};
 use crate::model::{Kind, Permit, PermitEnd, Point, PointIndex, PointTable, Quality, Reason, Sample, Timestamp};
 
 pub const TOKEN: &str = "correct-horse-battery-staple";
@@ -115,6 +116,16 @@ impl AlarmFigures for Backstage {
         let mut tally = figures::Tally::new(figures::Opened::default(), from, to, sites);
         self.changes.lock().unwrap().iter().for_each(|change| tally.take(&figures::Event::of(change)));
         Ok(tally.finish())
+    }
+}
+
+impl Publications for Backstage {
+    fn newest(&self, _: usize, _: usize, _: &Feed) -> Result<Vec<Warning>, facts::Error> {
+        Ok(Vec::new())
+    }
+
+    fn one(&self, _: &str) -> Result<Option<(Warning, String)>, facts::Error> {
+        Ok(None)
     }
 }
 
@@ -242,6 +253,8 @@ impl Stage {
             ledger: ledger.clone(),
             samples: backstage.clone(),
             figures: backstage.clone(),
+            publications: backstage.clone(),
+            feeds: Arc::default(),
             senders,
             devices: crate::source::modbus::Devices::default(),
             health: backstage.clone(),
