@@ -2,9 +2,11 @@
 //!
 //! The change's number is the row's key: however often a journal is replayed, a change is published once.
 
-use rusqlite::{Transaction, params};
+use rusqlite::{Connection, Transaction, params};
+use tracing::error;
 
 use super::{Error, Reader};
+use crate::alarm::{Happening, Standing};
 use crate::board::Published;
 use crate::model::PointTable;
 use crate::publish::{Earlier, Entry, Kind, Message, Publisher, Slot};
@@ -47,6 +49,42 @@ pub(super) fn write(
             xml
         ])?;
     Ok(())
+}
+
+/// Cancels what was published of alarms that have ended since, while nothing was published.
+pub(super) fn end_left_open(
+    connection: &mut Connection,
+    publisher: &Publisher,
+    table: &PointTable,
+) -> Result<(), rusqlite::Error> {
+    let change = connection.transaction()?;
+    let ended: Vec<(i64, String)> = change
+        .prepare(
+            "SELECT changes.id, changes.body FROM changes WHERE changes.id IN (
+                 SELECT max(changes.id) FROM publications JOIN alarms ON alarms.id = publications.alarm
+                     JOIN changes ON changes.alarm = publications.alarm AND changes.id > publications.change
+                 WHERE publications.kind <> ?1 AND alarms.standing IN (?2, ?3) AND changes.happening = ?4
+                     AND NOT EXISTS (SELECT 1 FROM publications AS later
+                         WHERE later.alarm = publications.alarm AND later.change > publications.change)
+                 GROUP BY publications.alarm) ORDER BY changes.id",
+        )?
+        .query_map(
+            [
+                Kind::Cancel.word(),
+                Standing::Normal.word(),
+                Standing::ReturnedUnacknowledged.word(),
+                Happening::Cleared.word(),
+            ],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?
+        .collect::<Result<_, _>>()?;
+    for (id, body) in ended {
+        match serde_json::from_str(&body) {
+            Ok(told) => write(&change, publisher, &Published { id, early: false, change: told }, table)?,
+            Err(cause) => error!(%cause, id, "a change in facts cannot be read; its warning is not cancelled"),
+        }
+    }
+    change.commit()
 }
 
 /// What was published of the alarm since its last Cancel, oldest first.

@@ -103,6 +103,11 @@ struct Writer {
 
 impl Writer {
     fn run(mut self, effects: &Receiver<(Seq, Vec<Effect>)>) -> Result<(), Error> {
+        if let Some(publisher) = &self.outlets.publisher {
+            let (connection, points) = (&mut self.facts.connection, self.outlets.board.points());
+            publications::end_left_open(connection, publisher, &points)
+                .map_err(|source| Error::Database { path: self.facts.path.clone(), source })?;
+        }
         while let Ok((seq, list)) = effects.recv() {
             if let Err(cause) = self.apply(seq, list) {
                 error!(%cause, "facts cannot be written");

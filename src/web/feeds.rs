@@ -32,8 +32,8 @@ pub(super) async fn list(
 ) -> Result<Response, Error> {
     let Path(file) = file?;
     let name = file.strip_suffix(".atom").unwrap_or_default().to_owned();
-    let admitted = admit(&edge, &name, &headers).await?;
-    let (wanted, most) = (name.clone(), admitted);
+    let most = admit(&edge, &name, &headers).await?;
+    let wanted = name.clone();
     let (entries, text) = edge
         .read("reading the publications", move |web| {
             let Some(feed) = web.feeds.find(&wanted) else { return Ok((Vec::new(), Ok(String::new()))) };
@@ -97,7 +97,7 @@ fn answer(
     newest: Option<Timestamp>,
     body: String,
 ) -> Response {
-    let tag = format!("\"{}\"", &hex(&Sha256::digest(body.as_bytes()).into_iter().collect::<Vec<u8>>())[..32]);
+    let tag = format!("\"{}\"", hex(&Sha256::digest(body.as_bytes())[..16]));
     let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
     let unchanged = known.is_some_and(|known| {
         known.split(',').any(|one| one.trim().trim_start_matches("W/") == tag || one.trim() == "*")
