@@ -33,9 +33,8 @@ pub(super) fn write(
     let point = alarm.point.and_then(|index| table.get(index));
     let Some(message) = publisher.message(kind, slot, published, point, &earlier) else { return Ok(()) };
     let Message { slot, identifier, reference, kind, status, headline, xml } = message;
-    change
-        .prepare_cached("INSERT INTO publications VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")?
-        .execute(params![
+    change.prepare_cached("INSERT INTO publications VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")?.execute(
+        params![
             published.id,
             slot.0,
             identifier,
@@ -47,7 +46,8 @@ pub(super) fn write(
             alarm.level.word(),
             headline,
             xml
-        ])?;
+        ],
+    )?;
     Ok(())
 }
 

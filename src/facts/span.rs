@@ -35,17 +35,18 @@ impl Reader {
     /// Changes before `at` of every alarm that was open then, oldest first.
     pub fn changes_of_open_at(&self, at: Timestamp) -> Result<Vec<Published>, Error> {
         let select = "SELECT id, body, early FROM changes WHERE at < ?1 AND alarm IN (
-                 SELECT id FROM alarms WHERE standing <> 'normal' AND raised < ?1
+                 SELECT id FROM alarms INDEXED BY alarms_open WHERE standing <> 'normal' AND raised < ?1
                  UNION SELECT alarm FROM changes WHERE at >= ?1) ORDER BY id";
         self.rows(select, [at.micros()], |row| self.published(row))
     }
 
-    /// What became of the messages that were due in the span, by site. Exercises are not among them.
+    /// What became of the messages that were due in the span, by site. Exercises are not among them, nor is the
+    /// log: what is written there has reached nobody.
     pub fn deliveries_between(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Delivery>, Error> {
         let select = "SELECT alarms.site, count(*), sum(outbox.outcome IS 'delivered'),
                  sum(outbox.outcome IS 'given_up'), sum(outbox.settled IS NULL), sum(outbox.attempts)
              FROM outbox JOIN changes ON changes.id = outbox.change JOIN alarms ON alarms.id = changes.alarm
-             WHERE outbox.created >= ?1 AND outbox.created < ?2
+             WHERE outbox.created >= ?1 AND outbox.created < ?2 AND outbox.channel <> 'log'
                  AND coalesce(json_extract(alarms.body, '$.quality'), 0) & ?3 = 0
              GROUP BY alarms.site";
         let exercise = i64::from(Reason::Exercise as u16);

@@ -140,9 +140,10 @@ impl Recount<'_> {
         let heard: Vec<&Event> =
             self.counted().filter(|event| event.is_raise() || event.happening == Happening::Cleared).collect();
         let anew = |event: &&Event| {
-            heard.iter().filter(|before| before.id < event.id && before.source == event.source).all(|before| {
-                event.at.since(before.at) > Duration::from_secs(600)
-            })
+            heard
+                .iter()
+                .filter(|before| before.id < event.id && before.source == event.source)
+                .all(|before| event.at.since(before.at) > Duration::from_secs(600))
         };
         self.raises().iter().filter(|event| self.inside(event)).filter(|event| anew(event)).count()
     }
@@ -184,7 +185,8 @@ impl Recount<'_> {
             .map(|event| span(event).as_secs_f64())
             .collect();
         let rank = |share: f64| {
-            let enough = |x: &f64| times.iter().filter(|at| *at <= x).count() as f64 >= share * times.len() as f64 - 1e-9;
+            let enough =
+                |x: &f64| times.iter().filter(|at| *at <= x).count() as f64 >= share * times.len() as f64 - 1e-9;
             times.iter().copied().filter(enough).min_by(f64::total_cmp)
         };
         Spread { count: times.len(), median: rank(0.5), p95: rank(0.95) }

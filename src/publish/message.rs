@@ -191,8 +191,7 @@ impl Fields {
             (false, true) => ("Test", "【测试】", "[TEST] "),
             (false, false) => ("Actual", "", ""),
         };
-        let (headline_zh, headline_en) =
-            (format!("{mark_zh}{}", zh.headline()), format!("{mark_en}{}", en.headline()));
+        let (headline_zh, headline_en) = (format!("{mark_zh}{}", zh.headline()), format!("{mark_en}{}", en.headline()));
         Self {
             identifier: format!("{}_{}_{}", config.issuer, beijing(slot.sent(), "%Y%m%d%H%M%S"), slot.serial()),
             sender: config.sender.clone(),

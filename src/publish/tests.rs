@@ -69,14 +69,21 @@ const WORDS: &[(&str, &[&str])] = &[
     (
         "category",
         &[
-            "Geo", "Met", "Safety", "Security", "Rescue", "Fire", "Health", "Env", "Transport", "Infra", "CBRNE",
+            "Geo",
+            "Met",
+            "Safety",
+            "Security",
+            "Rescue",
+            "Fire",
+            "Health",
+            "Env",
+            "Transport",
+            "Infra",
+            "CBRNE",
             "Other",
         ],
     ),
-    (
-        "responseType",
-        &["Shelter", "Evacuate", "Prepare", "Execute", "Avoid", "Monitor", "Assess", "AllClear", "None"],
-    ),
+    ("responseType", &["Shelter", "Evacuate", "Prepare", "Execute", "Avoid", "Monitor", "Assess", "AllClear", "None"]),
     ("urgency", &["Immediate", "Expected", "Future", "Past", "Unknown"]),
     ("severity", &["Extreme", "Severe", "Moderate", "Minor", "Unknown"]),
     ("certainty", &["Observed", "Likely", "Possible", "Unlikely", "Unknown"]),
@@ -143,11 +150,12 @@ fn sound(xml: &str) -> std::collections::BTreeMap<String, String> {
             assert!(words.contains(&text), "{name} {text}");
         }
     }
-    let info = alert.children().find(|child| child.has_tag_name("info"));
-    let info = info.or_else(|| alert.children().find(|child| child.tag_name().name() == "info")).unwrap();
+    let info = alert.children().find(|child| child.has_tag_name((NAMESPACE, "info"))).unwrap();
     let texts = |node: Node<'_, '_>| {
         let leaves = node.children().filter(|child| child.is_element() && child.children().all(|c| c.is_text()));
-        leaves.map(|leaf| (leaf.tag_name().name().to_owned(), leaf.text().unwrap_or_default().to_owned())).collect::<Vec<_>>()
+        leaves
+            .map(|leaf| (leaf.tag_name().name().to_owned(), leaf.text().unwrap_or_default().to_owned()))
+            .collect::<Vec<_>>()
     };
     let mut told: std::collections::BTreeMap<String, String> = texts(alert).into_iter().chain(texts(info)).collect();
     for pair in alert.descendants().filter(|node| matches!(node.tag_name().name(), "parameter" | "area")) {
@@ -160,11 +168,16 @@ fn sound(xml: &str) -> std::collections::BTreeMap<String, String> {
     if told["scope"] == "Restricted" {
         assert!(told.contains_key("restriction"), "Restricted asks for a restriction");
     }
-    assert_eq!(told.contains_key("references"), told["msgType"] != "Alert", "all but an Alert refer to what was before");
+    assert_eq!(
+        told.contains_key("references"),
+        told["msgType"] != "Alert",
+        "all but an Alert refer to what was before"
+    );
     told
 }
 
-const PLAIN: &str = "area = \"140525\"\nsector = \"013\"\nsender = \"zezhou-emergency\"\nsender_name = \"泽州县应急管理局\"
+const PLAIN: &str =
+    "area = \"140525\"\nsector = \"013\"\nsender = \"zezhou-emergency\"\nsender_name = \"泽州县应急管理局\"
     sites = [\"mine-*\"]\nlevels = [\"red\", \"orange\"]\npriorities = [\"P1\", \"P2\"]\nrestriction = \"监管部门\"\n";
 
 fn checked(text: &str) -> (Option<Config>, String) {
@@ -363,12 +376,18 @@ fn exercises_tests_forecasts_and_ends_without_data_say_so() {
 
     let gone = Alarm { closed: true, detail: "规则已删除 / the rule is gone".into(), ..alarm() };
     let over = changed(Happening::Cleared, Standing::Normal, 9, gone);
-    let told = sound(&published(&publisher(""), &over, &mut vec![Earlier {
-        slot: Slot(18_000_000_000),
-        reference: "zezhou-emergency,14052501300000_20270115160000_0,2027-01-15T16:00:00+08:00".into(),
-    }])
-    .unwrap()
-    .xml);
+    let told = sound(
+        &published(
+            &publisher(""),
+            &over,
+            &mut vec![Earlier {
+                slot: Slot(18_000_000_000),
+                reference: "zezhou-emergency,14052501300000_20270115160000_0,2027-01-15T16:00:00+08:00".into(),
+            }],
+        )
+        .unwrap()
+        .xml,
+    );
     assert_eq!((told["certainty"].as_str(), told["responseType"].as_str()), ("Unknown", "Monitor"));
     assert!(told["note"].contains("the rule is gone"));
 }

@@ -67,12 +67,7 @@ pub trait AlarmFigures: Send + Sync {
     /// The last day.
     fn live(&self, now: Timestamp, sites: &[Arc<str>]) -> Result<figures::Report, figures::Error>;
     /// Any span, `from` included, `to` not.
-    fn between(
-        &self,
-        from: Timestamp,
-        to: Timestamp,
-        sites: &[Arc<str>],
-    ) -> Result<figures::Report, figures::Error>;
+    fn between(&self, from: Timestamp, to: Timestamp, sites: &[Arc<str>]) -> Result<figures::Report, figures::Error>;
 }
 
 impl AlarmFigures for figures::Book {
@@ -80,12 +75,7 @@ impl AlarmFigures for figures::Book {
         Self::live(self, now, sites)
     }
 
-    fn between(
-        &self,
-        from: Timestamp,
-        to: Timestamp,
-        sites: &[Arc<str>],
-    ) -> Result<figures::Report, figures::Error> {
+    fn between(&self, from: Timestamp, to: Timestamp, sites: &[Arc<str>]) -> Result<figures::Report, figures::Error> {
         Self::between(self, from, to, sites)
     }
 }

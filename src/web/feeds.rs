@@ -91,7 +91,7 @@ async fn admit(edge: &Edge, name: &str, headers: &HeaderMap) -> Result<usize, Er
 fn answer(
     edge: &Edge,
     feed: &str,
-    message: &str,
+    identifier: &str,
     headers: &HeaderMap,
     media: &'static str,
     newest: Option<Timestamp>,
@@ -102,7 +102,7 @@ fn answer(
     let unchanged = known.is_some_and(|known| {
         known.split(',').any(|one| one.trim().trim_start_matches("W/") == tag || one.trim() == "*")
     });
-    info!(feed, message, unchanged, "a neighbour reads");
+    info!(feed, identifier, unchanged, "a neighbour reads");
     if let Some(feed) = edge.web.feeds.find(feed) {
         let outcome: fn(&Feed) -> &std::sync::atomic::AtomicU64 =
             if unchanged { |feed| &feed.unchanged } else { |feed| &feed.read };
@@ -118,7 +118,8 @@ fn answer(
     told.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     told.extend(HeaderValue::from_str(&tag).ok().map(|tag| (header::ETAG, tag)));
     let modified = newest.and_then(|at| jiff::Timestamp::from_microsecond(at.micros()).ok());
-    let modified = modified.and_then(|at| jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&at).ok());
+    let modified =
+        modified.and_then(|at| jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&at).ok());
     told.extend(modified.and_then(|at| HeaderValue::from_str(&at).ok()).map(|at| (header::LAST_MODIFIED, at)));
     response
 }

@@ -57,7 +57,8 @@ use crate::source::modbus::Devices;
 
 pub use config::{Config, Raw, Token};
 pub use counterpart::{
-    AlarmFigures, Alarms, Answering, Asked, Desk, FrontDesk, Health, Number, Numbers, Permits, Publications, Reading, Samples, Vitals,
+    AlarmFigures, Alarms, Answering, Asked, Desk, FrontDesk, Health, Number, Numbers, Permits, Publications, Reading,
+    Samples, Vitals,
 };
 pub use devices::Door;
 pub use serve::{Failure, bind, serve};

@@ -47,7 +47,8 @@ struct Plant {
 
 impl Plant {
     fn open(points: &[&'static str]) -> Self {
-        let mut plant = Self { folder: tempfile::tempdir().unwrap(), points: points.to_vec(), publish: publishes(), core: None };
+        let mut plant =
+            Self { folder: tempfile::tempdir().unwrap(), points: points.to_vec(), publish: publishes(), core: None };
         plant.start().unwrap();
         plant
     }

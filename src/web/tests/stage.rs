@@ -20,8 +20,8 @@ use crate::clock;
 use crate::facts::{self, Answer, Wanted};
 use crate::figures;
 use crate::journal::{self, Entry, Note};
-use crate::publish::{Entry as Warning, Feed};
 use crate::model::{Kind, Permit, PermitEnd, Point, PointIndex, PointTable, Quality, Reason, Sample, Timestamp};
+use crate::publish::{Entry as Warning, Feed};
 
 pub const TOKEN: &str = "correct-horse-battery-staple";
 
@@ -107,12 +107,7 @@ impl AlarmFigures for Backstage {
         self.between(now - figures::WINDOW, now, sites)
     }
 
-    fn between(
-        &self,
-        from: Timestamp,
-        to: Timestamp,
-        sites: &[Arc<str>],
-    ) -> Result<figures::Report, figures::Error> {
+    fn between(&self, from: Timestamp, to: Timestamp, sites: &[Arc<str>]) -> Result<figures::Report, figures::Error> {
         let mut tally = figures::Tally::new(figures::Opened::default(), from, to, sites);
         self.changes.lock().unwrap().iter().for_each(|change| tally.take(&figures::Event::of(change)));
         Ok(tally.finish())
