@@ -10,6 +10,7 @@ mod check;
 mod demo;
 mod doctor;
 mod explain;
+mod figures;
 mod modbus;
 mod permit;
 mod points;
@@ -77,6 +78,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// How many alarms there were, against what one person at a screen can bear.
+    Figures(figures::Arguments),
     /// Import or export points in bulk.
     #[command(subcommand)]
     Points(points::Command),
@@ -132,6 +135,7 @@ impl Cli {
             | Command::Protection { .. }
             | Command::Check { .. }
             | Command::Doctor { .. }
+            | Command::Figures(_)
             | Command::Points(_)
             | Command::Rules(_)
             | Command::Audit(_)
@@ -147,6 +151,7 @@ impl Cli {
             Command::Permit(command) => permit::run(&command),
             Command::Protection { at, json } => protection::run(&at, json),
             Command::Doctor { config, json } => doctor::run(&config, json),
+            Command::Figures(arguments) => figures::run(&arguments),
             Command::Points(command) => points::run(&command),
             Command::Rules(command) => rules::run(&command),
             Command::Audit(command) => audit::run(&command),

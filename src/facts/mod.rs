@@ -7,9 +7,11 @@
 
 mod audit;
 mod limits;
+mod publications;
 mod read;
 mod revision;
 mod schema;
+mod span;
 mod writer;
 
 use std::collections::HashMap;
@@ -28,6 +30,7 @@ pub use audit::{Audited, Flaw, Head, verify};
 pub use read::{Attempt, Reader, Wanted};
 pub use revision::{Drafted, Version, diff, hash};
 pub use schema::Registered;
+pub use span::Delivery;
 pub use writer::{Facts, Outlets, Restart};
 
 #[derive(Debug, thiserror::Error)]

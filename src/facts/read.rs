@@ -204,7 +204,7 @@ impl Reader {
         Ok(list)
     }
 
-    fn published(&self, row: &Row<'_>) -> Result<Published, Error> {
+    pub(super) fn published(&self, row: &Row<'_>) -> Result<Published, Error> {
         let broken = |source| Error::Database { path: self.path.clone(), source };
         let change: AlarmChange = self.json(row, 1)?;
         Ok(Published { id: row.get(0).map_err(broken)?, early: row.get(2).map_err(broken)?, change })

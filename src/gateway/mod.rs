@@ -25,6 +25,7 @@ use crate::board::Board;
 use crate::clock;
 use crate::config::{Binding, Config};
 use crate::decode::{Decoder, Forms};
+use crate::figures;
 use crate::history::{self, History};
 use crate::influxdb::{self, Sink};
 use crate::journal::{Cursor, Entry, Intake, Setup};
@@ -32,6 +33,7 @@ use crate::ledger::{Fate, Ledger};
 use crate::losses::{self, Losses};
 use crate::model::{PointTable, TICK};
 use crate::notify::{self, Message};
+use crate::publish::Feeds;
 use crate::source::frames::FrameServer;
 use crate::source::mqtt_client::MqttClient;
 use crate::source::mqtt_listener::{DecoderFactory, Decoding, MqttListener, Subscribers};
@@ -180,6 +182,9 @@ impl Gateway {
             losses: losses.clone(),
             coverage: config.coverage.clone().into(),
             samples: history.clone(),
+            publications: Arc::new(core.facts.clone()),
+            feeds: Arc::new(feeds(&config)),
+            figures: Arc::new(figures::Book::new(core.facts.clone())),
             senders: Arc::new(http::Senders::new(config.senders.clone(), &table, &intake, &ledger)),
             devices: devices.clone(),
             backtests: backtests.clone(),
@@ -288,6 +293,7 @@ async fn start_core(config: &Config, ledger: Arc<Ledger>) -> Result<(Core, Intak
         calendar: config.calendar.clone(),
         limits: config.limits.clone(),
         recipients: notify::recipients(&config.notify),
+        publish: config.publish.clone(),
         consumers,
         snapshot_every: SNAPSHOT_EVERY,
     };
@@ -321,6 +327,14 @@ async fn start_core(config: &Config, ledger: Arc<Ledger>) -> Result<(Core, Intak
         Ok((core, intake, rules))
     });
     started.await.unwrap_or(Err(Error::Broken))
+}
+
+/// Feeds of neighbours, and who stands behind them.
+fn feeds(config: &Config) -> Feeds {
+    config.publish.as_ref().map_or_else(Feeds::default, |publish| {
+        let name = if publish.sender_name.is_empty() { &publish.sender } else { &publish.sender_name };
+        Feeds { list: publish.feeds.clone(), author: name.clone() }
+    })
 }
 
 fn mqtt_bindings(config: &Config, table: &PointTable) -> Vec<(crate::model::PointIndex, crate::decode::Binding)> {

@@ -23,7 +23,7 @@ use subtle::ConstantTimeEq;
 use super::config::{Config, Token};
 use super::error::Error;
 use super::users::Person;
-use super::{Shared, ingest, words};
+use super::{Shared, feeds, ingest, words};
 use crate::clock;
 use crate::ledger::Fate;
 use crate::model::Timestamp;
@@ -110,8 +110,9 @@ impl Gate {
             return Err(Error::cross_site("the request comes from a page of another site"));
         }
         let nobody = Pass { person: Person(None), renewed: None };
-        // Senders have tokens of their own, which these paths ask for.
-        if self.is_open() || ingest::is_for_senders(request.method(), path) {
+        // Senders and neighbours have tokens of their own, which these paths ask for.
+        let own = ingest::is_for_senders(request.method(), path) || feeds::is_for_neighbours(request.method(), path);
+        if self.is_open() || own {
             return Ok(nobody);
         }
         if matches!(path, "/livez" | "/readyz" | "/login" | "/page.css" | "/page.js" | "/page.svg") {

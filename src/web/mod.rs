@@ -21,6 +21,8 @@ mod coverage;
 mod devices;
 mod error;
 mod events;
+mod feeds;
+mod figures;
 mod functions;
 mod gate;
 mod health;
@@ -58,12 +60,14 @@ use crate::board::Board;
 use crate::coverage::Unit;
 use crate::ledger::{Account, Ledger};
 use crate::losses::Losses;
+use crate::publish::Feeds;
 use crate::source::http::Senders;
 use crate::source::modbus::Devices;
 
 pub use config::{Config, Raw, Token};
 pub use counterpart::{
-    Alarms, Answering, Asked, Desk, FrontDesk, Health, Limits, Number, Numbers, Permits, Reading, Samples, Vitals,
+    AlarmFigures, Alarms, Answering, Asked, Desk, FrontDesk, Health, Limits, Number, Numbers, Permits, Publications,
+    Reading, Samples, Vitals,
 };
 pub use devices::Door;
 pub use gate::fresh_token;
@@ -87,6 +91,9 @@ pub struct Web {
     pub losses: Arc<Losses>,
     pub coverage: Arc<[Unit]>,
     pub samples: Arc<dyn Samples>,
+    pub figures: Arc<dyn AlarmFigures>,
+    pub publications: Arc<dyn Publications>,
+    pub feeds: Arc<Feeds>,
     pub senders: Arc<Senders>,
     pub devices: Devices,
     pub backtests: Jobs,
@@ -183,8 +190,11 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         .route("/api/v1/losses", get(losses::list))
         .route("/api/v1/rules/functions", get(functions::list))
         .route("/api/v1/coverage", get(coverage::show))
+        .route("/api/v1/figures", get(figures::show))
         .route("/api/v1/devices/{id}/orders", post(devices::order))
         .route("/api/v1/events", get(events::stream))
+        .route("/feeds/{file}", get(feeds::list))
+        .route("/feeds/{feed}/{file}", get(feeds::one))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::scrape))

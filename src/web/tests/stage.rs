@@ -18,11 +18,13 @@ use crate::alarm::{Acknowledgement, Alarm, AlarmChange, Happening, Level, Occurr
 use crate::board::Published;
 use crate::clock;
 use crate::facts::{self, Answer, Wanted};
+use crate::figures;
 use crate::journal::{self, Entry, Note};
 use crate::model::{
     Exemption, Kind, LimitEnd, Permit, PermitEnd, Point, PointIndex, PointTable, Quality, Reason, Sample, SetLimit,
     Timestamp,
 };
+use crate::publish::{Entry as Warning, Feed};
 
 pub const TOKEN: &str = "correct-horse-battery-staple";
 
@@ -104,6 +106,28 @@ impl Alarms for Backstage {
     fn changes_since(&self, after: i64, most: usize) -> Result<Vec<Published>, facts::Error> {
         let changes = self.changes.lock().unwrap();
         Ok(changes.iter().filter(|change| change.id > after).take(most).cloned().collect())
+    }
+}
+
+impl AlarmFigures for Backstage {
+    fn live(&self, now: Timestamp, sites: &[Arc<str>]) -> Result<figures::Report, figures::Error> {
+        self.between(now - figures::WINDOW, now, sites)
+    }
+
+    fn between(&self, from: Timestamp, to: Timestamp, sites: &[Arc<str>]) -> Result<figures::Report, figures::Error> {
+        let mut tally = figures::Tally::new(figures::Opened::default(), from, to, sites);
+        self.changes.lock().unwrap().iter().for_each(|change| tally.take(&figures::Event::of(change)));
+        Ok(tally.finish())
+    }
+}
+
+impl Publications for Backstage {
+    fn newest(&self, _: usize, _: usize, _: &Feed) -> Result<Vec<Warning>, facts::Error> {
+        Ok(Vec::new())
+    }
+
+    fn one(&self, _: &str) -> Result<Option<(Warning, String)>, facts::Error> {
+        Ok(None)
     }
 }
 
@@ -290,6 +314,9 @@ impl Stage {
             desk: backstage.clone(),
             ledger: ledger.clone(),
             samples: backstage.clone(),
+            figures: backstage.clone(),
+            publications: backstage.clone(),
+            feeds: Arc::default(),
             senders,
             devices: crate::source::modbus::Devices::default(),
             backtests: crate::backtest::Jobs::new(folder.path()),
