@@ -65,6 +65,8 @@ pub enum Error {
     Facts(#[from] crate::facts::Error),
     #[error(transparent)]
     Losses(#[from] losses::Error),
+    #[error(transparent)]
+    LinkKey(#[from] notify::KeyError),
     #[error("a part of the gateway failed; the log says which")]
     Broken,
 }
@@ -393,7 +395,8 @@ async fn tell_people(
     }
     let everybody = subscribers.clone();
     let publish: notify::Publish = Arc::new(move |change, payload| Ok(everybody.publish_alarm(change, payload)));
-    let channels = notify::channels(&config.notify, publish)?;
+    let key = config.notify.links_valid().map(|_| notify::LinkKey::open(&config.data)).transpose()?;
+    let channels = notify::channels(&config.notify, &notify::Means { publish, key })?;
     Ok(notify::run(channels, office, core.board.clone(), config.notify.patience(), stop.clone()))
 }
 

@@ -1,7 +1,7 @@
 //! People are told: what stands in the outbox is delivered, and every attempt is written down.
 //!
 //! ```text
-//!  facts.db ─pending─► Queue (one a recipient: what next, when) ─► channel.deliver ─► webhook, MQTT, log
+//!  facts.db ─pending─► Queue (one a recipient: what next, when) ─► channel.deliver ─► mail, robots, MQTT, ..
 //!     ▲                                                                  │
 //!     └──────────────── journal ◄── Receipt: delivered, failed, given up ┘
 //! ```
@@ -10,14 +10,19 @@
 //! then reach somebody twice, with the same key, and never not at all. Each recipient has a task and a
 //! queue of its own: one that is dead delays nobody, and is an alarm itself (`davy-notify-failing`).
 
+mod link;
 mod log;
+mod mail;
 mod message;
 mod mqtt;
 mod queue;
 mod recipient;
+mod template;
 #[cfg(test)]
 mod tests;
 mod webhook;
+mod wish;
+mod wording;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -38,25 +43,38 @@ use crate::journal::{self, Entry, Intake, Note, Outcome, Receipt};
 use crate::remote;
 
 pub use crate::facts::Recipient;
+pub use link::{Doorkeeper, Key as LinkKey, KeyError, Leave, PATH as LINKS};
 pub use log::Log;
 pub use message::Message;
 pub use mqtt::{Mqtt, Publish};
-pub use queue::Patience;
+pub use queue::{Pace, Patience};
 pub use webhook::Webhook;
 
-/// `[notify]` as written.
+use link::Links;
+use mail::Mail;
+use wish::Wish;
+
+/// `[notify]` as written; the tables are those of recipients by name.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Raw {
     #[serde(default)]
-    webhook: BTreeMap<String, webhook::Raw>,
+    webhook: Tables,
+    #[serde(default)]
+    mail: Tables,
     #[serde(default)]
     log: Simple,
     #[serde(default)]
     mqtt: Simple,
     #[serde(default = "one_day")]
     give_up_after: String,
+    /// Where this gateway's page is reached from outside; without it messages hold no link.
+    link_base: Option<String>,
+    #[serde(default = "one_day")]
+    link_valid: String,
 }
+
+type Tables = BTreeMap<String, toml::Table>;
 
 fn one_day() -> String {
     "24h".into()
@@ -86,33 +104,82 @@ fn everything() -> String {
     "P4".into()
 }
 
+/// A way to reach somebody, as configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Way {
+    Webhook(webhook::Config),
+    Mail(mail::Config),
+}
+
+/// Somebody with a table of their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Named {
+    channel: &'static str,
+    name: String,
+    wish: Wish,
+    way: Way,
+}
+
 /// Exists only if it is valid; `check` is the sole constructor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    webhooks: Vec<webhook::Config>,
+    named: Vec<Named>,
     /// From which priority; `None`: switched off.
     log: Option<Priority>,
     mqtt: Option<Priority>,
     patience: Patience,
+    links: Option<link::Config>,
 }
 
 impl Raw {
     pub fn check(self, at: &Key, problems: &mut Problems) -> Option<Config> {
-        let mut sound = true;
-        let mut webhooks = Vec::new();
-        for (name, raw) in self.webhook {
-            let checked = raw.check(&at.field("webhook").field(&name), name, problems);
-            sound &= checked.is_some();
-            webhooks.extend(checked);
-        }
+        let mut tables = Checked { at, problems, named: Vec::new(), sound: true };
+        tables.channel(webhook::CHANNEL, self.webhook, |raw: webhook::Raw, at, problems| {
+            raw.check(at, problems).map(Way::Webhook)
+        });
+        tables.channel(mail::CHANNEL, self.mail, |raw: mail::Raw, at, problems| raw.check(at, problems).map(Way::Mail));
+        let Checked { named, sound, .. } = tables;
         let log = self.log.check(&at.field("log"), problems);
         let mqtt = self.mqtt.check(&at.field("mqtt"), problems);
         let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
-        let give_up_after =
-            problems.duration(at.field("give_up_after"), &self.give_up_after, minutes(1)..=minutes(30 * 24 * 60));
+        let long = minutes(1)..=minutes(30 * 24 * 60);
+        let give_up_after = problems.duration(at.field("give_up_after"), &self.give_up_after, long.clone());
+        let valid = problems.duration(at.field("link_valid"), &self.link_valid, long);
+        let base = match &self.link_base {
+            Some(text) => Some(remote::address(problems, at.field("link_base"), text)?),
+            None => None,
+        };
         let patience = Patience { give_up_after: give_up_after?, ..Patience::default() };
-        let config = Config { webhooks, log: log?, mqtt: mqtt?, patience };
+        let valid = valid?;
+        let links = base.map(|base| link::Config { base, valid });
+        let config = Config { named, log: log?, mqtt: mqtt?, patience, links };
         sound.then_some(config)
+    }
+}
+
+/// Recipients' tables while they are checked.
+struct Checked<'a> {
+    at: &'a Key,
+    problems: &'a mut Problems,
+    named: Vec<Named>,
+    sound: bool,
+}
+
+impl Checked<'_> {
+    fn channel<R: serde::de::DeserializeOwned>(
+        &mut self,
+        channel: &'static str,
+        tables: Tables,
+        check: impl Fn(R, &Key, &mut Problems) -> Option<Way>,
+    ) {
+        for (name, table) in tables {
+            let at = self.at.field(channel).field(&name);
+            let (wish, raw) = Wish::split::<R>(table, &at, self.problems);
+            let way = raw.and_then(|raw| check(raw, &at, self.problems));
+            let named = wish.zip(way).map(|(wish, way)| Named { channel, name, wish, way });
+            self.sound &= named.is_some();
+            self.named.extend(named);
+        }
     }
 }
 
@@ -133,15 +200,27 @@ fn priority(problems: &mut Problems, at: &Key, word: &str) -> Option<Priority> {
 /// Everybody who gets an outbox row when an alarm changes.
 #[must_use]
 pub fn recipients(config: &Config) -> Vec<Recipient> {
+    let named = config.named.iter().map(Named::recipient);
     let to = |channel: &str, name: &str, from_priority| Recipient {
         channel: channel.to_owned(),
         name: name.to_owned(),
         from_priority,
+        sites: Vec::new(),
     };
-    let webhooks = config.webhooks.iter().map(|hook| to(webhook::CHANNEL, &hook.name, hook.from_priority));
     let log = config.log.map(|from| to(log::CHANNEL, "log", from));
     let mqtt = config.mqtt.map(|from| to(mqtt::CHANNEL, "subscribers", from));
-    webhooks.chain(log).chain(mqtt).collect()
+    named.chain(log).chain(mqtt).collect()
+}
+
+impl Named {
+    fn recipient(&self) -> Recipient {
+        Recipient {
+            channel: self.channel.to_owned(),
+            name: self.name.clone(),
+            from_priority: self.wish.from_priority,
+            sites: self.wish.sites.clone(),
+        }
+    }
 }
 
 /// What a delivery will have been.
@@ -151,6 +230,11 @@ pub type Delivery<'a> = Pin<Box<dyn Future<Output = Result<String, Failure>> + S
 /// timeout. The text that it returns goes into the receipt.
 pub trait Channel: Send + Sync + 'static {
     fn deliver<'a>(&'a self, message: &'a Message) -> Delivery<'a>;
+
+    /// How much it takes; messages with `others` come only to a channel that has a pace.
+    fn pace(&self) -> Option<Pace> {
+        None
+    }
 }
 
 /// Why an attempt failed.
@@ -185,18 +269,30 @@ impl Failure {
 /// Everybody who is told, with the way to reach them.
 pub type Channels = Vec<(Recipient, Arc<dyn Channel>)>;
 
-/// The channels as configured. `publish` is how the MQTT listener hands a
-/// publication to its subscribers.
-pub fn channels(config: &Config, publish: Publish) -> Result<Channels, remote::Error> {
+/// What channels need of the gateway.
+pub struct Means {
+    /// How the MQTT listener hands a publication to its subscribers.
+    pub publish: Publish,
+    /// Seals links for acknowledging; without it messages hold none.
+    pub key: Option<LinkKey>,
+}
+
+/// The channels as configured.
+pub fn channels(config: &Config, means: &Means) -> Result<Channels, remote::Error> {
     let mut channels = Channels::new();
-    for recipient in recipients(config) {
+    for named in &config.named {
+        let (to, wish) = (named.recipient(), &named.wish);
+        let links = || Some(Links::new(config.links.as_ref()?, means.key.as_ref()?, &to));
+        let channel: Arc<dyn Channel> = match &named.way {
+            Way::Webhook(webhook) => Arc::new(Webhook::new(webhook)?),
+            Way::Mail(mail) => Arc::new(Mail::new(mail, wish, links())?),
+        };
+        channels.push((to, channel));
+    }
+    for recipient in recipients(config).split_off(config.named.len()) {
         let channel: Arc<dyn Channel> = match recipient.channel.as_str() {
             log::CHANNEL => Arc::new(Log),
-            mqtt::CHANNEL => Arc::new(Mqtt::new(publish.clone())),
-            _ => {
-                let hook = config.webhooks.iter().find(|hook| hook.name == recipient.name);
-                Arc::new(Webhook::new(hook.expect("every webhook recipient is made of a webhook"))?)
-            }
+            _ => Arc::new(Mqtt::new(means.publish.clone())),
         };
         channels.push((recipient, channel));
     }
@@ -276,5 +372,11 @@ impl Config {
     #[must_use]
     pub const fn patience(&self) -> Patience {
         self.patience
+    }
+
+    /// How long links are good for; None: there are none.
+    #[must_use]
+    pub fn links_valid(&self) -> Option<Duration> {
+        self.links.as_ref().map(|links| links.valid)
     }
 }

@@ -52,6 +52,7 @@ impl Plant {
                 channel: "webhook".into(),
                 name: "county".into(),
                 from_priority: Priority::P3,
+                sites: Vec::new(),
             }],
             consumers: vec![],
             snapshot_every: Duration::from_secs(30),
