@@ -10,6 +10,7 @@
 //! then reach somebody twice, with the same key, and never not at all. Each recipient has a task and a
 //! queue of its own: one that is dead delays nobody, and is an alarm itself (`davy-notify-failing`).
 
+mod gsm;
 mod link;
 mod log;
 mod mail;
@@ -17,6 +18,9 @@ mod message;
 mod mqtt;
 mod queue;
 mod recipient;
+mod robot;
+mod siren;
+mod sms;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -34,24 +38,27 @@ use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::alarm::Priority;
+use crate::alarm::{Alarm, Priority};
 use crate::board::Board;
 use crate::clock;
 use crate::config::{Key, Problems};
-use crate::facts::{self, Outgoing};
+use crate::facts::{self, Outgoing, Wanted};
 use crate::journal::{self, Entry, Intake, Note, Outcome, Receipt};
 use crate::remote;
 
 pub use crate::facts::Recipient;
-pub use link::{Doorkeeper, Key as LinkKey, KeyError, Leave, PATH as LINKS};
+pub use link::{Config as LinkConfig, Doorkeeper, Key as LinkKey, KeyError, Leave, Links, PATH as LINKS};
 pub use log::Log;
 pub use message::Message;
 pub use mqtt::{Mqtt, Publish};
 pub use queue::{Pace, Patience};
 pub use webhook::Webhook;
 
-use link::Links;
+use gsm::Gsm;
 use mail::Mail;
+use robot::{Maker, Robot};
+use siren::Keeper;
+use sms::Sms;
 use wish::Wish;
 
 /// `[notify]` as written; the tables are those of recipients by name.
@@ -62,6 +69,18 @@ pub struct Raw {
     webhook: Tables,
     #[serde(default)]
     mail: Tables,
+    #[serde(default)]
+    wecom: Tables,
+    #[serde(default)]
+    dingtalk: Tables,
+    #[serde(default)]
+    feishu: Tables,
+    #[serde(default)]
+    sms: Tables,
+    #[serde(default)]
+    gsm: Tables,
+    #[serde(default)]
+    siren: Tables,
     #[serde(default)]
     log: Simple,
     #[serde(default)]
@@ -109,6 +128,10 @@ fn everything() -> String {
 enum Way {
     Webhook(webhook::Config),
     Mail(mail::Config),
+    Robot(robot::Config),
+    Sms(sms::Config),
+    Gsm(gsm::Config),
+    Siren(siren::Config),
 }
 
 /// Somebody with a table of their own.
@@ -138,6 +161,21 @@ impl Raw {
             raw.check(at, problems).map(Way::Webhook)
         });
         tables.channel(mail::CHANNEL, self.mail, |raw: mail::Raw, at, problems| raw.check(at, problems).map(Way::Mail));
+        for (maker, list) in
+            [(Maker::WeCom, self.wecom), (Maker::DingTalk, self.dingtalk), (Maker::Feishu, self.feishu)]
+        {
+            tables.channel(maker.channel(), list, |raw: robot::Raw, at, problems| {
+                raw.check(maker, at, problems).map(Way::Robot)
+            });
+        }
+        tables.channel(sms::CHANNEL, self.sms, |raw: sms::Raw, at, problems| raw.check(at, problems).map(Way::Sms));
+        tables.channel(gsm::CHANNEL, self.gsm, |raw: gsm::Raw, at, problems| raw.check(at, problems).map(Way::Gsm));
+        let mut sirens = self.siren;
+        for table in sirens.values_mut() {
+            // Nobody wants to be woken by a siren for a forecast.
+            table.entry("from_priority").or_insert_with(|| "P2".into());
+        }
+        tables.channel(siren::CHANNEL, sirens, |raw: siren::Raw, at, problems| raw.check(at, problems).map(Way::Siren));
         let Checked { named, sound, .. } = tables;
         let log = self.log.check(&at.field("log"), problems);
         let mqtt = self.mqtt.check(&at.field("mqtt"), problems);
@@ -267,7 +305,12 @@ impl Failure {
 }
 
 /// Everybody who is told, with the way to reach them.
-pub type Channels = Vec<(Recipient, Arc<dyn Channel>)>;
+#[derive(Default)]
+pub struct Channels {
+    everybody: Vec<(Recipient, Arc<dyn Channel>)>,
+    /// Of the sirens among them.
+    keepers: Vec<Keeper>,
+}
 
 /// What channels need of the gateway.
 pub struct Means {
@@ -279,30 +322,61 @@ pub struct Means {
 
 /// The channels as configured.
 pub fn channels(config: &Config, means: &Means) -> Result<Channels, remote::Error> {
-    let mut channels = Channels::new();
+    let mut channels = Channels::default();
+    let mut modems = gsm::Modems::default();
     for named in &config.named {
         let (to, wish) = (named.recipient(), &named.wish);
         let links = || Some(Links::new(config.links.as_ref()?, means.key.as_ref()?, &to));
         let channel: Arc<dyn Channel> = match &named.way {
             Way::Webhook(webhook) => Arc::new(Webhook::new(webhook)?),
             Way::Mail(mail) => Arc::new(Mail::new(mail, wish, links())?),
+            Way::Robot(robot) => Arc::new(Robot::new(robot, wish, links())?),
+            Way::Sms(sms) => Arc::new(Sms::new(sms, wish, links())?),
+            Way::Gsm(gsm) => Arc::new(Gsm::new(gsm, wish, links(), modems.of(gsm))),
+            Way::Siren(siren) => {
+                let (siren, keeper) = Keeper::new(&named.name, siren, wish);
+                channels.keepers.push(keeper);
+                Arc::new(siren)
+            }
         };
-        channels.push((to, channel));
+        channels.everybody.push((to, channel));
     }
     for recipient in recipients(config).split_off(config.named.len()) {
         let channel: Arc<dyn Channel> = match recipient.channel.as_str() {
             log::CHANNEL => Arc::new(Log),
             _ => Arc::new(Mqtt::new(means.publish.clone())),
         };
-        channels.push((recipient, channel));
+        channels.everybody.push((recipient, channel));
     }
     Ok(channels)
+}
+
+/// What a test of a channel came to.
+pub type Tried = Result<String, Failure>;
+
+impl Channels {
+    /// Everybody, in the order of the configuration.
+    pub fn recipients(&self) -> impl Iterator<Item = &Recipient> {
+        self.everybody.iter().map(|(recipient, _)| recipient)
+    }
+
+    /// Sends a message that is marked as a test to one recipient, once. A siren is set as the gateway's facts
+    /// say, which needs the gateway: it is refused here.
+    pub async fn test(&self, recipient: &Recipient) -> Option<Tried> {
+        let (_, channel) = self.everybody.iter().find(|(known, _)| known == recipient)?;
+        if recipient.channel == siren::CHANNEL {
+            return Some(Err(Failure::for_good("a siren is kept by the running gateway: open an exercise to hear it")));
+        }
+        Some(channel.deliver(&Message::example()).await)
+    }
 }
 
 /// Where the messages are, and where it is written what became of them.
 pub trait Office: Clone + Send + Sync + 'static {
     /// Messages to one recipient that are neither delivered nor given up, P1 first, then oldest first.
     fn pending(&self, channel: &str, recipient: &str, most: usize) -> Result<Vec<Outgoing>, facts::Error>;
+    /// Alarms that are not Normal, for whoever keeps a state and not a message.
+    fn open_alarms(&self) -> Result<Vec<Alarm>, facts::Error>;
     /// Waits while the journal's queue is full.
     fn note(&self, note: Note) -> impl Future<Output = Result<(), journal::Error>> + Send;
 }
@@ -317,6 +391,11 @@ pub struct Outbox {
 impl Office for Outbox {
     fn pending(&self, channel: &str, recipient: &str, most: usize) -> Result<Vec<Outgoing>, facts::Error> {
         self.facts.pending(channel, recipient, most)
+    }
+
+    fn open_alarms(&self) -> Result<Vec<Alarm>, facts::Error> {
+        // Far more than a site can have.
+        self.facts.alarms(&Wanted { open: true, site: None, before: None, most: 100_000 })
     }
 
     async fn note(&self, note: Note) -> Result<(), journal::Error> {
@@ -334,7 +413,10 @@ pub async fn run<O: Office>(
     stop: CancellationToken,
 ) {
     let mut tasks = tokio::task::JoinSet::new();
-    for (recipient, channel) in channels {
+    for keeper in channels.keepers {
+        tasks.spawn(keeper.run(office.clone(), stop.clone()));
+    }
+    for (recipient, channel) in channels.everybody {
         let changes = board.changes();
         let desk = recipient::Desk::new(recipient, channel, office.clone(), patience);
         tasks.spawn(desk.run(changes, stop.clone()));

@@ -14,6 +14,7 @@ use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior, Value};
 use serde::Serialize;
 
+use super::gsm::pdu;
 use super::message::{Fields, Message};
 use super::wish::Wish;
 use super::wording::{Language, Wording};
@@ -31,17 +32,10 @@ impl Bound {
     fn holds(self, text: &str) -> bool {
         match self {
             Self::Bytes(most) => text.len() <= most,
-            Self::Parts(most) => {
-                let length = text.encode_utf16().count();
-                length <= if most > 1 { most * IN_SEVERAL } else { IN_ONE }
-            }
+            Self::Parts(most) => pdu::split(text).len() <= most,
         }
     }
 }
-
-/// UCS-2 characters of a short message that stands alone, and of one of several.
-pub const IN_ONE: usize = 70;
-pub const IN_SEVERAL: usize = 67;
 
 /// Where a template's mistake is.
 #[derive(Debug, thiserror::Error)]

@@ -57,12 +57,19 @@ pub(super) fn outgoing(id: i64, happening: Happening, alarm: Alarm) -> Outgoing 
 #[derive(Clone)]
 pub(super) struct Played {
     rows: Arc<Mutex<Vec<Outgoing>>>,
+    alarms: Arc<Mutex<Vec<Alarm>>>,
     notes: Arc<watch::Sender<Vec<Note>>>,
 }
 
 impl Played {
     pub(super) fn with(rows: Vec<Outgoing>) -> Self {
-        Self { rows: Arc::new(Mutex::new(rows)), notes: Arc::new(watch::Sender::new(Vec::new())) }
+        let notes = Arc::new(watch::Sender::new(Vec::new()));
+        Self { rows: Arc::new(Mutex::new(rows)), alarms: Arc::default(), notes }
+    }
+
+    /// The alarms that are open from now on.
+    pub(super) fn open(&self, alarms: Vec<Alarm>) {
+        *self.alarms.lock().unwrap() = alarms;
     }
 
     pub(super) fn rows(&self) -> Vec<Outgoing> {
@@ -115,6 +122,10 @@ impl Office for Played {
         rows.sort_by_key(|row| (row.published.change.alarm.priority, row.id));
         rows.truncate(most);
         Ok(rows)
+    }
+
+    fn open_alarms(&self) -> Result<Vec<Alarm>, facts::Error> {
+        Ok(self.alarms.lock().unwrap().clone())
     }
 
     async fn note(&self, note: Note) -> Result<(), journal::Error> {
