@@ -85,7 +85,9 @@ impl Gate {
     fn admit(&self, request: &Request, now: Timestamp) -> Result<Pass, Error> {
         let (headers, path) = (request.headers(), request.uri().path());
         let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-        if self.is_open() && !addressed_to_this_machine(request) {
+        // A link is its own credential, and is reached under the name that the world knows.
+        let by_link = path.starts_with(crate::notify::LINKS);
+        if self.is_open() && !by_link && !addressed_to_this_machine(request) {
             return Err(Error::unknown_host());
         }
         let origin = Origin::of(request);
@@ -94,7 +96,7 @@ impl Gate {
         }
         let none = Pass { renewed: None };
         // Senders have tokens of their own, which these paths ask for.
-        if ingest::is_for_senders(request.method(), path) {
+        if by_link || ingest::is_for_senders(request.method(), path) {
             return Ok(none);
         }
         let Some(lock) = &self.lock else { return Ok(none) };

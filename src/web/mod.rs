@@ -22,6 +22,7 @@ mod events;
 mod gate;
 mod health;
 mod ingest;
+mod link;
 mod losses;
 mod metrics;
 mod page;
@@ -49,6 +50,7 @@ use crate::board::Board;
 use crate::coverage::Unit;
 use crate::ledger::{Account, Ledger};
 use crate::losses::Losses;
+use crate::notify::Doorkeeper;
 use crate::source::http::Senders;
 use crate::source::modbus::Devices;
 
@@ -78,6 +80,8 @@ pub struct Web {
     pub numbers: Arc<dyn Numbers>,
     /// Of devices that send frames.
     pub doors: Vec<Door>,
+    /// Looks at links that acknowledge; None: no message holds one.
+    pub doorkeeper: Option<Doorkeeper>,
 }
 
 /// One running edge: what `Web` gave, and what requests share.
@@ -93,6 +97,8 @@ struct Edge {
     max_streams: usize,
     /// Reads of files and databases at the same time; more wait, within the request's time limit.
     reads: Arc<Semaphore>,
+    /// Wrong links that are being answered, slowly; when there are none left, 429.
+    strangers: Arc<Semaphore>,
     stop: CancellationToken,
 }
 
@@ -137,6 +143,7 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         streams: Arc::new(Semaphore::new(config.max_streams)),
         max_streams: config.max_streams,
         reads: Arc::new(Semaphore::new(READS)),
+        strangers: Arc::new(Semaphore::new(link::STRANGERS)),
         stop,
         web,
     });
@@ -164,6 +171,7 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         .route("/alarms.html", get(page::alarms))
         .route("/login", get(page::login_form).post(page::login))
         .route("/logout", post(page::logout))
+        .route(link::ROUTE, get(link::show).post(link::acknowledge))
         .route("/page.js", get(assets::script))
         .route("/page.css", get(assets::style))
         .route("/page.svg", get(assets::icon))
