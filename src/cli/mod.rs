@@ -7,6 +7,7 @@ mod check;
 mod demo;
 mod doctor;
 mod modbus;
+mod notify;
 mod permit;
 mod points;
 mod rules;
@@ -71,6 +72,9 @@ enum Command {
     /// Look into a Modbus device: its registers in every type and byte order, the units that answer.
     #[command(subcommand)]
     Modbus(modbus::Command),
+    /// List who is told of alarms, or send a test message.
+    #[command(subcommand)]
+    Notify(notify::Command),
     /// Measure what this machine carries.
     #[command(subcommand)]
     Bench(bench::Command),
@@ -113,6 +117,7 @@ impl Cli {
             | Command::Points(_)
             | Command::Rules(_)
             | Command::Modbus(_)
+            | Command::Notify(_)
             | Command::Bench(_) => "warn",
         };
         log(self.log_json, quiet);
@@ -125,6 +130,7 @@ impl Cli {
             Command::Points(command) => points::run(&command),
             Command::Rules(command) => rules::run(&command),
             Command::Modbus(command) => modbus::run(&command),
+            Command::Notify(command) => notify::run(&command),
             Command::Bench(command) => bench::run(&command),
         };
         match done {
