@@ -44,7 +44,7 @@ class Desk:
 def authenticate(server, session, envelope, mechanism, data):
     user, password = told["login"]
     known = isinstance(data, LoginPassword) and (data.login, data.password) == (user.encode(), password.encode())
-    return AuthResult(success=known)
+    return AuthResult(success=known, handled=False)
 
 
 async def main():

@@ -116,11 +116,10 @@ impl Modem {
             self.knock().await?;
         }
         self.ask("AT+CMGF=0").await?;
-        let sim = self.ask("AT+CPIN?").await.map_err(|trouble| match trouble {
-            // +CME ERROR 10 of 27.007 9.2: SIM not inserted; a modem without CMEE says ERROR only.
-            Trouble::Refused { .. } | Trouble::Cms(310) => Trouble::NoSim,
-            other => other,
-        })?;
+        // +CME ERROR 10 of 27.007 9.2: SIM not inserted; a modem without CMEE says ERROR only.
+        let no_sim = |trouble: &Trouble| matches!(trouble, Trouble::Refused { .. } | Trouble::Cms(310));
+        let sim = self.ask("AT+CPIN?").await;
+        let sim = sim.map_err(|trouble| if no_sim(&trouble) { Trouble::NoSim } else { trouble })?;
         let sim = value(&sim, "+CPIN:");
         if sim != "READY" {
             return Err(Trouble::Locked(sim.to_owned()));
