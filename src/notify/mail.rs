@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Subject: 【演练】[P1 红色] 停止作业，撤出人员：采煤工作面瓦斯超限，mine-3 T1
-//!  Message-ID: <davy-41.1003@davy>          the same on every try: a mail that arrives twice is known as one
+//!  Message-ID: <ALARM.41@davy>              the same on every try: a mail that arrives twice is known as one
 //! ```
 //! In comes a message; out goes one plain-text mail to one address over TLS, STARTTLS or, to this machine
 //! only, without either. 2xx is delivered. 4xx, a timeout, a lost connection and a refused login may work
@@ -197,7 +197,7 @@ impl Mail {
 
     fn letter(&self, message: &Message) -> Result<lettre::Message, Failure> {
         let link = self.links.as_ref().map_or_else(String::new, |links| links.to(message));
-        let id = format!("<davy-{}.{}@davy>", message.outbox, message.change.unwrap_or_default());
+        let id = format!("<{}.{}@davy>", message.alarm.id, message.outbox);
         let text = self.template.text(message, &link, TEXT);
         let letter = lettre::Message::builder()
             .from(self.config.from.clone())

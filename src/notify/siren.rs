@@ -242,14 +242,17 @@ impl Keeper {
     }
 
     async fn work<O: Office>(&mut self, office: &O) -> Result<(), journal::Error> {
+        // At once after the start: an alarm may be open, and the siren may have lost its supply meanwhile.
+        let mut pause = Duration::ZERO;
         loop {
             let asker = tokio::select! {
                 asker = self.asked.recv() => match asker {
                     Some(asker) => Some(asker),
                     None => return Ok(()),
                 },
-                () = tokio::time::sleep(self.config.repeat) => None,
+                () = tokio::time::sleep(pause) => None,
             };
+            pause = self.config.repeat;
             let result = self.set(office).await;
             self.tell(office, &result).await?;
             if let Some(asker) = asker {
