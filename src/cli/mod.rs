@@ -12,6 +12,7 @@ mod doctor;
 mod explain;
 mod figures;
 mod modbus;
+mod notify;
 mod permit;
 mod points;
 mod protection;
@@ -95,6 +96,9 @@ enum Command {
     /// Look into a Modbus device: its registers in every type and byte order, the units that answer.
     #[command(subcommand)]
     Modbus(modbus::Command),
+    /// List who is told of alarms, or send a test message.
+    #[command(subcommand)]
+    Notify(notify::Command),
     /// Measure what this machine carries.
     #[command(subcommand)]
     Bench(bench::Command),
@@ -141,6 +145,7 @@ impl Cli {
             | Command::Audit(_)
             | Command::User(_)
             | Command::Modbus(_)
+            | Command::Notify(_)
             | Command::Bench(_) => "warn",
         };
         log(self.log_json, quiet);
@@ -157,6 +162,7 @@ impl Cli {
             Command::Audit(command) => audit::run(&command),
             Command::User(command) => user::run(&command),
             Command::Modbus(command) => modbus::run(&command),
+            Command::Notify(command) => notify::run(&command),
             Command::Bench(command) => bench::run(&command),
         };
         match done {

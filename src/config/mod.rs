@@ -463,7 +463,9 @@ fn read_script(
 
 /// Makes the paths of secrets and certificates relative to the configuration file.
 fn anchor(table: &mut toml::Table, base: &Path) {
-    for (key, value) in table.iter_mut().filter(|(key, _)| *key != "point" && *key != "payload") {
+    // Parts of a request to a provider of short messages have names of its own making.
+    let foreign = ["point", "payload", "headers", "query", "form", "json"];
+    for (key, value) in table.iter_mut().filter(|(key, _)| !foreign.contains(&key.as_str())) {
         match value {
             toml::Value::String(text)
                 if key.ends_with("_file") || ["certificate", "key", "ca", "client_ca"].contains(&key.as_str()) =>

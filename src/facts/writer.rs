@@ -287,7 +287,7 @@ fn write_change(
         .prepare_cached("INSERT INTO changes (seq, at, alarm, happening, early, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
         .execute(params![seq as i64, changed.at.micros(), alarm.id.as_str(), changed.happening.word(), early, body])?;
     let id = change.last_insert_rowid();
-    for recipient in recipients.iter().filter(|recipient| recipient.wants(alarm.priority)) {
+    for recipient in recipients.iter().filter(|recipient| recipient.wants(alarm)) {
         change
             .prepare_cached(
                 "INSERT INTO outbox (change, channel, recipient, priority, created) VALUES (?1, ?2, ?3, ?4, ?5)",

@@ -68,6 +68,8 @@ pub enum Error {
     Facts(#[from] crate::facts::Error),
     #[error(transparent)]
     Losses(#[from] losses::Error),
+    #[error(transparent)]
+    LinkKey(#[from] notify::KeyError),
     #[error("a part of the gateway failed; the log says which")]
     Broken,
 }
@@ -165,7 +167,8 @@ impl Gateway {
             tasks.spawn(server.run(outlet, table.clone(), frame_points.clone(), stop.clone()));
         }
 
-        tasks.spawn(tell_people(&config, &core, &intake, &subscribers, &stop).await?);
+        let key = config.notify.links_valid().map(|_| notify::LinkKey::open(&config.data)).transpose()?;
+        tasks.spawn(tell_people(&config, &core, &intake, &subscribers, key.clone(), &stop).await?);
         let web_listener = web::bind(&config.web).await?;
         let web_address = web_listener.local_addr().map_err(|_| Error::Broken)?;
         let vitals = Arc::new(vitals::Vitals::new(&core, &history, &subscribers));
@@ -191,6 +194,7 @@ impl Gateway {
             health: vitals.clone(),
             numbers: vitals,
             doors: open,
+            doorkeeper: key.zip(config.notify.links_valid()).map(|(key, valid)| notify::Doorkeeper { key, valid }),
         };
         let (web_config, web_stop) = (config.web.clone(), stop.clone());
         tasks.spawn(async move { web::serve(web_listener, &web_config, edge, web_stop).await });
@@ -400,6 +404,7 @@ async fn tell_people(
     core: &Core,
     intake: &Intake,
     subscribers: &Arc<Subscribers>,
+    key: Option<notify::LinkKey>,
     stop: &CancellationToken,
 ) -> Result<impl Future<Output = ()> + Send + 'static, Error> {
     let office = notify::Outbox { facts: core.facts.clone(), intake: intake.clone() };
@@ -412,7 +417,7 @@ async fn tell_people(
     }
     let everybody = subscribers.clone();
     let publish: notify::Publish = Arc::new(move |change, payload| Ok(everybody.publish_alarm(change, payload)));
-    let channels = notify::channels(&config.notify, publish)?;
+    let channels = notify::channels(&config.notify, &notify::Means { publish, key })?;
     Ok(notify::run(channels, office, core.board.clone(), config.notify.patience(), stop.clone()))
 }
 

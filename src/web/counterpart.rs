@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::alarm::{Alarm, OccurrenceId};
 use crate::board::Published;
-use crate::facts::{self, Answer, Wanted};
+use crate::facts::{self, Answer, Outgoing, Wanted};
 use crate::figures;
 use crate::journal::{self, Entry, Intake};
 use crate::model::{Exemption, LimitEnd, Permit, PermitEnd, PointIndex, Quality, SetLimit, Timestamp};
@@ -28,6 +28,8 @@ pub trait Alarms: Send + Sync {
     fn alarm(&self, id: &OccurrenceId) -> Result<Option<Alarm>, facts::Error>;
     /// Changes with a number above `after`, oldest first.
     fn changes_since(&self, after: i64, most: usize) -> Result<Vec<Published>, facts::Error>;
+    /// One message of the outbox.
+    fn outgoing(&self, row: i64) -> Result<Option<Outgoing>, facts::Error>;
 }
 
 impl Alarms for facts::Reader {
@@ -41,6 +43,10 @@ impl Alarms for facts::Reader {
 
     fn changes_since(&self, after: i64, most: usize) -> Result<Vec<Published>, facts::Error> {
         Self::changes_since(self, after, most)
+    }
+
+    fn outgoing(&self, row: i64) -> Result<Option<Outgoing>, facts::Error> {
+        Self::outgoing(self, row)
     }
 }
 

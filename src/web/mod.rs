@@ -28,6 +28,7 @@ mod gate;
 mod health;
 mod ingest;
 mod limits;
+mod link;
 mod losses;
 mod metrics;
 mod page;
@@ -60,6 +61,7 @@ use crate::board::Board;
 use crate::coverage::Unit;
 use crate::ledger::{Account, Ledger};
 use crate::losses::Losses;
+use crate::notify::Doorkeeper;
 use crate::publish::Feeds;
 use crate::source::http::Senders;
 use crate::source::modbus::Devices;
@@ -101,6 +103,8 @@ pub struct Web {
     pub numbers: Arc<dyn Numbers>,
     /// Of devices that send frames.
     pub doors: Vec<Door>,
+    /// Looks at links that acknowledge; None: no message holds one.
+    pub doorkeeper: Option<Doorkeeper>,
 }
 
 /// One running edge: what `Web` gave, and what requests share.
@@ -116,6 +120,8 @@ struct Edge {
     max_streams: usize,
     /// Reads of files and databases at the same time; more wait, within the request's time limit.
     reads: Arc<Semaphore>,
+    /// Wrong links that are being answered, slowly; when there are none left, 429.
+    strangers: Arc<Semaphore>,
     stop: CancellationToken,
 }
 
@@ -160,6 +166,7 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         streams: Arc::new(Semaphore::new(config.max_streams)),
         max_streams: config.max_streams,
         reads: Arc::new(Semaphore::new(READS)),
+        strangers: Arc::new(Semaphore::new(link::STRANGERS)),
         stop,
         web,
     });
@@ -202,6 +209,7 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         .route("/alarms.html", get(page::alarms))
         .route("/login", get(page::login_form).post(page::login))
         .route("/logout", post(page::logout))
+        .route(link::ROUTE, get(link::show).post(link::acknowledge))
         .route("/page.js", get(assets::script))
         .route("/page.css", get(assets::style))
         .route("/page.svg", get(assets::icon))

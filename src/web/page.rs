@@ -43,13 +43,14 @@ impl Pages {
             ("page.html", include_str!("page.html")),
             ("alarms.html", include_str!("alarms.html")),
             ("login.html", include_str!("login.html")),
+            ("link.html", include_str!("link.html")),
         ] {
             pages.add_template(name, text).expect("the templates in the binary parse; a test renders them");
         }
         Self(pages)
     }
 
-    fn render(&self, name: &str, values: Value) -> Result<String, Error> {
+    pub(super) fn render(&self, name: &str, values: Value) -> Result<String, Error> {
         let page = self.0.get_template(name).and_then(|page| page.render(values));
         page.map_err(|cause| Error::inside("drawing the page", &format!("{cause:#}")))
     }

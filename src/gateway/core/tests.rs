@@ -64,6 +64,7 @@ impl Plant {
                 channel: "webhook".into(),
                 name: "county".into(),
                 from_priority: Priority::P3,
+                sites: Vec::new(),
             }],
             publish: self.publish.clone(),
             // Holds the journal: what has passed everybody is trimmed every ten seconds.
@@ -296,7 +297,9 @@ fn a_crash_neither_doubles_nor_loses_nor_renames_a_published_warning() {
     std::fs::copy(plant.folder.path().join("facts.db"), copy.path().join("facts.db")).unwrap();
     plant.start().unwrap();
     // Twelve more in one second, an acknowledgement, an end, and the first one again.
-    (1..13).for_each(|point| drop(plant.reads(2, point, 1.4)));
+    for point in 1..13 {
+        plant.reads(2, point, 1.4);
+    }
     assert!(matches!(plant.acknowledges(&id, 1), Answer::Acknowledged(_)));
     plant.reads(5, 0, 0.2);
     plant.reads(6, 0, 1.6);

@@ -24,6 +24,7 @@ use crate::model::{
     Exemption, Kind, LimitEnd, Permit, PermitEnd, Point, PointIndex, PointTable, Quality, Reason, Sample, SetLimit,
     Timestamp,
 };
+use crate::notify::Doorkeeper;
 use crate::publish::{Entry as Warning, Feed};
 
 pub const TOKEN: &str = "correct-horse-battery-staple";
@@ -45,6 +46,7 @@ pub struct Backstage {
     pub orders: Mutex<Vec<RuleOrder>>,
     /// What it answers, the next first; when there is nothing more, that it is done.
     pub replies: Mutex<Vec<Result<RuleDone, RuleRefusal>>>,
+    pub outbox: Mutex<Vec<facts::Outgoing>>,
 }
 
 impl Backstage {
@@ -106,6 +108,10 @@ impl Alarms for Backstage {
     fn changes_since(&self, after: i64, most: usize) -> Result<Vec<Published>, facts::Error> {
         let changes = self.changes.lock().unwrap();
         Ok(changes.iter().filter(|change| change.id > after).take(most).cloned().collect())
+    }
+
+    fn outgoing(&self, row: i64) -> Result<Option<facts::Outgoing>, facts::Error> {
+        Ok(self.outbox.lock().unwrap().iter().find(|outgoing| outgoing.id == row).cloned())
     }
 }
 
@@ -261,6 +267,8 @@ pub struct Stage {
     pub ledger: Arc<Ledger>,
     pub address: SocketAddr,
     pub client: reqwest::Client,
+    /// What seals links.
+    pub key: crate::notify::LinkKey,
     stop: CancellationToken,
     /// Of `losses.db`.
     _folder: tempfile::TempDir,
@@ -302,6 +310,7 @@ impl Stage {
         let unit = "[\"mine.face\"]\nsets = [\"coal-heading\"]\n[\"plant.r1\"]\nrequires = [{ kind = \"pressure\" }]";
         let mut problems = crate::config::Problems::default();
         let units = crate::coverage::read(toml::from_str(unit).unwrap(), &mut problems);
+        let key = crate::notify::LinkKey::open(folder.path()).unwrap();
         let web = Web {
             board: backstage.board.clone(),
             losses: Arc::new(losses),
@@ -323,6 +332,7 @@ impl Stage {
             health: backstage.clone(),
             numbers: Arc::new(numbers),
             doors: Vec::new(),
+            doorkeeper: Some(Doorkeeper { key: key.clone(), valid: Duration::from_secs(3_600) }),
         };
         let listener = bind(&config).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -335,7 +345,7 @@ impl Stage {
             .timeout(Duration::from_secs(20))
             .build()
             .unwrap();
-        Self { backstage, ledger, address, client, stop, _folder: folder, server }
+        Self { backstage, ledger, address, client, key, stop, _folder: folder, server }
     }
 
     pub async fn close(self) {
