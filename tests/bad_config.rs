@@ -94,6 +94,9 @@ pit.c4,C4,methane,T1,0,4,5s,high,
 pit.c6,C6,methane,T1,0,4,5s,,x
 ";
 
+/// No recipient is configured in these stories.
+const NOBODY: &str = "warning: davy.toml: notify: nobody is told of an alarm but the log, the page and MQTT subscribers; add [notify.mail.NAME] or another";
+
 /// Whole lines, but for those that end in the words of others.
 const EXPECTED: &[&str] = &[
     "davy.toml: colour: \"colour\" is not a section; known are gateway, journal, payload, source, point, history, influxdb, notify, web, coverage, rules, user, calendar, limit, publish",
@@ -209,6 +212,7 @@ fn limits_and_rules_that_do_not_fit_are_problems() {
             "remark: davy.toml: point pit.ppm: no rule for methane at \"T1\" watches it: check its kind and place",
             "rules/coal.rhai:1: point pit.loose: limit alarm = 1.5 is looser than 1 %VOL of rule methane-face (AQ 1029-2019); the rule's limit stands",
             "rules/coal.rhai:1: rule \"methane-face\": limit alarm is in \"%VOL\" but point pit.ppm measures \"ppm\"; give the point that unit or exclude it",
+            NOBODY,
         ]
     );
 
@@ -220,8 +224,8 @@ fn limits_and_rules_that_do_not_fit_are_problems() {
     let check = site.command(&["check"]);
     let told = lines(&check.stdout);
     assert_eq!(code(&check), 1);
-    assert!(told.contains(&"rules/coal.rhai:1: rule \"methane-face\": unknown key \"titel\"; known are title, advice, watches, judges, limits, priority, level, raise, clear, deadband, raise_after, clear_after, note".to_owned()), "{told:?}");
-    assert!(told.iter().any(|line| line.starts_with("rules/typo.rhai:3: ")), "{told:?}");
+    assert!(told.contains(&"rules/coal.rhai:8:5: rule \"methane-face\": unknown key \"titel\"; known are title, advice, watches, judges, limits, priority, level, raise, clear, deadband, raise_after, clear_after, note".to_owned()), "{told:?}");
+    assert!(told.iter().any(|line| line.starts_with("rules/typo.rhai:3:1: ")), "{told:?}");
     std::fs::remove_dir_all(site.path("rules")).unwrap();
     let told = lines(&site.command(&["check"]).stdout);
     assert!(told[0].starts_with("rules/.: the folder cannot be read: "), "{told:?}");
@@ -231,10 +235,14 @@ fn limits_and_rules_that_do_not_fit_are_problems() {
 fn a_sound_configuration_passes_and_a_missing_or_torn_one_does_not() {
     let site = Site::new(SOUND, &[("coal.rhai", &methane_rule(1.0, ""))]);
     let told = lines(&site.command(&["check"]).stdout);
-    assert!(told[0].contains("pit.t1 first, have no rule with judges: \"health\": a line break"), "{told:?}");
+    assert_eq!(told[0], NOBODY);
+    assert!(told[1].contains("pit.t1 first, have no rule with judges: \"health\": a line break"), "{told:?}");
     site.write("rules/sensor.rhai", SENSOR_RULE);
     let check = site.command(&["check"]);
-    assert_eq!((code(&check), lines(&check.stdout)), (0, vec!["davy.toml: sound, 1 points".to_owned()]));
+    assert_eq!(
+        (code(&check), lines(&check.stdout)),
+        (0, vec![NOBODY.to_owned(), "davy.toml: sound, 1 points".to_owned()])
+    );
     site.write("davy.toml", "[gateway]\nname = \"pit\n");
     let check = site.command(&["check"]);
     let told = lines(&check.stdout);
@@ -269,7 +277,7 @@ fn configuration_points_and_rules_are_told_in_one_run() {
         "davy.toml: source.modbus.plc.unit: \"one\" is not a whole number from 0 to 255",
         "davy.toml: web.address: port 18080 is taken by source.mqtt_listener.front.address already",
         "rules/coal.rhai:1: point pit.loose: limit alarm = 1.5 is looser than 1 %VOL",
-        "rules/typo.rhai:1: ",
+        "rules/typo.rhai:1:13: ",
     ] {
         assert!(told.iter().any(|line| line.starts_with(beginning)), "{beginning}\nis not in\n{}", told.join("\n"));
     }

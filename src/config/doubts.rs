@@ -76,7 +76,7 @@ fn nobody_hears(config: &Config, warnings: &mut Problems) {
     if !config.points.is_empty() && !config.notify.reaches_people() {
         warnings.add(
             Key::of("notify"),
-            "nobody is told of an alarm but the log, the page and MQTT subscribers; add [notify.webhook.NAME]",
+            "nobody is told of an alarm but the log, the page and MQTT subscribers; add [notify.mail.NAME] or another",
         );
     }
 }

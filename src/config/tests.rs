@@ -290,7 +290,7 @@ fn what_is_most_likely_not_meant_is_a_warning_and_no_problem() {
             "source.mqtt_listener.front.user.face.points: \"mien.*\" fits no point",
             "source.http.weather.points: \"mine.wind-*\" fits no point",
             "source.modbus.d1: no point is read from it: it is not polled",
-            "notify: nobody is told of an alarm but the log, the page and MQTT subscribers; add [notify.webhook.NAME]",
+            "notify: nobody is told of an alarm but the log, the page and MQTT subscribers; add [notify.mail.NAME] or another",
         ]
     );
 }

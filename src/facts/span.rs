@@ -32,12 +32,12 @@ impl Reader {
         Ok(found.into_iter().next().flatten())
     }
 
-    /// Changes before `at` of every alarm that was open then, oldest first.
-    pub fn changes_of_open_at(&self, at: Timestamp) -> Result<Vec<Published>, Error> {
-        let select = "SELECT id, body, early FROM changes WHERE at < ?1 AND alarm IN (
-                 SELECT id FROM alarms INDEXED BY alarms_open WHERE standing <> 'normal' AND raised < ?1
-                 UNION SELECT alarm FROM changes WHERE at >= ?1) ORDER BY id";
-        self.rows(select, [at.micros()], |row| self.published(row))
+    /// Changes before the one with that number, of every alarm that was open then, oldest first.
+    pub fn changes_of_open_before(&self, number: i64) -> Result<Vec<Published>, Error> {
+        let select = "SELECT id, body, early FROM changes WHERE id < ?1 AND alarm IN (
+                 SELECT id FROM alarms INDEXED BY alarms_open WHERE standing <> 'normal'
+                 UNION SELECT alarm FROM changes WHERE id >= ?1) ORDER BY id";
+        self.rows(select, [number], |row| self.published(row))
     }
 
     /// What became of the messages that were due in the span, by site. Exercises are not among them, nor is the

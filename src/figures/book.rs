@@ -66,9 +66,15 @@ impl Book {
     /// Any span, `from` included, `to` not.
     pub fn between(&self, from: Timestamp, to: Timestamp, sites: &[Arc<str>]) -> Result<Report, Error> {
         let begin = from - LEAD;
-        let mut tally = Tally::new(self.open_at(begin)?, from, to, sites);
         let mut count = 0;
-        if let Some((first, last)) = self.facts.numbers_between(begin, to)? {
+        let numbers = self.facts.numbers_between(begin, to)?;
+        let first = match numbers {
+            Some((first, _)) => first,
+            // Nothing happened in it: what was open is what is open before the first change after it.
+            None => self.first_since(to)?,
+        };
+        let mut tally = Tally::new(self.open_before(first)?, from, to, sites);
+        if let Some((first, last)) = numbers {
             let mut after = first - 1;
             while after < last {
                 let page = self.facts.changes_since(after, PAGE)?;
@@ -78,8 +84,7 @@ impl Book {
                 if count > Self::MOST {
                     return Err(Error::TooMany(Self::MOST));
                 }
-                // What happened before is in `open_at`, whatever its number.
-                let inside = page.iter().filter(|published| published.change.at >= begin && published.id <= last);
+                let inside = page.iter().filter(|published| published.id <= last);
                 inside.for_each(|published| tally.take(&Event::of(published)));
             }
         }
@@ -89,17 +94,24 @@ impl Book {
     /// A log of the last day as it would be if it had always been kept.
     fn begin(&self, now: Timestamp) -> Result<Log, Error> {
         let from = now - WINDOW - LEAD;
-        let mut log = Log::new(self.open_at(from)?, from);
-        match self.facts.numbers_between(from, Timestamp::from_micros(i64::MAX))? {
-            Some((first, _)) => log.start_after(first - 1),
-            None => log.start_after(self.facts.standing()?.0),
-        }
+        let first = self.first_since(from)?;
+        let mut log = Log::new(self.open_before(first)?, from);
+        log.start_after(first - 1);
         Ok(log)
     }
 
-    fn open_at(&self, at: Timestamp) -> Result<Opened, Error> {
+    /// Number of the first change that happened then or later. Times need not rise with the numbers; what is open
+    /// goes by numbers alone.
+    fn first_since(&self, at: Timestamp) -> Result<i64, Error> {
+        Ok(match self.facts.numbers_between(at, Timestamp::from_micros(i64::MAX))? {
+            Some((first, _)) => first,
+            None => self.facts.standing()?.0 + 1,
+        })
+    }
+
+    fn open_before(&self, number: i64) -> Result<Opened, Error> {
         let mut open = Opened::default();
-        for published in self.facts.changes_of_open_at(at)? {
+        for published in self.facts.changes_of_open_before(number)? {
             open.take(&Event::of(&published));
         }
         Ok(open)
