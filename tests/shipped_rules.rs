@@ -214,6 +214,7 @@ fn point(id: String, kind: Kind, place: &str, limits: &[(&str, f64)]) -> Point {
         coordinates: None,
         static_risk: 0,
         calibrate_every: None,
+        relations: BTreeMap::new(),
         retired: false,
     }
 }
@@ -240,6 +241,7 @@ fn a_station_without_levels_is_told_until_the_point_table_has_them() {
             Effect::Answered { .. }
             | Effect::Receipt(_)
             | Effect::Permit { .. }
+            | Effect::Site(_)
             | Effect::Setup(..)
             | Effect::Snapshot(_) => None,
         });

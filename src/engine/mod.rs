@@ -6,6 +6,7 @@
 //! clock, and the same entries give the same alarms with the same ids. Restart, standby and backtest run
 //! this very code.
 
+mod around;
 mod condition;
 mod health;
 mod open;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use crate::alarm::AlarmChange;
 use crate::facts::Answer;
 use crate::journal::{Receipt, Setup};
-use crate::model::{Permit, PermitEnd, PointTable};
+use crate::model::{Permit, PermitEnd, PointTable, SiteStanding};
 
 pub use health::{Health, Needs};
 pub use shard::{Counts, Shard};
@@ -41,6 +42,8 @@ pub enum Effect {
         permit: Permit,
         end: Option<PermitEnd>,
     },
+    /// What a site is doing from here on.
+    Site(SiteStanding),
     /// New points and rules are in force.
     Setup(Arc<Setup>, Arc<PointTable>),
     /// The state after the entry, to restart from.

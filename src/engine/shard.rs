@@ -1,12 +1,14 @@
 //! The state of a set of points, and what one entry does to it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::Effect;
+use super::around::{self, Stirred, patience};
 use super::condition::Conditions;
 use super::health::{Health, Memory, Twin, find_twins};
 use super::open::{About, Moment, Slot};
@@ -17,9 +19,10 @@ use crate::alarm::{
 use crate::facts::Answer;
 use crate::journal::{Acknowledge, Condition, Entry, Note, PermitEnded, PermitOpened, Setup};
 use crate::model::{
-    Permit, PermitEnd, PermitKind, Point, PointIndex, PointTable, Quality, Reason, Sample, Stricter, Timestamp,
+    Permit, PermitEnd, PermitKind, Point, PointIndex, PointTable, Quality, Reason, Sample, SiteId, SiteStanding,
+    Stricter, Timestamp,
 };
-use crate::rule::{Judge, Judged, Judges, Language, Plan, Reading};
+use crate::rule::{Around, Judge, Judged, Judges, Language, Plan, Reading};
 
 /// A wall clock that steps back by more than this was set.
 const SET_BACK: Duration = Duration::from_secs(1);
@@ -69,6 +72,8 @@ pub(super) struct PointState {
     pub permit: Option<PermitKind>,
     /// When it was last calibrated under a permit.
     pub calibrated: Option<Timestamp>,
+    /// Event time of the newest verdict of its rules that look beyond it.
+    pub looked: Timestamp,
 }
 
 /// What became of samples inside the engine; summed up for the loss ledger.
@@ -94,8 +99,8 @@ pub enum Unjudged {
 pub struct Shard<'a> {
     language: &'a Language,
     judge: Judge<'a>,
-    plan: Plan,
-    table: Arc<PointTable>,
+    pub(super) plan: Plan,
+    pub(super) table: Arc<PointTable>,
     pub(super) setup: Option<Arc<Setup>>,
     pub(super) points: Vec<PointState>,
     pub(super) conditions: Conditions,
@@ -108,6 +113,14 @@ pub struct Shard<'a> {
     pub(super) permits: Vec<(Permit, bool)>,
     /// Sites with sensors that are due for calibration.
     pub(super) due: BTreeMap<String, BTreeSet<String>>,
+    /// What sites are doing, where somebody has said so.
+    pub(super) sites: BTreeMap<SiteId, SiteStanding>,
+    /// By place among the plan's seasons, and when they were last looked up.
+    pub(super) in_season: Vec<bool>,
+    pub(super) today: Timestamp,
+    pub(super) stirred: Stirred,
+    /// What rules see beyond their point, by the place of their watch; lent to one point at a time.
+    pub(super) seen: Vec<Rc<Around>>,
     pub counts: Counts,
     /// Not judged since it was last taken, by point.
     pub unjudged: BTreeMap<(PointIndex, Unjudged), u64>,
@@ -129,6 +142,11 @@ impl<'a> Shard<'a> {
             listening_since: Timestamp::MIN,
             permits: Vec::new(),
             due: BTreeMap::new(),
+            sites: BTreeMap::new(),
+            in_season: Vec::new(),
+            today: Timestamp::MIN,
+            stirred: Stirred::default(),
+            seen: Vec::new(),
             counts: Counts::default(),
             unjudged: BTreeMap::new(),
         }
@@ -158,6 +176,7 @@ impl<'a> Shard<'a> {
                 for sample in samples.iter() {
                     self.on_sample(sample, effects);
                 }
+                self.settle(effects);
             }
             Entry::Tick(now) => self.on_tick(*now, effects),
             Entry::Note(Note::Setup(setup)) => self.on_setup(setup, effects),
@@ -166,11 +185,15 @@ impl<'a> Shard<'a> {
             Entry::Note(Note::Receipt(receipt)) => effects.push(Effect::Receipt(receipt.clone())),
             Entry::Note(Note::PermitOpened(opened)) => self.on_permit(opened, effects),
             Entry::Note(Note::PermitEnded(ended)) => self.on_permit_end(ended, effects),
+            Entry::Note(Note::SiteSet(set)) => self.on_site(set, effects),
         }
     }
 
     fn on_sample(&mut self, sample: &Sample, effects: &mut Vec<Effect>) {
         let at = sample.point.at();
+        if self.spoke(sample.point) {
+            self.settle(effects);
+        }
         let Some(state) = self.points.get_mut(at) else {
             self.counts.unknown_points += 1;
             return;
@@ -212,6 +235,10 @@ impl<'a> Shard<'a> {
         }
         let usable = sample.quality.usable();
         let turned = sample.quality != state.quality;
+        if sample.source_time < state.source_time {
+            // The clock was set back, and event times with it.
+            state.looked = Timestamp::MIN;
+        }
         state.skew_micros = sample.source_time.micros() - sample.receive_time.micros();
         state.source_time = sample.source_time;
         state.received = sample.receive_time;
@@ -245,6 +272,7 @@ impl<'a> Shard<'a> {
         if turned {
             self.judge_health(at, sample.receive_time, effects);
         }
+        self.stir(sample.point, sample.receive_time);
     }
 
     /// A sample that younger ones overtook. Within the tolerance it takes its place in the windows and may
@@ -296,6 +324,7 @@ impl<'a> Shard<'a> {
                 state.usable_received = state.usable_received.min(now);
                 state.heard = state.heard.min(now);
                 state.health_asked = state.health_asked.min(now);
+                state.looked = Timestamp::MIN;
             }
             self.listening_since = self.listening_since.min(now);
         } else if self.now > Timestamp::MIN && now.since(self.now) > DOWN_TIME {
@@ -306,6 +335,7 @@ impl<'a> Shard<'a> {
         let next_minute = self.now > Timestamp::MIN && minute(now) != minute(self.now);
         self.now = now;
         self.look_at_permits(now, effects);
+        self.look_at_seasons(now, effects);
         if next_minute {
             self.look_at_calendar(now, effects);
             let points = (0_u32..).map(PointIndex).zip(self.table.list()).zip(&self.plan.points).zip(&mut self.points);
@@ -317,7 +347,7 @@ impl<'a> Shard<'a> {
         for at in 0..self.points.len() {
             let (state, point, plan) = (&self.points[at], self.table.list().get(at), self.plan.points.get(at));
             let Some((point, plan)) = point.zip(plan).filter(|(point, _)| !point.retired) else { continue };
-            let patience = point.period + Duration::from_secs(1);
+            let patience = patience(point.period);
             let silent = now.since(state.usable_received.max(self.listening_since)) > patience;
             let unheard = now.since(state.heard.max(self.listening_since)) > patience;
             let ask_health = plan.health && (state.health_waits || now.since(state.health_asked) >= HEALTH_EVERY);
@@ -335,7 +365,10 @@ impl<'a> Shard<'a> {
     }
 
     /// Asks the rules of a point and moves their alarms.
-    fn judge_point(&mut self, at: usize, moment: Moment, asked: Asked, effects: &mut Vec<Effect>) {
+    pub(super) fn judge_point(&mut self, at: usize, moment: Moment, asked: Asked, effects: &mut Vec<Effect>) {
+        if self.plan.points.get(at).is_some_and(|plan| plan.looks) {
+            self.look_around(at, moment, asked);
+        }
         let (Some(state), Some(plan), Some(point)) =
             (self.points.get_mut(at), self.plan.points.get(at), self.table.list().get(at))
         else {
@@ -344,32 +377,48 @@ impl<'a> Shard<'a> {
         if plan.watches.is_empty() {
             return;
         }
+        // What looks beyond the point is asked by many: its event times must not run backwards.
+        state.looked = state.looked.max(moment.at);
         let heard = match asked {
             Asked::Tick { unheard: true, .. } => state.heard.max(self.listening_since),
-            Asked::Tick { unheard: false, .. } | Asked::Sample { .. } | Asked::Overtaken => state.heard,
+            Asked::Tick { unheard: false, .. } | Asked::Sample { .. } | Asked::Overtaken | Asked::Around => state.heard,
         };
         let health = if plan.shows_health {
             health(state, moment.received)
         } else {
             Health { quality: state.quality, ..Health::default() }
         };
+        let value = match asked {
+            Asked::Overtaken => moment.value,
+            Asked::Sample { .. } | Asked::Tick { .. } | Asked::Around => state.value,
+        };
         let mut reading = Reading {
-            value: match asked {
-                Asked::Overtaken => moment.value,
-                Asked::Sample { .. } | Asked::Tick { .. } => state.value,
-            },
+            value,
             health,
             age_s: moment.received.since(heard).as_secs_f64(),
             point,
             limits: &plan.watches[0].limits,
             spans: &plan.watches[0].spans,
+            around: None,
         };
         let mut waits = false;
-        for (watch, slot) in plan.watches.iter().zip(&mut state.slots) {
+        for (place, (watch, slot)) in plan.watches.iter().zip(&mut state.slots).enumerate() {
             let compiled = &self.plan.rules[watch.rule];
             let rule = &compiled.rule;
+            let looks = watch.outlooks.is_some();
+            let moment = if looks { Moment { at: state.looked, ..moment } } else { moment };
+            reading.around = if looks { self.seen.get(place) } else { None };
+            // Where other points speak too, a stale or bad value of its own is none.
+            reading.value = if looks && rule.judges == Judges::Samples { moment.value } else { value };
+            let asked = if looks { asked.around(slot) } else { asked };
             let input = match (asked, rule.judges) {
-                (_, Judges::Health) => continue,
+                (_, Judges::Health) | (Asked::Around, Judges::Silence) => continue,
+                (Asked::Around, Judges::Samples) if !looks => continue,
+                // All samples of the entry come first.
+                (Asked::Sample { .. }, Judges::Samples) if looks => {
+                    waits |= slot.state.waits();
+                    continue;
+                }
                 (Asked::Sample { usable: false, .. }, Judges::Samples) => {
                     if let Some(alarm) = &mut slot.open {
                         alarm.held = true;
@@ -396,7 +445,7 @@ impl<'a> Shard<'a> {
                     note_worst(slot, moment, watch.plain);
                     continue;
                 }
-                (Asked::Sample { usable: true, .. } | Asked::Overtaken, Judges::Samples)
+                (Asked::Sample { usable: true, .. } | Asked::Overtaken | Asked::Around, Judges::Samples)
                 | (Asked::Sample { heard: true, .. } | Asked::Tick { unheard: true, .. }, Judges::Silence) => {
                     reading.limits = &watch.limits;
                     reading.spans = &watch.spans;
@@ -417,14 +466,30 @@ impl<'a> Shard<'a> {
                 }
             };
             note_worst(slot, moment, watch.plain);
-            slot.advance(&compiled.policy, input, moment, || about(rule, point, at, watch.plain, ""), effects);
+            if let (true, Some(alarm)) = (looks, &mut slot.open) {
+                alarm.held = input == Input::Judged(Verdict::Unknown);
+            }
+            let raises = input == Input::Judged(Verdict::Violated) && slot.open.is_none();
+            let detail = match reading.around {
+                Some(seen) if raises => around::told(seen, &self.table),
+                Some(_) | None => String::new(),
+            };
+            slot.advance(&compiled.policy, input, moment, || about(rule, point, at, watch.plain, &detail), effects);
             waits |= slot.state.waits();
         }
-        state.waits = waits;
+        state.waits = match asked {
+            // Not all of its rules were asked.
+            Asked::Overtaken | Asked::Around => state.waits || waits,
+            Asked::Sample { .. } | Asked::Tick { .. } => waits,
+        };
     }
 
     /// Asks the rules about the sensor itself. They run on Davy's clock: it is the source that is in doubt.
     fn judge_health(&mut self, at: usize, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.plan.points.get(at).is_some_and(|plan| plan.looks) {
+            let (value, quality) = (self.points[at].value, self.points[at].quality);
+            self.look_around(at, Moment { at: now, received: now, value, quality }, Asked::Around);
+        }
         let (Some(state), Some(plan), Some(point)) =
             (self.points.get_mut(at), self.plan.points.get(at), self.table.list().get(at))
         else {
@@ -442,15 +507,17 @@ impl<'a> Shard<'a> {
             point,
             limits: &plan.watches[0].limits,
             spans: &plan.watches[0].spans,
+            around: None,
         };
         let moment = Moment { at: now, received: now, value: state.value, quality: state.quality };
         let mut waits = false;
-        for (watch, slot) in plan.watches.iter().zip(&mut state.slots) {
+        for (place, (watch, slot)) in plan.watches.iter().zip(&mut state.slots).enumerate() {
             let compiled = &self.plan.rules[watch.rule];
             let rule = &compiled.rule;
             if rule.judges != Judges::Health {
                 continue;
             }
+            reading.around = if watch.outlooks.is_some() { self.seen.get(place) } else { None };
             reading.limits = &watch.limits;
             reading.spans = &watch.spans;
             self.counts.evaluations += 1;
@@ -631,6 +698,7 @@ impl<'a> Shard<'a> {
         }
         self.table = Arc::new(PointTable::new(setup.points.clone()));
         self.setup = Some(setup.clone());
+        self.look_up_seasons(setup.at);
         self.forget_faults(setup.at, effects);
         effects.push(Effect::Setup(setup.clone(), self.table.clone()));
     }
@@ -656,6 +724,7 @@ impl<'a> Shard<'a> {
                 state.calibrated = Some(at);
             }
         }
+        self.sites = remembered.sites.into_iter().map(|standing| (standing.site.clone(), standing)).collect();
         self.permits = remembered.permits.into_iter().map(|permit| (permit, false)).collect();
         for alarm in remembered.alarms {
             let slot = alarm.point.and_then(|point| {
@@ -696,18 +765,35 @@ impl<'a> Shard<'a> {
         self.listening_since = snapshot.listening_since;
         self.permits = snapshot.permits;
         self.due = snapshot.due;
+        self.sites = snapshot.sites;
+        self.look_up_seasons(snapshot.today);
     }
 }
 
 /// Why a point is asked.
 #[derive(Clone, Copy)]
-enum Asked {
+pub(super) enum Asked {
     /// `heard`: the sensor or its station spoke, even if only of a fault.
     Sample { usable: bool, heard: bool },
     /// `silent`: nothing usable for longer than the period; `unheard`: nothing at all.
     Tick { silent: bool, unheard: bool },
     /// By a sample that younger ones overtook.
     Overtaken,
+    /// By what a rule looks at beyond the point.
+    Around,
+}
+
+impl Asked {
+    /// As a rule hears it that looks beyond its point: a point that is silent itself may have others that
+    /// speak for it, and whether a clear goes on is for them to say.
+    fn around(self, slot: &Slot) -> Self {
+        match self {
+            Self::Tick { silent: true, .. } if slot.state.waits() && matches!(slot.state, State::Active { .. }) => {
+                Self::Around
+            }
+            Self::Sample { .. } | Self::Tick { .. } | Self::Overtaken | Self::Around => self,
+        }
+    }
 }
 
 pub(super) fn fresh(at: Timestamp) -> PointState {
@@ -732,6 +818,7 @@ pub(super) fn fresh(at: Timestamp) -> PointState {
         health_waits: false,
         permit: None,
         calibrated: None,
+        looked: Timestamp::MIN,
     }
 }
 
@@ -863,7 +950,11 @@ fn verdict(
     let violated = match judged {
         Judged::Unknown => return Verdict::Unknown,
         Judged::Says(says) if asked_clear => !says,
-        Judged::Says(false) if active && deadband > 0.0 => plain_says(deadband).unwrap_or(false),
+        Judged::Says(false) if active && deadband > 0.0 => match plain_says(deadband) {
+            Some(violated) => violated,
+            // Nobody knows how far from the limit it is.
+            None => return Verdict::Unknown,
+        },
         Judged::Says(says) => *says,
         // The rule failed: its plain limit stands in, and without one nothing is known.
         Judged::Fault(_) => match plain_says(0.0) {

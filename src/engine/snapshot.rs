@@ -12,9 +12,9 @@ use super::condition::Conditions;
 use super::shard::{PointState, Shard};
 use crate::alarm::Alarm;
 use crate::journal::Setup;
-use crate::model::{Permit, PointIndex, Timestamp};
+use crate::model::{Permit, PointIndex, SiteId, SiteStanding, Timestamp};
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -26,10 +26,14 @@ pub struct Snapshot {
     pub(super) listening_since: Timestamp,
     pub(super) permits: Vec<(Permit, bool)>,
     pub(super) due: BTreeMap<String, BTreeSet<String>>,
+    pub(super) sites: BTreeMap<SiteId, SiteStanding>,
+    /// When the seasons were last looked up.
+    pub(super) today: Timestamp,
 }
 
 /// What facts know of the shard's state, for a start without a snapshot that can be read: after an update whose
-/// snapshots have another form. Windows and delays are lost, alarms, permits and calibrations are not.
+/// snapshots have another form. Windows and delays are lost, alarms, permits, calibrations and
+/// what sites are doing are not.
 #[derive(Debug, Default)]
 pub struct Remembered {
     /// Facts are complete up to this entry.
@@ -39,6 +43,7 @@ pub struct Remembered {
     pub alarms: Vec<Alarm>,
     pub permits: Vec<Permit>,
     pub calibrations: HashMap<PointIndex, Timestamp>,
+    pub sites: Vec<SiteStanding>,
 }
 
 /// Can this Davy take up from these bytes?
@@ -70,6 +75,8 @@ impl Shard<'_> {
             listening_since: self.listening_since,
             permits: self.permits.clone(),
             due: self.due.clone(),
+            sites: self.sites.clone(),
+            today: self.today,
         };
         let body = postcard::to_stdvec(&snapshot).expect("plain data always serialises");
         let mut bytes = Vec::with_capacity(body.len() + 1);

@@ -32,6 +32,7 @@ fn point(name: &str) -> Point {
         coordinates: None,
         static_risk: 0,
         calibrate_every: None,
+        relations: std::collections::BTreeMap::new(),
         retired: false,
     }
 }
@@ -80,6 +81,7 @@ fn play(shard: &mut Shard<'_>, entries: impl IntoIterator<Item = Entry>) -> Vec<
         Effect::Answered { .. }
         | Effect::Receipt(_)
         | Effect::Permit { .. }
+        | Effect::Site(_)
         | Effect::Setup(..)
         | Effect::Snapshot(_) => None,
     });

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use crate::alarm::{Alarm, Priority};
 use crate::board::Published;
 use crate::clock;
-use crate::model::{Permit, Timestamp};
+use crate::model::{Permit, SiteStanding, Timestamp};
 
 pub use read::{Attempt, Reader, Wanted};
 pub use schema::Registered;
@@ -83,6 +83,9 @@ pub enum Answer {
     PermitEnded(Permit),
     /// No permit with that id is open.
     NoSuchPermit,
+    SiteSet(SiteStanding),
+    /// No point belongs to a site of that name.
+    NoSuchSite,
 }
 
 /// Ties answers from the engine to whoever waits for them.

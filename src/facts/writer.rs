@@ -17,7 +17,7 @@ use crate::clock;
 use crate::clock::Stopwatch;
 use crate::engine::Effect;
 use crate::journal::{Condition, Cursor, Entry, Note, Outcome, Prompt, Receipt, Seq, Tail};
-use crate::model::{Permit, PermitEnd, PermitKind, Point};
+use crate::model::{Permit, PermitEnd, PermitKind, Point, SiteStanding};
 
 /// An alarm waits this long for its cause to be on the disk; then it goes out anyway.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -119,12 +119,13 @@ impl Writer {
             let change = self.facts.connection.transaction()?;
             for effect in effects {
                 match effect {
-                    Effect::Changed(_) | Effect::Receipt(_) | Effect::Permit { .. } if known => {}
+                    Effect::Changed(_) | Effect::Receipt(_) | Effect::Permit { .. } | Effect::Site(_) if known => {}
                     Effect::Changed(changed) => {
                         news.push(Arc::new(write_change(&change, seq, changed, early, &self.outlets.recipients)?));
                     }
                     Effect::Receipt(receipt) => write_receipt(&change, &receipt, &self.outlets.numbers)?,
                     Effect::Permit { permit, end } => write_permit(&change, &permit, end.as_ref())?,
+                    Effect::Site(standing) => write_site(&change, &standing)?,
                     Effect::Answered { command, answer } => answers.push((command, answer)),
                     Effect::Setup(setup, table) => {
                         let body = serde_json::to_string(&*setup).expect("plain data always serialises");
@@ -285,6 +286,13 @@ fn write_permit(
             row.execute(params![point.0, end.at.micros(), permit.id])?;
         }
     }
+    Ok(())
+}
+
+fn write_site(change: &rusqlite::Transaction<'_>, standing: &SiteStanding) -> Result<(), rusqlite::Error> {
+    let body = serde_json::to_string(standing).expect("plain data always serialises");
+    let mut row = change.prepare_cached("INSERT OR REPLACE INTO sites VALUES (?1, ?2, ?3, ?4)")?;
+    row.execute(params![&*standing.site, standing.state.word(), standing.since.micros(), body])?;
     Ok(())
 }
 

@@ -118,6 +118,7 @@ impl Core {
                 alarms: open.clone(),
                 permits: reader.permits(true, usize::MAX >> 1)?.into_iter().map(|(permit, _)| permit).collect(),
                 calibrations: reader.calibrations()?,
+                sites: reader.sites()?,
             }),
             Some(_) | None => None,
         };

@@ -145,7 +145,8 @@ impl<'a> Follower<'a> {
                 | Note::Condition(_)
                 | Note::Receipt(_)
                 | Note::PermitOpened(_)
-                | Note::PermitEnded(_),
+                | Note::PermitEnded(_)
+                | Note::SiteSet(_),
             ) => {}
         }
     }

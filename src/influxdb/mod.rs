@@ -178,7 +178,8 @@ fn drive(sink: &mut Sink, side: &mut impl Side, stop: &CancellationToken) -> Res
                     | Note::Condition(_)
                     | Note::Receipt(_)
                     | Note::PermitOpened(_)
-                    | Note::PermitEnded(_),
+                    | Note::PermitEnded(_)
+                    | Note::SiteSet(_),
                 ) => {
                     sink.absorb(seq, &[]);
                 }

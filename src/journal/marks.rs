@@ -84,7 +84,7 @@ impl Marks {
                 self.permits.retain(|permit| permit.id != ended.id);
                 self.cover();
             }
-            Note::Acknowledge(_) | Note::Condition(_) | Note::Receipt(_) => {}
+            Note::Acknowledge(_) | Note::Condition(_) | Note::Receipt(_) | Note::SiteSet(_) => {}
         }
     }
 

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::alarm::{Level, OccurrenceId, Priority};
-use crate::model::{Calendar, Permit, PermitEnd, Point, Sample, Timestamp};
+use crate::model::{Calendar, Permit, PermitEnd, Point, Sample, SiteStanding, Timestamp};
 
 pub use marks::Marks;
 pub use store::{Reader, holds_entries};
@@ -63,6 +63,8 @@ pub enum Note {
     /// Work on sensors begins.
     PermitOpened(PermitOpened),
     PermitEnded(PermitEnded),
+    /// What a site is doing from here on.
+    SiteSet(SiteSet),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -116,6 +118,13 @@ pub struct PermitEnded {
     pub command: u64,
     pub id: String,
     pub end: PermitEnd,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteSet {
+    /// Ties the answer to the asker; chosen by whoever submits.
+    pub command: u64,
+    pub standing: SiteStanding,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

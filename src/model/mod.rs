@@ -9,13 +9,17 @@ mod permit;
 mod point;
 mod quality;
 mod sample;
+mod site;
 mod time;
 
 pub use calendar::{Calendar, MonthDay, Season, Wall, Zone};
 pub use kind::Kind;
 pub use pattern::fits;
 pub use permit::{Permit, PermitEnd, PermitKind};
-pub use point::{Coordinates, Limit, LimitSet, Point, PointId, PointIndex, PointTable, Range, SiteId, Stricter};
+pub use point::{
+    Coordinates, Limit, LimitSet, NEIGHBOUR, Point, PointId, PointIndex, PointTable, REDUNDANT, Range, SiteId, Stricter,
+};
 pub use quality::{Grade, Quality, Reason};
 pub use sample::Sample;
+pub use site::{SiteStanding, SiteState};
 pub use time::{DurationError, Timestamp, duration_text, parse_duration};

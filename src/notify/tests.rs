@@ -78,7 +78,8 @@ impl Played {
                 | Note::Acknowledge(_)
                 | Note::Condition(_)
                 | Note::PermitOpened(_)
-                | Note::PermitEnded(_) => None,
+                | Note::PermitEnded(_)
+                | Note::SiteSet(_) => None,
             };
             notes.iter().filter_map(receipt).collect()
         };
@@ -100,9 +101,12 @@ impl Played {
     fn conditions(&self) -> Vec<(String, String, bool)> {
         let condition = |note: &Note| match note {
             Note::Condition(told) => Some((told.rule.clone(), told.subject.clone(), told.holds)),
-            Note::Setup(_) | Note::Acknowledge(_) | Note::Receipt(_) | Note::PermitOpened(_) | Note::PermitEnded(_) => {
-                None
-            }
+            Note::Setup(_)
+            | Note::Acknowledge(_)
+            | Note::Receipt(_)
+            | Note::PermitOpened(_)
+            | Note::PermitEnded(_)
+            | Note::SiteSet(_) => None,
         };
         self.notes.borrow().iter().filter_map(condition).collect()
     }

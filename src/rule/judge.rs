@@ -7,8 +7,10 @@ use std::rc::Rc;
 
 use rhai::{AST, ASTNode, Dynamic, Expr, FnPtr, ImmutableString, Scope, Stmt};
 
+use super::around::{self, Asks};
 use super::language::{LONGEST_WINDOW, Language, PROPERTIES, PointView, WINDOW_FUNCTIONS, WindowRef, unknown_reason};
 use super::native::Native;
+use super::seen::Around;
 use crate::engine::{Health, Needs, Window};
 use crate::model::{Point, Reason, parse_duration};
 
@@ -20,6 +22,8 @@ pub struct Program {
     pub spans: Vec<Rc<str>>,
     /// What of the sensor's health it asks for.
     pub needs: Needs,
+    /// What it asks beyond its point.
+    pub asks: Rc<Asks>,
     /// Without Rhai, or why not.
     pub native: Result<Native, String>,
     /// Place of its spans among those of its rule: the closures of a rule share one list.
@@ -41,9 +45,15 @@ impl Program {
         let mut body: Vec<Stmt> = Vec::new();
         let mut spans: Vec<Rc<str>> = Vec::new();
         let (mut needs, mut wrong) = (Needs::default(), None);
+        let mut around = around::Reader::new(point);
         own.walk(&mut |path: &[ASTNode]| {
             if let [ASTNode::Stmt(statement)] = path {
                 body.push((*statement).clone());
+            }
+            match around.node(path) {
+                Ok(false) => {}
+                Ok(true) => return true,
+                Err(told) => wrong = wrong.take().or(Some(told)),
             }
             match path.last() {
                 Some(ASTNode::Expr(Expr::MethodCall(call, _))) if WINDOW_FUNCTIONS.contains(&call.name.as_str()) => {
@@ -74,15 +84,29 @@ impl Program {
         }
         spans.sort();
         spans.dedup();
-        for span in &spans {
-            let length = parse_duration(span).map_err(|error| error.to_string())?;
-            if length.is_zero() || length > LONGEST_WINDOW {
-                return Err(format!("the window {span:?} is not between 1ms and 24h"));
-            }
-        }
-        let native = Native::lower(&body, point, &limits, &spans);
-        Ok(Self { ast: AST::new(body, file.shared_lib().clone()), spans, needs, native, first_span: 0 })
+        check_spans(spans.iter())?;
+        let asks = around.finish();
+        check_spans(asks.windows.iter().map(|window| &window.span))?;
+        let native = Native::lower(&body, point, &limits, &spans, &asks);
+        Ok(Self {
+            ast: AST::new(body, file.shared_lib().clone()),
+            spans,
+            needs,
+            asks: asks.into(),
+            native,
+            first_span: 0,
+        })
     }
+}
+
+fn check_spans<'s>(spans: impl Iterator<Item = &'s Rc<str>>) -> Result<(), String> {
+    for span in spans {
+        let length = parse_duration(span).map_err(|error| error.to_string())?;
+        if length.is_zero() || length > LONGEST_WINDOW {
+            return Err(format!("the window {span:?} is not between 1ms and 24h"));
+        }
+    }
+    Ok(())
 }
 
 /// What `point.rhs` asks for that there is not.
@@ -94,8 +118,9 @@ fn unknown_name(lhs: &Expr, rhs: &Expr, point: &str, limits: &[&str]) -> Option<
     let (first, then) = if let Expr::Dot(inner, ..) = rhs { (&inner.lhs, Some(&inner.rhs)) } else { (rhs, None) };
     let Expr::Property(property, _) = first else { return None };
     let name = property.2.as_str();
-    if !PROPERTIES.contains(&name) {
-        return Some(format!("asks {point}.{name}, but a point has {}", PROPERTIES.join(", ")));
+    if !PROPERTIES.contains(&name) && !around::PROPERTIES.contains(&name) {
+        let known = [&PROPERTIES[..], &around::PROPERTIES].concat().join(", ");
+        return Some(format!("asks {point}.{name}, but a point has {known}"));
     }
     if name != "limit" {
         return None;
@@ -126,6 +151,8 @@ pub struct Reading<'a> {
     pub point: &'a Point,
     pub limits: &'a Rc<[(ImmutableString, f64)]>,
     pub spans: &'a Rc<[WindowRef]>,
+    /// What the engine saw around the point; only for closures that ask.
+    pub around: Option<&'a Rc<Around>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -171,11 +198,15 @@ impl<'a> Judge<'a> {
         scene.range.set(reading.point.range);
         scene.limits.borrow_mut().clone_from(reading.limits);
         scene.spans.borrow_mut().clone_from(reading.spans);
+        scene.asks.borrow_mut().clone_from(&program.asks);
+        *scene.around.borrow_mut() = reading.around.cloned();
         scene.missing.set(false);
         // Lent to the scene for the verdict, because what Rhai calls must own what it looks at.
         std::mem::swap(&mut *scene.windows.borrow_mut(), windows);
         let answer = self.language.engine.eval_ast_with_scope::<Dynamic>(&mut self.scope, &program.ast);
         std::mem::swap(&mut *scene.windows.borrow_mut(), windows);
+        // The engine looks around in it again.
+        *scene.around.borrow_mut() = None;
         self.scope.rewind(1);
         match answer {
             Ok(answer) => match answer.as_bool() {

@@ -23,6 +23,8 @@
 //! | `p.twin_for` | seconds for which the series has been that of a point of another kind |
 //! | `p.resolution`, `p.range_low`, `p.range_high` | of the point, in its unit |
 //!
+//! What lies beyond the point stands in `rule::around`: other points, votes, the site's state, season and hour.
+//!
 //! Spans are written out as text, so that the windows a rule needs are known before it runs.
 
 use std::cell::{Cell, RefCell};
@@ -31,8 +33,11 @@ use std::rc::Rc;
 use rhai::packages::{BasicMathPackage, CorePackage, LogicPackage, Package};
 use rhai::{Engine, EvalAltResult, ImmutableString, Map, NativeCallContext};
 
+use super::around::{Asks, Selector};
+use super::native::{Comparison, Over};
+use super::seen::{Around, GroupAsk, Motion};
 use crate::engine::{Health, Window};
-use crate::model::{Grade, PermitKind, Range, Reason};
+use crate::model::{Grade, Kind, PermitKind, Range, Reason};
 
 /// Operations a rule may use for one verdict. `p.value >= p.limit.alarm` takes about ten.
 pub const BUDGET_OPERATIONS: u64 = 10_000;
@@ -82,6 +87,8 @@ pub(super) struct Scene {
     pub limits: RefCell<Rc<[(ImmutableString, f64)]>>,
     pub spans: RefCell<Rc<[WindowRef]>>,
     pub windows: RefCell<Vec<Window>>,
+    pub asks: RefCell<Rc<Asks>>,
+    pub around: RefCell<Option<Rc<Around>>>,
     /// The rule asked for something that is not known: its verdict is "unknown", not a fault.
     pub missing: Cell<bool>,
 }
@@ -93,6 +100,10 @@ pub(super) struct PointView(pub Rc<Scene>);
 /// `p.limit` in a rule.
 #[derive(Clone)]
 struct LimitsView(Rc<Scene>);
+
+/// `p.point("fan-1")` and the like in a rule: place among the closure's selectors.
+#[derive(Clone)]
+struct GroupView(Rc<Scene>, usize);
 
 /// The engine that compiles and runs rules, and the scene they look at. One a thread.
 pub struct Language {
@@ -117,6 +128,8 @@ impl Language {
         BasicMathPackage::new().register_into_engine(&mut engine);
         limit(&mut engine);
         register_point(&mut engine);
+        register_around(&mut engine);
+        register_group(&mut engine);
         let told: Rc<RefCell<Vec<(String, usize, Map)>>> = Rc::default();
         let listed = told.clone();
         engine.register_fn("rule", move |call: NativeCallContext, id: ImmutableString, body: Map| {
@@ -187,6 +200,89 @@ fn register_point(engine: &mut Engine) {
     window_function(engine, "stddev", Window::stddev);
     window_function(engine, "delta", Window::delta);
     window_function(engine, "rate", Window::rate);
+}
+
+/// Selectors and what is asked of the site, the year and the day.
+fn register_around(engine: &mut Engine) {
+    engine.register_type_with_name::<GroupView>("Group");
+    engine.register_fn("point", |p: &mut PointView, name: ImmutableString| group(p, Selector::Point(name.to_string())));
+    engine.register_fn("related", |p: &mut PointView, word: ImmutableString| {
+        group(p, Selector::Related(word.to_string()))
+    });
+    engine.register_fn(
+        "all",
+        |p: &mut PointView, kind: ImmutableString, place: ImmutableString| match Kind::from_word(&kind) {
+            Some(kind) => group(p, Selector::All(kind, place.to_string())),
+            None => Err(format!("{kind:?} is not a kind").into()),
+        },
+    );
+    engine.register_fn("season", |p: &mut PointView, name: ImmutableString| -> RhaiResult<bool> {
+        let Some(place) = p.0.asks.borrow().season(&name) else {
+            return Err(format!("the season {name:?} must be written out in the rule").into());
+        };
+        look(&p.0, |around| *around.seasons.get(place)?)
+    });
+    engine.register_get("site", |p: &mut PointView| look(&p.0, |around| Some(around.site.word())));
+    engine.register_get("hour", |p: &mut PointView| look(&p.0, |around| Some(around.hour)));
+}
+
+fn register_group(engine: &mut Engine) {
+    for (name, ask) in GroupAsk::ALL {
+        engine.register_get(name, move |g: &mut GroupView| look(&g.0, |around| around.ask(g.1, ask)));
+    }
+    engine.register_get("quality", |g: &mut GroupView| {
+        let said = |grade| match grade {
+            Grade::Good => "good",
+            Grade::Uncertain => "uncertain",
+            Grade::Bad => "bad",
+        };
+        look(&g.0, |around| around.grade(g.1).map(said))
+    });
+    engine.register_fn("has", |g: &mut GroupView, word: ImmutableString| -> RhaiResult<bool> {
+        match Reason::from_word(&word) {
+            Some(reason) => look(&g.0, |around| around.quality(g.1).map(|quality| quality.has(reason))),
+            None => Err(unknown_reason(&word).into()),
+        }
+    });
+    for (name, comparison) in [("over", Comparison::GreaterOrEqual), ("under", Comparison::LessOrEqual)] {
+        let count = move |g: &GroupView, limit: f64| look(&g.0, |around| around.count(g.1, comparison, limit));
+        engine.register_fn(name, move |g: &mut GroupView, limit: f64| count(g, limit));
+        engine.register_fn(name, move |g: &mut GroupView, limit: i64| count(g, limit as f64));
+    }
+    engine.register_fn("vote", |g: &mut GroupView, k: i64, word: ImmutableString, limit: f64| vote(g, k, &word, limit));
+    engine.register_fn("vote", |g: &mut GroupView, k: i64, word: ImmutableString, limit: i64| {
+        vote(g, k, &word, limit as f64)
+    });
+    for name in WINDOW_FUNCTIONS {
+        engine.register_fn(name, move |g: &mut GroupView, span: ImmutableString| -> RhaiResult<f64> {
+            let place = Over::named(name).and_then(|over| g.0.asks.borrow().window(g.1, over, &span));
+            let Some(place) = place else {
+                return Err(format!("the span {span:?} must be written out in the rule").into());
+            };
+            look(&g.0, |around| *around.windows.get(place)?)
+        });
+    }
+}
+
+fn group(p: &PointView, selector: Selector) -> RhaiResult<GroupView> {
+    let place = p.0.asks.borrow().group(&selector);
+    match place {
+        Some(place) => Ok(GroupView(p.0.clone(), place)),
+        None => Err(format!("{selector} must be written out in the rule").into()),
+    }
+}
+
+fn vote(g: &GroupView, k: i64, word: &str, limit: f64) -> RhaiResult<bool> {
+    match (usize::try_from(k), Comparison::of_vote(word)) {
+        (Ok(k @ 1..), Some(comparison)) => look(&g.0, |around| around.vote(g.1, Motion { k, comparison, limit })),
+        (Ok(_) | Err(_), _) => Err("what is voted on must be written out in the rule".into()),
+    }
+}
+
+/// What was seen around the point; unknown where nobody looked.
+fn look<T>(scene: &Scene, asked: impl FnOnce(&Around) -> Option<T>) -> RhaiResult<T> {
+    let around = scene.around.borrow();
+    known(scene, around.as_deref().and_then(asked))
 }
 
 fn window_function(engine: &mut Engine, name: &'static str, ask: fn(&Window) -> Option<f64>) {

@@ -5,12 +5,15 @@
 //! fails says so and its point falls back to the rule's plain limit. Nothing here waits, reads a clock or
 //! touches a file, and no limit is ever looser than the one in the rule.
 
+mod around;
 mod draft;
 mod judge;
 mod language;
 mod limits;
 mod native;
+mod outlook;
 mod plan;
+mod seen;
 pub mod trial;
 
 use std::time::Duration;
@@ -20,10 +23,13 @@ use rhai::FnPtr;
 use crate::alarm::{Level, Priority, RuleId};
 use crate::model::{Kind, LimitSet};
 
+pub use around::{Asks, Selector};
 pub use draft::{is_blank, read_file};
 pub use judge::{Judge, Judged, Program, Reading};
 pub use language::{BUDGET_OPERATIONS, Language, WindowRef};
-pub use plan::{Plan, RuleProblem, Watch};
+pub use outlook::{MOST_MEMBERS, Outlook, Outlooks};
+pub use plan::{Compiled, Plan, RuleProblem, Watch};
+pub use seen::{Around, Member, Standing};
 
 /// When a rule is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

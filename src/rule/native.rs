@@ -2,7 +2,7 @@
 //!
 //! In comes the syntax tree of a closure; out comes a program that says the same on every input, or the reason
 //! why the closure stays with Rhai. What can be lowered: what `p` can be asked, numbers, `+ - * / % **`,
-//! comparisons, `&& || !`, `if .. else`, `let`, `abs`, `min`, `max`. Numbers are the doubles that Rhai would
+//! comparisons, `&& || !`, `if .. else`, `let`, `abs`, `min`, `max`, and what lies around the point. Numbers are the doubles that Rhai would
 //! use, compared by Rhai's own formulas (a relative epsilon), and evaluated in its order, so that what is
 //! missing is found missing at the same place. Whole numbers that would meet each other stay with Rhai: it
 //! checks them for overflow. Never: a verdict that differs from Rhai's; a property test holds them together.
@@ -13,9 +13,11 @@ use std::rc::Rc;
 
 use rhai::{ASTFlags, Expr, FnCallExpr, Stmt, Token};
 
+use super::around::{Asks, motion, selector};
 use super::judge::{Judged, Reading};
+use super::seen::{Around, GroupAsk, Motion};
 use crate::engine::Window;
-use crate::model::{Grade, PermitKind, Reason};
+use crate::model::{Grade, PermitKind, Reason, SiteState};
 
 /// More `let`s than this stay with Rhai.
 const MOST_LETS: usize = 8;
@@ -36,6 +38,8 @@ enum Typed {
         whole: bool,
     },
     Bool(Bool),
+    /// `p.related("redundant")` and the like: place among the closure's selectors.
+    Group(usize),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -66,8 +70,8 @@ enum Arithmetic {
     Max,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Comparison {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
     Equal,
     NotEqual,
     Greater,
@@ -76,8 +80,8 @@ enum Comparison {
     LessOrEqual,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Over {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
     Mean,
     Min,
     Max,
@@ -102,6 +106,12 @@ enum Num {
     Absolute(Box<Num>),
     Of(Arithmetic, Box<(Num, Num)>),
     If(Box<(Bool, Num, Num)>),
+    Group(usize, GroupAsk),
+    /// How many of a group are at or beyond a number.
+    Count(usize, Comparison, Box<Num>),
+    /// Place among the windows that the closure asks of other points.
+    Far(usize),
+    Hour,
 }
 
 #[derive(Clone, Debug)]
@@ -116,6 +126,21 @@ enum Bool {
     And(Box<[Bool]>),
     Or(Box<[Bool]>),
     If(Box<(Bool, Bool, Bool)>),
+    Vote(usize, usize, Comparison, Box<Num>),
+    GroupHas(usize, Reason),
+    GroupQuality(usize, Grade),
+    Site(SiteState),
+    Season(usize),
+}
+
+/// `p.related("feed").quality == "word"`.
+const fn grade(word: &str) -> Option<Grade> {
+    match word.as_bytes() {
+        b"good" => Some(Grade::Good),
+        b"uncertain" => Some(Grade::Uncertain),
+        b"bad" => Some(Grade::Bad),
+        _ => None,
+    }
 }
 
 /// What a program looks at.
@@ -127,13 +152,20 @@ struct Sight<'a> {
     lets: [f64; MOST_LETS],
 }
 
+impl<'a> Sight<'a> {
+    fn around(&self) -> Option<&'a Around> {
+        self.reading.around.map(|around| &**around)
+    }
+}
+
 impl Native {
     /// `limits`: the rule's names in the order of its limits. `spans`: those of the closure.
-    pub fn lower(body: &[Stmt], point: &str, limits: &[&str], spans: &[Rc<str>]) -> Result<Self, String> {
-        let mut lowering = Lowering { point, limits, spans, names: Vec::new(), lets: Vec::new() };
+    pub fn lower(body: &[Stmt], point: &str, limits: &[&str], spans: &[Rc<str>], asks: &Asks) -> Result<Self, String> {
+        let mut lowering = Lowering { point, limits, spans, asks, names: Vec::new(), lets: Vec::new() };
         match lowering.block(body)? {
             Typed::Bool(verdict) => Ok(Self { lets: lowering.lets, verdict }),
             Typed::Number { .. } => Err("its answer is a number".into()),
+            Typed::Group(_) => Err("its answer is a group".into()),
         }
     }
 
@@ -144,6 +176,8 @@ impl Native {
             let value = match bound {
                 Typed::Number { number, .. } => number.ask(&sight),
                 Typed::Bool(said) => said.ask(&sight).map(|says| f64::from(u8::from(says))),
+                // Nothing is asked of it yet.
+                Typed::Group(_) => Some(0.0),
             };
             let Some(value) = value else { return Judged::Unknown };
             sight.lets[place] = value;
@@ -165,6 +199,13 @@ impl Num {
                 let place = sight.reading.spans.get(sight.first_span + span)?.place;
                 over.of(sight.windows.get(place)?)
             }
+            Self::Group(group, ask) => sight.around()?.ask(*group, *ask),
+            Self::Count(group, comparison, limit) => {
+                let limit = limit.ask(sight)?;
+                sight.around()?.count(*group, *comparison, limit)
+            }
+            Self::Far(place) => *sight.around()?.windows.get(*place)?,
+            Self::Hour => Some(sight.around()?.hour),
             Self::Negative(number) => number.ask(sight).map(|number| -number),
             Self::Absolute(number) => number.ask(sight).map(f64::abs),
             Self::Of(arithmetic, sides) => {
@@ -243,7 +284,7 @@ impl Asked {
 }
 
 impl Over {
-    fn of(self, window: &Window) -> Option<f64> {
+    pub(super) fn of(self, window: &Window) -> Option<f64> {
         match self {
             Self::Mean => window.mean(),
             Self::Min => window.min(),
@@ -256,7 +297,7 @@ impl Over {
         }
     }
 
-    fn named(name: &str) -> Option<Self> {
+    pub(super) fn named(name: &str) -> Option<Self> {
         Some(match name {
             "mean" => Self::Mean,
             "min" => Self::Min,
@@ -283,6 +324,14 @@ impl Bool {
             Self::Has(reason) => Some(sight.reading.health.quality.has(*reason)),
             Self::Quality(grade) => Some(sight.reading.health.quality.grade() == *grade),
             Self::Permit(kind) => Some(sight.reading.health.permit == *kind),
+            Self::Vote(group, k, comparison, limit) => {
+                let motion = Motion { k: *k, comparison: *comparison, limit: limit.ask(sight)? };
+                sight.around()?.vote(*group, motion)
+            }
+            Self::GroupHas(group, reason) => sight.around()?.quality(*group).map(|quality| quality.has(*reason)),
+            Self::GroupQuality(group, grade) => sight.around()?.grade(*group).map(|known| known == *grade),
+            Self::Site(state) => Some(sight.around()?.site == *state),
+            Self::Season(place) => *sight.around()?.seasons.get(*place)?,
             Self::Not(said) => said.ask(sight).map(|says| !says),
             Self::And(all) => {
                 for one in all {
@@ -312,8 +361,19 @@ impl Bool {
 }
 
 impl Comparison {
+    /// As a vote writes it.
+    pub(super) fn of_vote(word: &str) -> Option<Self> {
+        Some(match word {
+            ">=" => Self::GreaterOrEqual,
+            ">" => Self::Greater,
+            "<=" => Self::LessOrEqual,
+            "<" => Self::Less,
+            _ => return None,
+        })
+    }
+
     /// Rhai's formulas: relative to the larger of the two, with the double's epsilon.
-    fn of(self, left: f64, right: f64) -> bool {
+    pub(super) fn of(self, left: f64, right: f64) -> bool {
         let larger = if left * right == 0.0 { 1.0 } else { left.abs().max(right.abs()) };
         if larger == 0.0 {
             // Nothing but NaN beside zero gets here; Rhai calls the two equal.
@@ -334,6 +394,7 @@ struct Lowering<'a> {
     point: &'a str,
     limits: &'a [&'a str],
     spans: &'a [Rc<str>],
+    asks: &'a Asks,
     /// `let`s in force; a later one hides an earlier one of its name.
     names: Vec<(String, Typed)>,
     lets: Vec<Typed>,
@@ -346,6 +407,10 @@ impl Lowering<'_> {
         for statement in before {
             let Stmt::Var(bound, ..) = statement else { return Err("it has statements besides let".into()) };
             let typed = self.expression(&bound.1)?;
+            if let Typed::Group(_) = typed {
+                self.names.push((bound.0.name.to_string(), typed));
+                continue;
+            }
             let place = self.lets.len();
             if place == MOST_LETS {
                 return Err(format!("more than {MOST_LETS} lets"));
@@ -353,6 +418,7 @@ impl Lowering<'_> {
             let name = match &typed {
                 Typed::Number { whole, .. } => Typed::Number { number: Num::Let(place), whole: *whole },
                 Typed::Bool(_) => Typed::Bool(Bool::Let(place)),
+                Typed::Group(group) => Typed::Group(*group),
             };
             self.lets.push(typed);
             self.names.push((bound.0.name.to_string(), name));
@@ -373,7 +439,7 @@ impl Lowering<'_> {
                     (Typed::Number { number: yes, whole: a }, Typed::Number { number: no, whole: b }) => {
                         Ok(Typed::Number { number: Num::If(Box::new((condition, yes, no))), whole: a || b })
                     }
-                    (Typed::Bool(_), Typed::Number { .. }) | (Typed::Number { .. }, Typed::Bool(_)) => {
+                    (Typed::Bool(_) | Typed::Number { .. } | Typed::Group(_), _) => {
                         Err("the branches of an if differ in type".into())
                     }
                 }
@@ -415,7 +481,7 @@ impl Lowering<'_> {
         list.iter()
             .map(|one| match self.expression(one)? {
                 Typed::Bool(said) => Ok(said),
-                Typed::Number { .. } => Err("a number beside && or ||".to_owned()),
+                Typed::Number { .. } | Typed::Group(_) => Err("a number beside && or ||".to_owned()),
             })
             .collect()
     }
@@ -425,7 +491,7 @@ impl Lowering<'_> {
         match (token, call.args.as_slice()) {
             (Some(Token::Bang), [one]) => match self.expression(one)? {
                 Typed::Bool(said) => Ok(Typed::Bool(Bool::Not(Box::new(said)))),
-                Typed::Number { .. } => Err("! of a number".into()),
+                Typed::Number { .. } | Typed::Group(_) => Err("! of a number".into()),
             },
             (Some(Token::UnaryMinus), [one]) => {
                 let number = self.real(one, "- of a whole number")?;
@@ -463,14 +529,16 @@ impl Lowering<'_> {
                 Err("two whole numbers meet; write one with a dot".into())
             }
             (Typed::Number { number: left, .. }, Typed::Number { number: right, .. }) => Ok((left, right)),
-            (Typed::Bool(_), _) | (_, Typed::Bool(_)) => Err("true or false is compared or reckoned with".into()),
+            (Typed::Bool(_) | Typed::Group(_), _) | (_, Typed::Bool(_) | Typed::Group(_)) => {
+                Err("true or false is compared or reckoned with".into())
+            }
         }
     }
 
     fn real(&self, expression: &Expr, otherwise: &str) -> Result<Num, String> {
         match self.expression(expression)? {
             Typed::Number { number, whole: false } => Ok(number),
-            Typed::Number { whole: true, .. } | Typed::Bool(_) => Err(otherwise.to_owned()),
+            Typed::Number { whole: true, .. } | Typed::Bool(_) | Typed::Group(_) => Err(otherwise.to_owned()),
         }
     }
 
@@ -500,7 +568,14 @@ impl Lowering<'_> {
                         Some(kind) => Bool::Permit(Some(kind)),
                         None => Bool::Constant(false),
                     },
+                    "site" => SiteState::from_word(word).map_or(Bool::Constant(false), Bool::Site),
                     _ => return Some(Err("a number is compared with a text".into())),
+                }
+            }
+            Some([before @ .., Expr::Property(property, _)]) if property.2.as_str() == "quality" => {
+                match self.group(before) {
+                    Ok(group) => grade(word).map_or(Bool::Constant(false), |grade| Bool::GroupQuality(group, grade)),
+                    Err(why) => return Some(Err(why)),
                 }
             }
             Some(_) | None => return Some(Err("a text is compared".into())),
@@ -519,6 +594,7 @@ impl Lowering<'_> {
                 let place = self.limits.iter().position(|known| *known == name.2.as_str());
                 (number(Num::Limit(place.ok_or_else(|| format!("the limit {}", name.2))?)), rest)
             }
+            ([Expr::Property(asked, _), rest @ ..], true) if asked.2 == "hour" => (number(Num::Hour), rest),
             ([Expr::Property(asked, _), rest @ ..], true) => {
                 let asked = Asked::named(&asked.2).ok_or_else(|| format!("p.{}", asked.2))?;
                 (number(Num::Asked(asked)), rest)
@@ -529,6 +605,7 @@ impl Lowering<'_> {
         };
         match (first, rest) {
             (first, []) => Ok(first),
+            (Typed::Group(group), [asked, rest @ ..]) => self.of_group(group, asked, rest),
             (Typed::Number { number: inner, whole: false }, [Expr::MethodCall(call, _)])
                 if call.name == "abs" && call.args.is_empty() =>
             {
@@ -539,6 +616,10 @@ impl Lowering<'_> {
     }
 
     fn method(&self, call: &FnCallExpr) -> Result<Typed, String> {
+        if let Some(selector) = selector(call)? {
+            let group = self.asks.group(&selector);
+            return group.map(Typed::Group).ok_or_else(|| format!("p.{selector}"));
+        }
         let [Expr::StringConstant(text, _)] = call.args.as_slice() else {
             return Err(format!("p.{}(..)", call.name));
         };
@@ -546,14 +627,85 @@ impl Lowering<'_> {
             let reason = Reason::from_word(text).ok_or_else(|| format!("the reason {text}"))?;
             return Ok(Typed::Bool(Bool::Has(reason)));
         }
+        if call.name == "season" {
+            let season = self.asks.season(text).ok_or_else(|| format!("the season {text}"))?;
+            return Ok(Typed::Bool(Bool::Season(season)));
+        }
         let over = Over::named(&call.name).ok_or_else(|| format!("p.{}(..)", call.name))?;
         let span = self.spans.iter().position(|known| **known == **text).ok_or_else(|| format!("the span {text}"))?;
         Ok(Typed::Number { number: Num::Window(over, span), whole: false })
     }
 }
 
+/// What is asked of a group.
+impl Lowering<'_> {
+    /// `p.related("feed")`, or a name that stands for it.
+    fn group(&self, links: &[&Expr]) -> Result<usize, String> {
+        let typed = match links {
+            [Expr::Variable(variable, ..), Expr::MethodCall(call, _)] if variable.1 == self.point => {
+                self.method(call)?
+            }
+            [only] => self.expression(only)?,
+            [] | [..] => return Err("a text is compared".into()),
+        };
+        match typed {
+            Typed::Group(group) => Ok(group),
+            Typed::Number { .. } | Typed::Bool(_) => Err("a text is compared".into()),
+        }
+    }
+
+    fn of_group(&self, group: usize, asked: &Expr, rest: &[&Expr]) -> Result<Typed, String> {
+        let number = |number: Num| Typed::Number { number, whole: false };
+        let typed = match asked {
+            Expr::Property(property, _) => {
+                let ask = GroupAsk::named(&property.2).ok_or_else(|| format!("a group's {}", property.2))?;
+                number(Num::Group(group, ask))
+            }
+            Expr::MethodCall(call, _) if call.name == "vote" => {
+                let (k, comparison, limit) = motion(call)?;
+                Typed::Bool(Bool::Vote(group, k, comparison, Box::new(self.any_number(limit)?)))
+            }
+            Expr::MethodCall(call, _) => match (call.name.as_str(), call.args.as_slice()) {
+                ("over", [limit]) => {
+                    number(Num::Count(group, Comparison::GreaterOrEqual, Box::new(self.any_number(limit)?)))
+                }
+                ("under", [limit]) => {
+                    number(Num::Count(group, Comparison::LessOrEqual, Box::new(self.any_number(limit)?)))
+                }
+                ("has", [Expr::StringConstant(word, _)]) => {
+                    let reason = Reason::from_word(word).ok_or_else(|| format!("the reason {word}"))?;
+                    Typed::Bool(Bool::GroupHas(group, reason))
+                }
+                (name, [Expr::StringConstant(span, _)]) => {
+                    let over = Over::named(name).ok_or_else(|| format!("a group's {name}(..)"))?;
+                    let place = self.asks.window(group, over, span).ok_or_else(|| format!("the span {span}"))?;
+                    number(Num::Far(place))
+                }
+                (name, _) => return Err(format!("a group's {name}(..)")),
+            },
+            _ => return Err("what a group is asked".into()),
+        };
+        match (typed, rest) {
+            (typed, []) => Ok(typed),
+            (Typed::Number { number: inner, .. }, [Expr::MethodCall(call, _)])
+                if call.name == "abs" && call.args.is_empty() =>
+            {
+                Ok(number(Num::Absolute(Box::new(inner))))
+            }
+            (Typed::Number { .. } | Typed::Bool(_) | Typed::Group(_), _) => Err("a method that is not lowered".into()),
+        }
+    }
+
+    fn any_number(&self, expression: &Expr) -> Result<Num, String> {
+        match self.expression(expression)? {
+            Typed::Number { number, .. } => Ok(number),
+            Typed::Bool(_) | Typed::Group(_) => Err("a limit that is no number".into()),
+        }
+    }
+}
+
 /// The links of `a.b.c`; `None` when one of them is `?.`.
-fn chain(expression: &Expr) -> Option<Vec<&Expr>> {
+pub(super) fn chain(expression: &Expr) -> Option<Vec<&Expr>> {
     let Expr::Dot(sides, flags, _) = expression else { return Some(vec![expression]) };
     if flags.contains(ASTFlags::NEGATED) {
         return None;

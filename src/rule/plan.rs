@@ -5,11 +5,12 @@ use std::rc::Rc;
 
 use rhai::ImmutableString;
 
+use super::outlook::{self, Outlooks};
 use super::{Judges, Language, Program, Rule, WindowRef, draft, limits};
 use crate::alarm::Policy;
 use crate::engine::Needs;
 use crate::journal::Setup;
-use crate::model::{Point, PointIndex, Stricter, parse_duration};
+use crate::model::{Point, PointIndex, SiteId, Stricter, parse_duration};
 
 /// Something wrong in a rule file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +41,14 @@ pub struct Compiled {
     pub policy: Policy,
 }
 
+impl Compiled {
+    /// Does it ask for anything beyond the point that it watches?
+    #[must_use]
+    pub fn looks(&self) -> bool {
+        self.raise.asks.any() || self.clear.as_ref().is_some_and(|clear| clear.asks.any())
+    }
+}
+
 /// One rule at one point.
 #[derive(Clone, Debug)]
 pub struct Watch {
@@ -49,6 +58,8 @@ pub struct Watch {
     pub spans: Rc<[WindowRef]>,
     /// Limit, direction and unit that stand in when the rule fails; also what messages show.
     pub plain: Option<(f64, Stricter)>,
+    /// What its closures look at beyond the point.
+    pub outlooks: Option<Box<Outlooks>>,
 }
 
 /// What watches one point.
@@ -63,6 +74,10 @@ pub struct PointPlan {
     pub health: bool,
     /// Does another rule ask for it too?
     pub shows_health: bool,
+    /// One of its rules looks beyond the point.
+    pub looks: bool,
+    /// Points whose rules look at this one and are judged when it speaks.
+    pub onlookers: Vec<PointIndex>,
 }
 
 /// Everything that the engine judges by, compiled from one setup.
@@ -71,6 +86,10 @@ pub struct Plan {
     pub rules: Vec<Compiled>,
     /// By point index.
     pub points: Vec<PointPlan>,
+    /// Points whose rules look beyond them and are judged when the site's state or season changes.
+    pub lookers: Vec<PointIndex>,
+    /// Seasons that rules ask for, by site.
+    pub seasons: Vec<(SiteId, String)>,
     /// What is wrong in a file: none of its rules counts.
     pub problems: Vec<RuleProblem>,
     /// What does not fit between a rule and a point: a looser limit (the rule's own stands), another unit
@@ -107,6 +126,7 @@ impl Plan {
                 plan.remarks.push(RuleProblem { file: rule.file.clone(), line: rule.line, message });
             }
         }
+        outlook::resolve(&mut plan, setup);
         if plan.problems.is_empty() {
             plan.strange_limits(&setup.points, &mut lines);
         }
@@ -244,7 +264,7 @@ impl Plan {
             })
             .collect();
         let limits = effective.into_iter().map(|(name, value)| (name.into(), value)).collect();
-        plan.watches.push(Watch { rule: place, limits, spans, plain });
+        plan.watches.push(Watch { rule: place, limits, spans, plain, outlooks: None });
     }
 }
 

@@ -99,6 +99,7 @@ fn judged(raise: &str, value: Option<f64>) -> Judged {
         point: &point,
         limits: &std::rc::Rc::from([("alarm".into(), 1.0)]),
         spans: &program.spans.iter().map(|text| WindowRef { text: text.clone(), place: 0 }).collect(),
+        around: None,
     };
     let mut windows = vec![crate::engine::Window::new(Duration::from_secs(300))];
     let first = judge.interpret(&program, &reading, &mut windows);

@@ -163,9 +163,12 @@ pub(super) async fn acknowledge(
         Answer::NewerOccurrence(alarm) => Err(Error::newer_occurrence(alarm)),
         Answer::AlreadyAcknowledged(alarm) => Err(Error::already_acknowledged(alarm)),
         // Not open: it may have been, and may be known.
-        Answer::NoSuchAlarm | Answer::PermitOpened(_) | Answer::PermitEnded(_) | Answer::NoSuchPermit => {
-            Err(Error::no_such("open alarm", &id))
-        }
+        Answer::NoSuchAlarm
+        | Answer::PermitOpened(_)
+        | Answer::PermitEnded(_)
+        | Answer::NoSuchPermit
+        | Answer::SiteSet(_)
+        | Answer::NoSuchSite => Err(Error::no_such("open alarm", &id)),
     }
 }
 

@@ -196,6 +196,7 @@ fn both(program: &Program, language: &Language, scene: &Scene) -> (crate::rule::
         point: &point,
         limits: &Rc::from([("alarm".into(), scene.limits[0]), ("low".into(), scene.limits[1])]),
         spans: &spans,
+        around: None,
     };
     let mut judge = Judge::new(language);
     let native = judge.judge(program, &reading, &mut windows);

@@ -19,7 +19,9 @@ use crate::board::Published;
 use crate::clock;
 use crate::facts::{self, Answer, Wanted};
 use crate::journal::{self, Entry, Note};
-use crate::model::{Kind, Permit, PermitEnd, Point, PointIndex, PointTable, Quality, Reason, Sample, Timestamp};
+use crate::model::{
+    Kind, Permit, PermitEnd, Point, PointIndex, PointTable, Quality, Reason, Sample, SiteStanding, Timestamp,
+};
 
 pub const TOKEN: &str = "correct-horse-battery-staple";
 
@@ -36,6 +38,7 @@ pub struct Backstage {
     commands: AtomicU64,
     pub stored: Mutex<Vec<Reading>>,
     permits: Mutex<Vec<(Permit, Option<PermitEnd>)>>,
+    sites: Mutex<Vec<SiteStanding>>,
 }
 
 impl Backstage {
@@ -112,6 +115,10 @@ impl Permits for Backstage {
             permits.iter().filter_map(|(permit, end)| Some((permit, end.as_ref().filter(|end| end.calibrated)?)));
         Ok(done.flat_map(|(permit, end)| permit.points.iter().map(|point| (*point, end.at))).collect())
     }
+
+    fn sites(&self) -> Result<Vec<SiteStanding>, facts::Error> {
+        Ok(self.sites.lock().unwrap().clone())
+    }
 }
 
 impl Desk for Backstage {
@@ -142,6 +149,10 @@ impl Desk for Backstage {
                         Answer::PermitEnded(permit.clone())
                     });
                     (ended.command, answer)
+                }
+                Entry::Note(Note::SiteSet(set)) => {
+                    self.sites.lock().unwrap().push(set.standing.clone());
+                    (set.command, Answer::SiteSet(set.standing))
                 }
                 Entry::Samples(_) | Entry::Tick(_) => return Ok(()),
                 Entry::Note(Note::Setup(_) | Note::Condition(_) | Note::Receipt(_)) => return Ok(()),
@@ -302,6 +313,7 @@ fn point(id: &str, site: &str, name: &str, kind: Kind, place: &str) -> Point {
         coordinates: None,
         static_risk: 0,
         calibrate_every: None,
+        relations: BTreeMap::new(),
         retired: false,
     }
 }
