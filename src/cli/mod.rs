@@ -11,6 +11,7 @@ mod permit;
 mod points;
 mod rules;
 mod run;
+mod site;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -52,6 +53,9 @@ enum Command {
     /// Open, end or list work on sensors: calibration, maintenance, exercise.
     #[command(subcommand)]
     Permit(permit::Command),
+    /// Say or show what sites are doing: producing, stopped, maintenance.
+    #[command(subcommand)]
+    Site(site::Command),
     /// Look for what is wrong with a gateway, running or stopped; exit 1 if anything is an error.
     Doctor {
         /// The configuration of the gateway.
@@ -107,6 +111,7 @@ impl Cli {
             Command::Run { .. } => "info",
             Command::Demo(_)
             | Command::Permit(_)
+            | Command::Site(_)
             | Command::Check { .. }
             | Command::Doctor { .. }
             | Command::Points(_)
@@ -120,6 +125,7 @@ impl Cli {
             Command::Demo(arguments) => demo::run(&arguments),
             Command::Check { config, json } => check::run(&config, json),
             Command::Permit(command) => permit::run(&command),
+            Command::Site(command) => site::run(&command),
             Command::Doctor { config, json } => doctor::run(&config, json),
             Command::Points(command) => points::run(&command),
             Command::Rules(command) => rules::run(&command),

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Refusal, runtime};
@@ -80,16 +81,16 @@ pub fn run(command: &Command) -> Result<ExitCode, Refusal> {
         Command::Open { kind, points, by, reason, length, at } => {
             let kind = kind.to_possible_value().map(|value| value.get_name().to_owned());
             let body = json!({ "kind": kind, "points": points, "by": by, "reason": reason, "for": length });
-            let permit = ask(at, "/api/v1/permits", Some(body))?;
+            let permit = ask(at, Method::POST, "/api/v1/permits", Some(body))?;
             println!("{} in force until {}, {} points", text(&permit["id"]), text(&permit["until"]), count(&permit));
         }
         Command::End { id, by, comment, calibrated, at } => {
             let body = json!({ "by": by, "comment": comment, "calibrated": calibrated });
-            let permit = ask(at, &format!("/api/v1/permits/{id}/end"), Some(body))?;
+            let permit = ask(at, Method::POST, &format!("/api/v1/permits/{id}/end"), Some(body))?;
             println!("{} ended, {} points", text(&permit["id"]), count(&permit));
         }
         Command::List { open, json, at } => {
-            let told = ask(at, &format!("/api/v1/permits?open={open}"), None)?;
+            let told = ask(at, Method::GET, &format!("/api/v1/permits?open={open}"), None)?;
             if *json {
                 println!("{told}");
                 return Ok(ExitCode::SUCCESS);
@@ -112,7 +113,7 @@ pub fn run(command: &Command) -> Result<ExitCode, Refusal> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn text(value: &Value) -> &str {
+pub(super) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
@@ -120,8 +121,8 @@ fn count(permit: &Value) -> usize {
     permit["points"].as_array().map_or(0, Vec::len)
 }
 
-/// One request to the running gateway; a body makes it a POST.
-fn ask(at: &Gateway, path: &str, body: Option<Value>) -> Result<Value, Refusal> {
+/// One request to the running gateway.
+pub(super) fn ask(at: &Gateway, method: Method, path: &str, body: Option<Value>) -> Result<Value, Refusal> {
     let config = config::load(&at.config).map_err(|problems| {
         let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
         Refusal(told.join("\n"))
@@ -130,10 +131,10 @@ fn ask(at: &Gateway, path: &str, body: Option<Value>) -> Result<Value, Refusal> 
     let base = format!("http://{address}");
     let url: reqwest::Url = base.parse().map_err(|error| Refusal(format!("{base}: {error}")))?;
     let client = remote::client(&url, None, ANSWER_WITHIN).map_err(|error| Refusal::of(&error))?;
-    let target = format!("{base}{path}");
+    let request = client.request(method, format!("{base}{path}"));
     let request = match &body {
-        Some(body) => client.post(target).json(body),
-        None => client.get(target),
+        Some(body) => request.json(body),
+        None => request,
     };
     let request = match &config.web.token {
         Some(token) => request.bearer_auth(token.reveal()),

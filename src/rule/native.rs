@@ -128,8 +128,9 @@ enum Bool {
     If(Box<(Bool, Bool, Bool)>),
     Vote(usize, usize, Comparison, Box<Num>),
     GroupHas(usize, Reason),
-    GroupQuality(usize, Grade),
-    Site(SiteState),
+    /// `None`: a word that no quality and no state is called by; what is asked must still be known.
+    GroupQuality(usize, Option<Grade>),
+    Site(Option<SiteState>),
     Season(usize),
 }
 
@@ -329,8 +330,8 @@ impl Bool {
                 sight.around()?.vote(*group, motion)
             }
             Self::GroupHas(group, reason) => sight.around()?.quality(*group).map(|quality| quality.has(*reason)),
-            Self::GroupQuality(group, grade) => sight.around()?.grade(*group).map(|known| known == *grade),
-            Self::Site(state) => Some(sight.around()?.site == *state),
+            Self::GroupQuality(group, grade) => sight.around()?.grade(*group).map(|known| Some(known) == *grade),
+            Self::Site(state) => Some(Some(sight.around()?.site) == *state),
             Self::Season(place) => *sight.around()?.seasons.get(*place)?,
             Self::Not(said) => said.ask(sight).map(|says| !says),
             Self::And(all) => {
@@ -568,13 +569,13 @@ impl Lowering<'_> {
                         Some(kind) => Bool::Permit(Some(kind)),
                         None => Bool::Constant(false),
                     },
-                    "site" => SiteState::from_word(word).map_or(Bool::Constant(false), Bool::Site),
+                    "site" => Bool::Site(SiteState::from_word(word)),
                     _ => return Some(Err("a number is compared with a text".into())),
                 }
             }
             Some([before @ .., Expr::Property(property, _)]) if property.2.as_str() == "quality" => {
                 match self.group(before) {
-                    Ok(group) => grade(word).map_or(Bool::Constant(false), |grade| Bool::GroupQuality(group, grade)),
+                    Ok(group) => Bool::GroupQuality(group, grade(word)),
                     Err(why) => return Some(Err(why)),
                 }
             }

@@ -30,6 +30,7 @@ mod points;
 mod reading;
 mod samples;
 mod serve;
+mod sites;
 mod ticker;
 mod words;
 
@@ -41,7 +42,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -153,6 +154,8 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         .route("/api/v1/permits", get(permits::list).post(permits::open))
         .route("/api/v1/permits/{id}/end", post(permits::end))
         .route("/api/v1/calibrations", get(permits::calendar))
+        .route("/api/v1/sites", get(sites::list))
+        .route("/api/v1/sites/{site}/state", put(sites::set))
         .route("/api/v1/losses", get(losses::list))
         .route("/api/v1/coverage", get(coverage::show))
         .route("/api/v1/devices/{id}/orders", post(devices::order))

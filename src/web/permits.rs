@@ -153,7 +153,7 @@ pub(super) async fn calendar(State(edge): State<Shared>) -> Result<Json<Value>, 
     Ok(Json(json!({ "overdue": overdue, "calibrations": rows })))
 }
 
-fn named(key: &str, text: &str) -> Result<String, Error> {
+pub(super) fn named(key: &str, text: &str) -> Result<String, Error> {
     let text = plain(key, text, 64)?;
     if text.is_empty() { Err(Error::bad(format!("{key}: say who"))) } else { Ok(text) }
 }

@@ -312,7 +312,8 @@ fn an_alarm_says_whom_it_looked_at_and_a_site_that_nobody_knows_is_refused() {
         Entry::Samples(Arc::new(vec![Sample::received(PointIndex(point), value, Some(at(millis)), at(millis))]))
     };
     let changed = changes(&mut shard, &[setup(), sample(1_000, 0, 1.3), sample(1_000, 1, 1.2)]);
-    let held = changed.iter().find(|change| &*change.alarm.rule == "held").unwrap();
+    let held = |change: &&AlarmChange| &*change.alarm.rule == "held" && &*change.alarm.subject == "trial.a";
+    let held = changed.iter().find(held).unwrap();
     assert_eq!(held.alarm.detail, "b 1.2 %VOL; c 未收到 / not heard yet");
 
     let standing = |site: &str| SiteStanding {
@@ -330,4 +331,23 @@ fn an_alarm_says_whom_it_looked_at_and_a_site_that_nobody_knows_is_refused() {
     shard.on_entry(&set("trial"), &mut effects);
     assert!(matches!(&effects[..2], [Effect::Site(_), Effect::Answered { answer: Answer::SiteSet(_), .. }]));
     assert_eq!(shard.sites(), [standing("trial")]);
+}
+
+#[test]
+fn what_a_site_is_doing_outlives_an_update_without_a_snapshot() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    let (by, reason) = ("Li".into(), "holiday".into());
+    let standing = SiteStanding { site: "trial".into(), state: SiteState::Stopped, since: at(0), by, reason };
+    let Entry::Note(Note::Setup(setup)) = setup() else { panic!("a setup") };
+    let remembered = crate::engine::Remembered {
+        setup: Some(Setup::clone(&setup)),
+        sites: vec![standing.clone()],
+        ..crate::engine::Remembered::default()
+    };
+    shard.adopt(remembered);
+    assert_eq!(shard.sites(), [standing]);
+    let high = Sample::received(PointIndex(0), 0.9, Some(at(90_000_000)), at(90_000_000));
+    let told = changes(&mut shard, &[Entry::Tick(at(90_000_000)), Entry::Samples(Arc::new(vec![high]))]);
+    assert!(told.iter().any(|change| &*change.alarm.rule == "site"), "{told:?}");
 }
