@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
 use crate::alarm::{Alarm, AlarmChange, OccurrenceId, Standing};
+use crate::journal::Setup;
 use crate::model::{Point, PointIndex, PointTable, Reason, Sample, Timestamp};
 
 /// An alarm change with its number in `facts.db`; the numbers grow, and resume an interrupted stream.
@@ -46,6 +47,7 @@ pub struct Latest {
 #[derive(Debug)]
 pub struct Board {
     points: RwLock<Arc<PointTable>>,
+    setup: RwLock<Option<Arc<Setup>>>,
     latest: Mutex<Vec<Option<Sample>>>,
     open: RwLock<BTreeMap<OccurrenceId, Arc<Alarm>>>,
     changes: broadcast::Sender<Arc<Published>>,
@@ -67,6 +69,7 @@ impl Board {
     pub fn new() -> Self {
         Self {
             points: RwLock::default(),
+            setup: RwLock::default(),
             latest: Mutex::default(),
             open: RwLock::default(),
             changes: broadcast::channel(Self::LAG).0,
@@ -85,6 +88,16 @@ impl Board {
         let length = latest.len().max(table.len());
         latest.resize(length, None);
         *self.points.write().unwrap_or_else(PoisonError::into_inner) = table;
+    }
+
+    /// Points, rules and limits of the configuration in force; `None` until the engine has them.
+    #[must_use]
+    pub fn setup(&self) -> Option<Arc<Setup>> {
+        self.setup.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn set_setup(&self, setup: Arc<Setup>) {
+        *self.setup.write().unwrap_or_else(PoisonError::into_inner) = Some(setup);
     }
 
     /// Durable samples. An older source time never replaces a newer one.

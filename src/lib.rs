@@ -29,6 +29,7 @@ pub mod rule;
 
 pub mod facts;
 
+pub mod backtest;
 pub mod board;
 pub mod coverage;
 pub mod history;

@@ -96,7 +96,7 @@ pit.c6,C6,methane,T1,0,4,5s,,x
 
 /// Whole lines, but for those that end in the words of others.
 const EXPECTED: &[&str] = &[
-    "davy.toml: colour: \"colour\" is not a section; known are gateway, journal, payload, source, point, history, influxdb, notify, web, coverage",
+    "davy.toml: colour: \"colour\" is not a section; known are gateway, journal, payload, source, point, history, influxdb, notify, web, coverage, rules, user, calendar, limit",
     "davy.toml: journal.group_kib: \"many\" is not a whole number, 0 or more",
     "points.csv: line 4: has 4 cells, but the first line names 9",
     "points.csv: line 5.limits.alarm: \"high\" is not a number",
@@ -111,7 +111,7 @@ const EXPECTED: &[&str] = &[
     "davy.toml: history.flush: \"5 fortnights\" is not a duration; write a number and ms, s, m, h or d, such as 30s or 10m",
     "davy.toml: influxdb.url: \"influx:8086\" is not http://host:port or https://host:port",
     "davy.toml: notify.webhook.duty.from_priority: \"P5\" is not a priority; known are P1, P2, P3, P4",
-    "davy.toml: web.address: 0.0.0.0:8080 can be reached from other machines: set token_file or token_env, or listen on 127.0.0.1",
+    "davy.toml: web.address: 0.0.0.0:8080 can be reached from other machines: set token_file or token_env, name [user.*], or listen on 127.0.0.1",
     "davy.toml: payload[0].topic: \"{site}/{sensor}\" is not a topic pattern: level 2, {sensor} is unknown; {site} and {point} are known, + is any level",
     "davy.toml: point.\"nodot\": \"nodot\" is not an id: site.point, with letters, digits, '-' and '_', up to 128 bytes",
     "davy.toml: point.\"pit.t1\".kind: \"methan\" is not a kind; did you mean \"methane\"?",

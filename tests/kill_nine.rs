@@ -172,6 +172,7 @@ async fn kill_nine_at_any_moment_loses_nothing_and_repeats_no_alarm() {
     assert!(davy.stop().await.success());
     let changes = check_alarms(&site, &history, &confirmed);
     check_people(&site, &pager);
+    check_records(&site);
     let acknowledged: usize = taken.iter().map(|device| device.acknowledged.len()).sum();
     let repeated: usize = taken.iter().map(|device| device.repeated).sum();
     println!(
@@ -285,6 +286,14 @@ fn check_alarms(site: &Site, history: &History, confirmed: &[(String, String)]) 
     }
     assert!(changes.keys().all(|subject| !subject.starts_with("pit.")), "alarms of points that sent nothing");
     site.fact("SELECT count(*) FROM changes") as usize
+}
+
+/// Every acknowledgement is one record, and the chain is whole after all that.
+fn check_records(site: &Site) {
+    let told = "SELECT count(*) FROM changes WHERE happening = 'acknowledged'";
+    assert_eq!(site.fact("SELECT count(*) FROM audit WHERE action = 'alarm.acknowledged'"), site.fact(told));
+    let verified = site.command(&["audit", "verify"]);
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
 }
 
 /// One message for each change and recipient, and the webhook heard every one under one key.

@@ -2,13 +2,17 @@
 //!
 //! A stricter limit takes effect and open alarms stay as they are; a broken file leaves the old rule in
 //! force and is an alarm until it is mended; a rule that burns its budget is an alarm, and the plain limit
-//! watches in its place.
+//! watches in its place. However often a file is edited while samples pour in, every sample is judged once.
 
 #![allow(clippy::unwrap_used, reason = "a story that cannot go on fails where it stands")]
 
 mod stage;
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use stage::device::{Device, Message};
 use stage::{Davy, Site, methane_rule, now_ms, until, wait_for};
@@ -161,5 +165,90 @@ async fn rules_change_while_the_gateway_runs_and_never_disarm_a_face() {
     assert_eq!(face.raised("f").await["limit"], json!(0.6));
     site.write(RULE, &methane_rule(0.7, ""));
     until("everything fits again", async || face.davy.holding("davy-rule-limit").await.is_none()).await;
+    assert!(face.davy.stop().await.success());
+}
+
+/// How many edits; `make soak` asks for more.
+fn edits() -> usize {
+    std::env::var("DAVY_SOAK_EDITS").map_or(100, |text| text.parse().unwrap())
+}
+
+/// Point a goes over the limit and back again and again, b is over it all the time, and somebody saves the rule file
+/// over and over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_edited_under_load_loses_no_sample_and_no_alarm() {
+    let site = Site::new(&config(), &[("coal.rhai", &methane_rule(1.0, ""))]);
+    let davy = site.start().await;
+    let mut face = Face { davy, device: Device::new("face"), last: 0 };
+    face.reads("b", 1.5).await;
+    face.raised("b").await;
+
+    let (stop, sent, mqtt) = (CancellationToken::new(), std::sync::Arc::new(AtomicU64::new(0)), face.davy.mqtt());
+    let (load_stop, counted) = (stop.clone(), sent.clone());
+    let load = tokio::spawn(async move {
+        let (mut device, mut time) = (Device::new("load"), now_ms());
+        let next = || {
+            time += 1;
+            let number = counted.fetch_add(1, Relaxed);
+            let value = if number.is_multiple_of(2) { 1.2 } else { 0.1 };
+            Some(Message::value("pit/a", value, time))
+        };
+        device.run(mqtt, Duration::from_millis(2), &load_stop, next).await;
+        assert_eq!(device.open().count(), 0, "everything was acknowledged");
+        device.acknowledged.len() as u64
+    });
+
+    // Both limits lie between the two values: whichever is in force, the same alarms come.
+    let text = |edit: usize| {
+        let limit = if edit.is_multiple_of(2) { 0.9 } else { 1.0 };
+        format!("// edit {edit}\n{}", methane_rule(limit, ""))
+    };
+    let resident = async |face: &Face| face.davy.metric("davy_resident_memory_bytes", &[]).await;
+    let mut warm = 0.0;
+    for edit in 0..edits() {
+        let before = face.changes();
+        site.write(RULE, &text(edit));
+        if edit % 10 == 0 {
+            face.reloaded(before).await;
+        } else {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        if edit == 30 {
+            warm = resident(&face).await;
+        }
+    }
+    let last = text(edits());
+    site.write(RULE, &last);
+    until("the last edit is in force", async || {
+        let version = face.davy.get("/api/v1/rules/versions?most=1").await["versions"][0]["number"].clone();
+        face.davy.get(&format!("/api/v1/rules/versions/{version}")).await["text"] == last.as_str()
+    })
+    .await;
+    stop.cancel();
+    let acknowledged = load.await.unwrap();
+    let grown = resident(&face).await - warm;
+    assert!(grown < 24e6, "memory grew by {grown} bytes");
+
+    // Each sample was judged once, and each of them was a change of the alarm; b's alarm saw nothing of it.
+    assert!(acknowledged > 100, "there was a load");
+    until("everything is judged", async || {
+        face.davy.metric("davy_engine_samples_judged_total", &[]).await >= (acknowledged + 1) as f64
+    })
+    .await;
+    assert_eq!(face.davy.metric("davy_engine_samples_judged_total", &[]).await, (acknowledged + 1) as f64);
+    for fate in ["late", "duplicate"] {
+        assert_eq!(face.davy.fate("engine", fate).await, 0, "{fate}");
+    }
+    let told = |point: &str, what: &str| {
+        let of = format!("body ->> '$.alarm.subject' = 'pit.{point}'");
+        site.fact(&format!("SELECT count(*) FROM changes WHERE {of} AND happening IN ({what})")) as u64
+    };
+    until("every change is told", async || {
+        told("a", "'raised', 'raised_again'") + told("a", "'cleared'") >= acknowledged
+    })
+    .await;
+    assert_eq!(told("a", "'raised', 'raised_again'"), acknowledged.div_ceil(2));
+    assert_eq!(told("a", "'cleared'"), acknowledged / 2);
+    assert_eq!((told("b", "'raised'"), told("b", "'raised_again', 'cleared'")), (1, 0));
     assert!(face.davy.stop().await.success());
 }

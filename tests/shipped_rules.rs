@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use davy::alarm::AlarmChange;
 use davy::engine::{Effect, Shard};
 use davy::journal::{Entry, Note, RuleFile, Setup};
 use davy::model::{Kind, Point, PointIndex, Sample, Timestamp};
@@ -236,16 +237,8 @@ fn a_station_without_levels_is_told_until_the_point_table_has_them() {
         );
         let sample = Sample::received(PointIndex(0), 27.9, Some(at), at);
         shard.on_entry(&Entry::Samples(Arc::new(vec![sample])), &mut effects);
-        let told = effects.iter().filter_map(|effect| match effect {
-            Effect::Changed(change) => Some(format!("{} {}", change.happening.word(), change.alarm.rule)),
-            Effect::Answered { .. }
-            | Effect::Receipt(_)
-            | Effect::Permit { .. }
-            | Effect::Site(_)
-            | Effect::Setup(..)
-            | Effect::Snapshot(_) => None,
-        });
-        told.collect::<Vec<_>>()
+        let told = |change: &AlarmChange| format!("{} {}", change.happening.word(), change.alarm.rule);
+        effects.iter().filter_map(Effect::change).map(told).collect::<Vec<_>>()
     };
     assert_eq!(happens(0, &[]), ["raised river-levels-unset"]);
     assert_eq!(happens(5, &[("warning", 28.5)]), Vec::<String>::new(), "one of the two is not enough");

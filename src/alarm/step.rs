@@ -75,6 +75,16 @@ impl State {
         }
     }
 
+    /// When the wait is over, if it waits.
+    #[must_use]
+    pub fn due(self, policy: &Policy) -> Option<Timestamp> {
+        match self {
+            Self::Rising { since } => Some(since + policy.raise_after),
+            Self::Active { falling: Some(since), .. } => Some(since + policy.clear_after),
+            Self::Normal | Self::Active { falling: None, .. } | Self::Returned => None,
+        }
+    }
+
     /// Waiting for time to pass, so that ticks matter.
     #[must_use]
     pub const fn waits(self) -> bool {

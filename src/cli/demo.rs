@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::signal::ctrl_c;
 
 use super::bench::resident_mb;
-use super::{Refusal, runtime};
+use super::{Refusal, runtime, shipped};
 use crate::clock::{self, Stopwatch};
 use crate::config::{self, Config, Problems};
 use crate::gateway::Gateway;
@@ -30,11 +30,6 @@ mod table;
 const CONFIG: &str = include_str!("../../config/demo.toml");
 /// After the sensors stop, their last alarms still have to reach people.
 const SETTLE: Duration = Duration::from_secs(5);
-
-#[derive(rust_embed::Embed)]
-#[folder = "rules"]
-#[include = "*.rhai"]
-struct ShippedRules;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -69,11 +64,10 @@ impl Folder {
     fn new() -> Result<Self, Refusal> {
         let name = format!("davy-demo-{}-{}", std::process::id(), clock::now().micros());
         let folder = Self(std::env::temp_dir().join(name));
-        for name in ShippedRules::iter() {
-            let path = folder.0.join("rules").join(&*name);
-            let text = ShippedRules::get(&name).map(|file| file.data).unwrap_or_default();
+        for file in shipped::files() {
+            let path = folder.0.join("rules").join(file.path);
             let written =
-                path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&path, text));
+                path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&path, file.text));
             written.map_err(|error| Refusal(format!("{}: {error}", path.display())))?;
         }
         Ok(folder)
@@ -96,7 +90,7 @@ async fn play(arguments: &Arguments, folder: &Folder) -> Result<Value, Refusal> 
     let webhook = people::Webhook::open().await?;
     let points = demo_points();
     let config = configure(arguments, folder, &points, field.address(), webhook.address)?;
-    let rules = ShippedRules::iter().count();
+    let rules = shipped::files().len();
     let gateway = Gateway::start(config).await.map_err(|error| match arguments.port {
         0 => Refusal::of(&error),
         port => Refusal(format!("{} (another port: --port 0, now {port})", Refusal::of(&error))),
@@ -179,11 +173,8 @@ async fn finish(
 
 fn rule_count() -> usize {
     let language = crate::rule::Language::new();
-    let files = ShippedRules::iter().filter_map(|name| {
-        let text = String::from_utf8(ShippedRules::get(&name)?.data.into_owned()).ok()?;
-        crate::rule::read_file(&language, &crate::journal::RuleFile { path: name.to_string(), text }).ok()
-    });
-    files.map(|(rules, _)| rules.len()).sum()
+    let files = shipped::files();
+    files.iter().filter_map(|file| crate::rule::read_file(&language, file).ok()).map(|(rules, _)| rules.len()).sum()
 }
 
 fn configure(

@@ -2,16 +2,24 @@
 //!
 //! Messages for people go to stderr, results to stdout, so that `--json` can be piped.
 
+mod ask;
+mod audit;
+mod backtest;
 mod bench;
 mod check;
 mod demo;
 mod doctor;
+mod explain;
 mod modbus;
 mod permit;
 mod points;
+mod protection;
+mod revisions;
 mod rules;
 mod run;
+mod shipped;
 mod site;
+mod user;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -56,6 +64,14 @@ enum Command {
     /// Say or show what sites are doing: producing, stopped, maintenance.
     #[command(subcommand)]
     Site(site::Command),
+    /// Show what reduces protection now, and what is left at each site.
+    Protection {
+        #[command(flatten)]
+        at: ask::Gateway,
+        /// The API's answer as it is.
+        #[arg(long)]
+        json: bool,
+    },
     /// Look for what is wrong with a gateway, running or stopped; exit 1 if anything is an error.
     Doctor {
         /// The configuration of the gateway.
@@ -68,9 +84,15 @@ enum Command {
     /// Import or export points in bulk.
     #[command(subcommand)]
     Points(points::Command),
-    /// List or test rules.
+    /// List, test or backtest rules; draft, approve, roll back at the gateway that is running.
     #[command(subcommand)]
     Rules(rules::Command),
+    /// Look into the chain of records: who did what, when and why.
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// Show the people who may ask, or make a token for somebody new.
+    #[command(subcommand)]
+    User(user::Command),
     /// Look into a Modbus device: its registers in every type and byte order, the units that answer.
     #[command(subcommand)]
     Modbus(modbus::Command),
@@ -112,10 +134,13 @@ impl Cli {
             Command::Demo(_)
             | Command::Permit(_)
             | Command::Site(_)
+            | Command::Protection { .. }
             | Command::Check { .. }
             | Command::Doctor { .. }
             | Command::Points(_)
             | Command::Rules(_)
+            | Command::Audit(_)
+            | Command::User(_)
             | Command::Modbus(_)
             | Command::Bench(_) => "warn",
         };
@@ -126,9 +151,12 @@ impl Cli {
             Command::Check { config, json } => check::run(&config, json),
             Command::Permit(command) => permit::run(&command),
             Command::Site(command) => site::run(&command),
+            Command::Protection { at, json } => protection::run(&at, json),
             Command::Doctor { config, json } => doctor::run(&config, json),
             Command::Points(command) => points::run(&command),
             Command::Rules(command) => rules::run(&command),
+            Command::Audit(command) => audit::run(&command),
+            Command::User(command) => user::run(&command),
             Command::Modbus(command) => modbus::run(&command),
             Command::Bench(command) => bench::run(&command),
         };

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::Refusal;
+use super::{Refusal, backtest, explain, revisions};
 use crate::gateway::rulebook;
 use crate::journal::RuleFile;
-use crate::rule::{Language, Program, Rule, read_file, trial};
+use crate::rule::{Language, Runs, functions, read_file, trial};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -21,18 +21,40 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show everything that a rule can ask of its point, with examples.
+    Functions {
+        /// One JSON array.
+        #[arg(long, conflicts_with = "markdown")]
+        json: bool,
+        /// The page docs/rules.md.
+        #[arg(long)]
+        markdown: bool,
+    },
+    /// Why a point is judged as it is: its rules, and every layer of every limit.
+    Explain(explain::Arguments),
     /// Play every `.samples` file against the rule file beside it.
     Test {
         /// Folder, rule file or samples file.
         #[arg(default_value = "rules")]
         path: PathBuf,
     },
+    #[command(flatten)]
+    Life(revisions::Command),
+    /// Tell what rules would have raised on stored samples, and what a change of them changes.
+    Backtest(Box<backtest::Arguments>),
 }
 
 pub fn run(command: &Command) -> Result<ExitCode, Refusal> {
     match command {
         Command::List { rules, json } => list(rules, *json),
+        Command::Functions { json, markdown } => {
+            show_functions(*json, *markdown);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Explain(arguments) => explain::run(arguments),
         Command::Test { path } => test(path),
+        Command::Life(command) => revisions::run(command),
+        Command::Backtest(arguments) => backtest::run(arguments),
     }
 }
 
@@ -43,7 +65,7 @@ fn list(folder: &Path, as_json: bool) -> Result<ExitCode, Refusal> {
     let mut listed = Vec::new();
     for file in &files {
         match read_file(&language, file) {
-            Ok((rules, ast)) => listed.extend(rules.into_iter().map(|rule| (runs(&rule, &ast), rule))),
+            Ok((rules, ast)) => listed.extend(rules.into_iter().map(|rule| (Runs::of(&rule, &ast), rule))),
             Err(mut wrong) => problems.append(&mut wrong),
         }
     }
@@ -83,38 +105,19 @@ fn list(folder: &Path, as_json: bool) -> Result<ExitCode, Refusal> {
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// How a rule is judged.
-enum Runs {
-    Native,
-    /// With what keeps it from being native.
-    Interpreted(String),
-}
-
-impl Runs {
-    fn word(&self) -> &'static str {
-        match self {
-            Self::Native => "native",
-            Self::Interpreted(_) => "interpreted",
+fn show_functions(as_json: bool, as_page: bool) {
+    if as_json {
+        println!("{:#}", functions::json());
+    } else if as_page {
+        print!("{}", functions::markdown());
+    } else {
+        for entry in functions::entries() {
+            println!("{:<30} {} ({})", entry.signature, entry.says.en, entry.unit.en);
+            println!("{:<30} {} ({})", "", entry.says.zh, entry.unit.zh);
+            println!("{:<30} missing data: {}", "", entry.missing.en);
+            println!("{:<30} {}", "", entry.example);
         }
     }
-
-    fn why(&self) -> Option<&str> {
-        match self {
-            Self::Native => None,
-            Self::Interpreted(why) => Some(why),
-        }
-    }
-}
-
-fn runs(rule: &Rule, ast: &rhai::AST) -> Runs {
-    let closures = [("raise", Some(&rule.raise)), ("clear", rule.clear.as_ref())];
-    for (name, closure) in closures.into_iter().filter_map(|(name, closure)| Some((name, closure?))) {
-        match Program::new(closure, ast, rule.limits.keys()).map(|program| program.native) {
-            Ok(Ok(_)) => {}
-            Ok(Err(why)) | Err(why) => return Runs::Interpreted(format!("{name}: {why}")),
-        }
-    }
-    Runs::Native
 }
 
 fn test(path: &Path) -> Result<ExitCode, Refusal> {

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::Refusal;
-use super::permit::{Gateway, ask, text};
+use super::ask::{Gateway, ask, ask_by, text};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -24,8 +24,8 @@ pub enum Command {
         site: String,
         #[arg(value_enum)]
         state: State,
-        /// Who says so.
-        #[arg(long)]
+        /// Who says so; not needed where the token says who you are.
+        #[arg(long, default_value = "")]
         by: String,
         #[arg(long)]
         reason: String,
@@ -44,7 +44,7 @@ pub enum State {
 pub fn run(command: &Command) -> Result<ExitCode, Refusal> {
     match command {
         Command::List { json, at } => {
-            let told = ask(at, Method::GET, "/api/v1/sites", None)?;
+            let told = ask(at, "/api/v1/sites", None)?;
             if *json {
                 println!("{told}");
                 return Ok(ExitCode::SUCCESS);
@@ -62,7 +62,7 @@ pub fn run(command: &Command) -> Result<ExitCode, Refusal> {
             let state = state.to_possible_value().map(|value| value.get_name().to_owned());
             let body = json!({ "state": state, "by": by, "reason": reason });
             let path = format!("/api/v1/sites/{site}/state");
-            let told = ask(at, Method::PUT, &path, Some(body))?;
+            let told = ask_by(at, Method::PUT, &path, Some(body))?;
             println!("{} is {} since {}", text(&told["site"]), text(&told["state"]), text(&told["since"]));
         }
     }

@@ -5,6 +5,8 @@
 //! file are relative to that file.
 
 mod calendar;
+mod doubts;
+mod limits;
 mod points;
 mod problem;
 mod templates;
@@ -15,7 +17,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::model::Calendar;
+use crate::model::{Calendar, SetLimit};
 use crate::source::{frames, http, modbus, mqtt_client, mqtt_listener, sparkplug};
 use crate::{coverage, decode, history, influxdb, journal, notify, web};
 
@@ -34,6 +36,7 @@ pub struct Config {
     pub data: PathBuf,
     /// Folder of rule files.
     pub rules: PathBuf,
+    pub rule_files: RuleFiles,
     pub journal: journal::Options,
     pub patterns: Vec<decode::Pattern>,
     pub mqtt_listeners: Vec<mqtt_listener::Config>,
@@ -53,6 +56,8 @@ pub struct Config {
     pub coverage: Vec<coverage::Unit>,
     /// Local time and seasons.
     pub calendar: Calendar,
+    /// Limits of sites, seasons and points, stricter than the rules'.
+    pub limits: Vec<SetLimit>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -79,6 +84,34 @@ fn rules() -> PathBuf {
     "rules".into()
 }
 
+/// What becomes of a rule file that is edited on the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RuleFiles {
+    /// In force as soon as it has passed the checks.
+    #[default]
+    TakeEffect,
+    /// A draft, that somebody has to approve.
+    Draft,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRules {
+    #[serde(default = "take_effect")]
+    files: String,
+}
+
+fn take_effect() -> String {
+    "take-effect".into()
+}
+
+impl RawRules {
+    fn check(&self, at: &Key, problems: &mut Problems) -> Option<RuleFiles> {
+        let known = [("take-effect", RuleFiles::TakeEffect), ("draft", RuleFiles::Draft)];
+        problems.known(at.field("files"), &self.files, "way with edited files", known)
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawJournal {
@@ -101,8 +134,9 @@ const fn most_mib() -> u64 {
 }
 
 /// Sections of the file; anything else is a typo.
-const SECTIONS: [&str; 11] = [
-    "gateway", "journal", "payload", "source", "point", "history", "influxdb", "notify", "web", "coverage", "calendar",
+const SECTIONS: [&str; 14] = [
+    "gateway", "journal", "payload", "source", "point", "history", "influxdb", "notify", "web", "coverage", "rules",
+    "user", "calendar", "limit",
 ];
 const SOURCES: [&str; 8] = ["mqtt_listener", "mqtt_client", "modbus", "sparkplug", "http", "gb26875", "sl651", "hj212"];
 
@@ -126,6 +160,7 @@ pub struct Seen {
     pub templates: Templates,
     /// As far as it is sound.
     pub calendar: Calendar,
+    pub limits: Vec<SetLimit>,
 }
 
 impl Seen {
@@ -192,6 +227,7 @@ impl Seen {
             devices: Vec::new(),
             templates: Templates::default(),
             calendar: Calendar::default(),
+            limits: Vec::new(),
         }
     }
 }
@@ -257,7 +293,10 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
     let history = history.and_then(|raw| raw.check(&Key::of("history"), problems));
     let influxdb = influxdb.and_then(|raw| raw.check(&Key::of("influxdb"), problems));
     let notify = notify.and_then(|raw| raw.check(&Key::of("notify"), problems));
-    let web = web.and_then(|raw| raw.check(&Key::of("web"), problems));
+    let rule_files: Option<RawRules> = section(file, "rules", problems);
+    let rule_files = rule_files.and_then(|raw| raw.check(&Key::of("rules"), problems));
+    let users = web::read_users(table(file, "user", problems), problems);
+    let web = web.and_then(|raw| raw.check(users, &Key::of("web"), problems));
     let calendar = calendar.and_then(|raw| raw.check(&Key::of("calendar"), problems));
     let seasons = calendar.clone().unwrap_or_default();
     let mut listening: Vec<(Key, SocketAddr)> = mqtt_listeners
@@ -284,6 +323,7 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
     points::check_unique(&found.sound, problems);
     points::check_relations(&found, problems);
     points::check_doors(&found.sound, &kinds, problems);
+    let limits = limits::read(file.remove("limit"), &seasons, &found.sound, problems);
     let by_sparkplug = found.sound.iter().filter_map(|configured| match &configured.binding {
         Binding::Sparkplug(binding) => Some((&*configured.point.id, binding)),
         Binding::Pattern | Binding::Mqtt(_) | Binding::Modbus(_) | Binding::Frame(_) => None,
@@ -311,6 +351,7 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
             name: gateway.name,
             data: base.join(gateway.data),
             rules: base.join(gateway.rules),
+            rule_files: rule_files?,
             journal: journal?,
             patterns: patterns?,
             mqtt_listeners,
@@ -326,9 +367,13 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
             web: web?,
             coverage: units,
             calendar: calendar?,
+            limits: limits.clone(),
         })
     };
     let config = if sound { config() } else { None };
+    if let Some(config) = &config {
+        doubts::note(config, &mut warnings);
+    }
     Seen {
         config,
         problems: std::mem::take(problems).into_list(),
@@ -341,6 +386,7 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
         devices,
         templates,
         calendar: seasons,
+        limits,
     }
 }
 

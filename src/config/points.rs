@@ -9,6 +9,7 @@
 //! period = "5s"
 //! limits.alarm = 0.8                                # only stricter than the rule's
 //! relations = { redundant = ["3201-t1-b"], feed = "feed-3201" }   # points of the site that rules look at from here
+//! limits.methane-trend.alarm = 0.7                  # the same for one rule, where several have that name
 //! mqtt = { topic = "yuxi/3201/t1", value = "$.v" }    # or nothing: `[[payload]]` patterns find it by its id
 //! modbus = { device = "substation-1", register = 40003, type = "float32" }
 //! sparkplug = { group = "yuxi", node = "gateway-3", device = "substation-1", metric = "CH4/T1" }
@@ -81,7 +82,7 @@ struct RawPoint {
     resolution: Option<f64>,
     period: Option<String>,
     #[serde(default)]
-    limits: BTreeMap<String, f64>,
+    limits: BTreeMap<String, toml::Value>,
     coordinates: Option<RawRange>,
     #[serde(default)]
     static_risk: u8,
@@ -205,6 +206,25 @@ pub fn check_row<'a>(
     let before = problems.len();
     let (id, keys) = read_cells(cells, at, problems);
     read_point(&id, at, toml::Value::Table(keys), known, problems).filter(|_| problems.len() == before)
+}
+
+/// `limits.alarm = 0.8`, or for one rule only `limits.methane-face.alarm = 0.8`.
+fn read_limit(name: &str, value: &toml::Value, at: &Key, limits: &mut BTreeMap<String, f64>, problems: &mut Problems) {
+    let of_one_rule = name.contains('.');
+    match value {
+        toml::Value::Float(number) => drop(limits.insert(name.to_owned(), *number)),
+        toml::Value::Integer(number) => drop(limits.insert(name.to_owned(), *number as f64)),
+        toml::Value::Table(table) if !of_one_rule => {
+            for (limit, value) in table {
+                read_limit(&format!("{name}.{limit}"), value, at, limits, problems);
+            }
+        }
+        other @ (toml::Value::String(_)
+        | toml::Value::Boolean(_)
+        | toml::Value::Datetime(_)
+        | toml::Value::Array(_)
+        | toml::Value::Table(_)) => problems.add(at.field(name), format!("{other} is not a number")),
+    }
 }
 
 /// Id and keys of a row.
@@ -513,7 +533,11 @@ fn read_point(
     if !(resolution > 0.0 && resolution.is_finite()) {
         problems.add(at.field("resolution"), format!("{resolution} is not a step above zero"));
     }
-    for (name, limit) in raw.limits.iter().filter(|(_, limit)| !limit.is_finite()) {
+    let mut limits = BTreeMap::new();
+    for (name, value) in raw.limits {
+        read_limit(&name, &value, &at.field("limits"), &mut limits, problems);
+    }
+    for (name, limit) in limits.iter().filter(|(_, limit)| !limit.is_finite()) {
         problems.add(at.field("limits").field(name), format!("{limit} is not a finite number"));
     }
     let calibrate_every = raw.calibrate_every.and_then(|written| {
@@ -589,7 +613,7 @@ fn read_point(
         range,
         resolution,
         period: period?,
-        limits: raw.limits,
+        limits,
         coordinates,
         static_risk: static_risk?,
         calibrate_every,

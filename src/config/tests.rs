@@ -295,3 +295,79 @@ fn related_points_are_named_in_tables_and_columns_and_wrong_ones_are_told_with_b
         assert!(told.contains(expected), "{expected}\nis not in\n{told}");
     }
 }
+
+#[test]
+fn what_is_most_likely_not_meant_is_a_warning_and_no_problem() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("secret"), "0123456789abcdef0123456789abcdef\n").unwrap();
+    let text = r#"
+        [source.mqtt_listener.front]
+        address = "127.0.0.1:0"
+        user.face = { password_file = "secret", points = ["mine.t1", "mien.*"] }
+        [source.http.weather]
+        token_file = "secret"
+        points = ["mine.wind-*"]
+        [source.modbus.d1]
+        address = "10.0.4.7:502"
+        [point."mine.t1"]
+        kind = "methane"
+        [point."mine.t2"]
+        kind = "methane"
+    "#;
+    let seen = look_at(text, &folder.path().join("davy.toml"), Problems::in_file("davy.toml"));
+    assert_eq!(seen.problems, [], "nothing is wrong");
+    let told: Vec<_> = seen.warnings.iter().map(|warning| format!("{}: {}", warning.key, warning.message)).collect();
+    assert_eq!(
+        told,
+        [
+            "source: 1 points (mine.t2) are delivered by no source: bind them (modbus = .., mqtt = ..), or add a \
+             listener, a broker or a sender that may write them",
+            "source.mqtt_listener.front.user.face.points: \"mien.*\" fits no point",
+            "source.http.weather.points: \"mine.wind-*\" fits no point",
+            "source.modbus.d1: no point is read from it: it is not polled",
+            "notify: nobody is told of an alarm but the log, the page and MQTT subscribers; add [notify.webhook.NAME]",
+        ]
+    );
+}
+
+#[test]
+fn limits_are_read_with_their_scope_and_every_mistake_is_told() {
+    let ground = "[calendar]\nseason.flood = { from = \"05-15\", to = \"09-30\" }\n\
+                  [point.\"reach-1.level\"]\nkind = \"water_level\"\nlimits.\"river-near.warning\" = 23.0\n\
+                  limits.river-warning.warning = 24.0\nlimits.alarm = 25\n";
+    let limit = |more: &str| format!("[[limit]]\nlimit = \"warning\"\nvalue = 24.5\nunit = \"m\"\n{more}\n");
+    let sound = format!(
+        "{ground}{}{}",
+        limit("rule = \"river-warning\"\nsite = \"reach-1\"\nseason = \"flood\"\nbasis = \"plan\"\nby = \"Wang\""),
+        limit("points = [\"reach-1.*\"]\nbasis = \"plan\"\nby = \"Wang\"")
+    );
+    let seen = look_at(&sound, Path::new("davy.toml"), Problems::in_file("davy.toml"));
+    assert_eq!(seen.problems, []);
+    let read: Vec<_> =
+        seen.limits.iter().map(|limit| (&*limit.id, limit.layer().word(), limit.scope.to_string())).collect();
+    assert_eq!(
+        read,
+        [("limit[0]", "season", "site reach-1".to_owned()), ("limit[1]", "point", "reach-1.*".to_owned())]
+    );
+    let own: Vec<_> = seen.points[0].point.limits.iter().map(|(name, value)| format!("{name} {value}")).collect();
+    assert_eq!(own, ["alarm 25", "river-near.warning 23", "river-warning.warning 24"]);
+
+    let wrong = format!(
+        "{ground}{}{}{}{}",
+        limit("site = \"reach-2\"\nbasis = \"plan\"\nby = \"Wang\""),
+        limit("points = [\"reach-9.*\"]\nseason = \"flod\"\nbasis = \" \"\nby = \"Wang\""),
+        limit("basis = \"plan\"\nby = \"Wang\""),
+        limit("site = \"reach-1\"\nbasis = \"plan\""),
+    );
+    let told = self::told(&wrong);
+    for expected in [
+        "limit[0].site: \"reach-2\" is not a site with points; did you mean \"reach-1\"",
+        "limit[1].points: \"reach-9.*\" names no point",
+        "limit[1].season: \"flod\" is not a season of [calendar]; did you mean \"flood\"",
+        "limit[1].basis: is empty; say why",
+        "limit[2].site: say where: site = \"..\" or points = [\"site.*\"]",
+        "limit[3]: by is missing",
+    ] {
+        assert!(told.iter().any(|problem| problem.contains(expected)), "{expected}\nis not in\n{told:#?}");
+    }
+}

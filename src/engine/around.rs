@@ -10,15 +10,14 @@
 //! clock that was set back.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use super::Effect;
 use super::open::{Moment, Slot};
-use super::shard::{Asked, PointState, Shard};
+use super::shard::{Asked, PointState, Shard, patience};
 use crate::alarm::State;
 use crate::facts::Answer;
 use crate::journal::SiteSet;
-use crate::model::{Point, PointIndex, PointTable, SiteId, SiteStanding, Timestamp};
+use crate::model::{Point, PointIndex, PointTable, Record, SiteId, SiteStanding, Timestamp};
 use crate::rule::{Around, Compiled, Member, Outlook, Standing, Watch};
 
 /// Points whose rules are to be judged at the end of the entry.
@@ -29,7 +28,8 @@ pub(super) struct Stirred {
     marks: Vec<Mark>,
     /// Points that spoke.
     spoke: Vec<PointIndex>,
-    received: Option<Timestamp>,
+    /// Davy's clock with the grain of ticks, and as it was.
+    moment: Option<(Timestamp, Timestamp)>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,14 +40,14 @@ struct Mark {
 
 impl Shard<'_> {
     /// A point speaks: whoever looks at it is judged when the entry ends.
-    pub(super) fn stir(&mut self, index: PointIndex, received: Timestamp) {
+    pub(super) fn stir(&mut self, index: PointIndex, now: Timestamp, received: Timestamp) {
         let Some(plan) = self.plan.points.get(index.at()) else { return };
         if !plan.looks && plan.onlookers.is_empty() {
             return;
         }
         let stirred = &mut self.stirred;
         stirred.marks.resize(self.points.len(), Mark::default());
-        stirred.received = stirred.received.max(Some(received));
+        stirred.moment = stirred.moment.max(Some((now, received)));
         stirred.marks[index.at()].spoke = true;
         stirred.spoke.push(index);
         for point in plan.looks.then_some(index).into_iter().chain(plan.onlookers.iter().copied()) {
@@ -59,17 +59,15 @@ impl Shard<'_> {
 
     /// Has it spoken in this entry already, and somebody looks at it?
     pub(super) fn spoke(&self, index: PointIndex) -> bool {
-        self.stirred.received.is_some() && self.stirred.marks.get(index.at()).is_some_and(|mark| mark.spoke)
+        self.stirred.moment.is_some() && self.stirred.marks.get(index.at()).is_some_and(|mark| mark.spoke)
     }
 
     /// Judges what was stirred.
-    pub(super) fn settle(&mut self, effects: &mut Vec<Effect>) {
-        let Some(received) = self.stirred.received.take() else { return };
+    pub(super) fn settle_around(&mut self, effects: &mut Vec<Effect>) {
+        let Some((now, received)) = self.stirred.moment.take() else { return };
         let (order, spoke) = (std::mem::take(&mut self.stirred.order), std::mem::take(&mut self.stirred.spoke));
         for point in &order {
-            let own = self.stirred.marks[point.at()].spoke;
-            let received = if own { self.points[point.at()].received } else { received };
-            self.judge_onlooker(*point, received, effects);
+            self.judge_onlooker(*point, now, received, effects);
         }
         for point in order.iter().chain(&spoke) {
             self.stirred.marks[point.at()] = Mark::default();
@@ -79,16 +77,19 @@ impl Shard<'_> {
         self.stirred.spoke.clear();
     }
 
-    /// Asks the rules of a point that look beyond it. `received` is now, on Davy's clock.
-    fn judge_onlooker(&mut self, index: PointIndex, received: Timestamp, effects: &mut Vec<Effect>) {
+    /// Asks the rules of a point that look beyond it. `now` is Davy's clock with the grain of ticks.
+    fn judge_onlooker(&mut self, index: PointIndex, now: Timestamp, received: Timestamp, effects: &mut Vec<Effect>) {
         let (Some(state), Some(point)) = (self.points.get_mut(index.at()), self.table.get(index)) else { return };
-        let there = Timestamp::from_micros(received.micros().saturating_add(state.skew_micros));
-        let value = match standing(state, point.period, received, self.listening_since) {
+        // The source's time as the last tick had it; what came since was measured no earlier than its own samples.
+        let tick = if self.now == Timestamp::MIN { now } else { self.now };
+        let there = Timestamp::from_micros(tick.micros().saturating_add(state.skew_micros));
+        let value = match standing(state, point, now, self.listening_since) {
             Standing::Usable(value) => Some(value),
             Standing::Broken | Standing::Awaited => None,
         };
-        let moment = Moment { at: there.max(state.source_time), received, value, quality: state.quality };
+        let moment = Moment { at: there.max(state.source_time), received, now, value, quality: state.quality };
         self.judge_point(index.at(), moment, Asked::Around, effects);
+        self.wake(index.at());
     }
 
     /// Fills what the rules of a point will see, by the place of their watches.
@@ -98,11 +99,11 @@ impl Shard<'_> {
         else {
             return;
         };
-        let (now, listening) = (moment.received, self.listening_since);
+        let (now, listening) = (moment.now, self.listening_since);
         let own = match (asked, moment.value) {
             (Asked::Overtaken, Some(value)) => Standing::Usable(value),
             (Asked::Overtaken | Asked::Around | Asked::Sample { .. } | Asked::Tick { .. }, _) => {
-                standing(state, point.period, now, listening)
+                standing(state, point, now, listening)
             }
         };
         self.seen.resize_with(plan.watches.len().max(self.seen.len()), Rc::default);
@@ -112,10 +113,10 @@ impl Shard<'_> {
             seen.look(outlook, |other| {
                 let (state, point) = (self.points.get(other.at())?, self.table.get(other)?);
                 Some(Member {
-                    standing: standing(state, point.period, now, listening),
+                    standing: standing(state, point, now, listening),
                     quality: state.quality,
                     age_s: now.since(state.heard).as_secs_f64(),
-                    windows: &state.windows,
+                    past: &state.past,
                 })
             });
             seen.seasons.clear();
@@ -143,7 +144,7 @@ impl Shard<'_> {
             self.setup.as_ref().is_some_and(|setup| setup.calendar.day(now) != setup.calendar.day(self.today));
         if another_day && self.look_up_seasons(now) {
             for point in self.plan.lookers.clone() {
-                self.judge_onlooker(point, now, effects);
+                self.judge_onlooker(point, now, now, effects);
             }
         }
     }
@@ -156,12 +157,21 @@ impl Shard<'_> {
             effects.push(Effect::Answered { command: *command, answer: Answer::NoSuchSite });
             return;
         }
-        self.sites.insert(standing.site.clone(), standing.clone());
+        let now = self.arrival(standing.since, effects);
+        let before = self.sites.insert(standing.site.clone(), standing.clone());
+        effects.push(Effect::Record(Record {
+            action: "site.set".into(),
+            subject: standing.site.to_string(),
+            reason: standing.reason.clone(),
+            before: before.map(|before| before.state).unwrap_or_default().word().to_owned(),
+            after: standing.state.word().to_owned(),
+            ..Record::by(&standing.by, standing.since)
+        }));
         effects.push(Effect::Site(standing.clone()));
         effects.push(Effect::Answered { command: *command, answer: Answer::SiteSet(standing.clone()) });
         for point in self.plan.lookers.clone() {
             if self.table.get(point).is_some_and(here) {
-                self.judge_onlooker(point, standing.since, effects);
+                self.judge_onlooker(point, now, standing.since, effects);
             }
         }
     }
@@ -182,8 +192,8 @@ fn outlook<'w>(watch: &'w Watch, compiled: &Compiled, slot: &Slot) -> Option<&'w
 
 /// A point as others see it. A value from before Davy listened is none; that it is missing is a fault only
 /// once there was time to send a new one.
-fn standing(state: &PointState, period: Duration, now: Timestamp, listening_since: Timestamp) -> Standing {
-    let patience = patience(period);
+fn standing(state: &PointState, point: &Point, now: Timestamp, listening_since: Timestamp) -> Standing {
+    let patience = patience(point);
     let fresh = now.since(state.usable_received) <= patience;
     match state.value {
         _ if !state.quality.usable() => Standing::Broken,
@@ -191,11 +201,6 @@ fn standing(state: &PointState, period: Duration, now: Timestamp, listening_sinc
         Some(_) | None if now.since(state.usable_received.max(listening_since)) > patience => Standing::Broken,
         Some(_) | None => Standing::Awaited,
     }
-}
-
-/// A point that is silent for longer is missed.
-pub(super) fn patience(period: Duration) -> Duration {
-    period + Duration::from_secs(1)
 }
 
 /// What an alarm says of what was seen: each member by name, up to a bound.

@@ -9,7 +9,6 @@ use super::Effect;
 use super::open::{About, Moment, Slot};
 use crate::alarm::{Input, OccurrenceId, Policy, Standing, Verdict};
 use crate::journal::Condition;
-use crate::model::Quality;
 
 /// Site name of conditions that belong to the gateway itself.
 pub const GATEWAY: &str = "gateway";
@@ -28,7 +27,7 @@ impl Conditions {
         }
         let slot = self.slots.entry(key.clone()).or_default();
         let verdict = if condition.holds { Verdict::Violated } else { Verdict::Healthy };
-        let moment = Moment { at: condition.at, received: condition.at, value: None, quality: Quality::GOOD };
+        let moment = Moment::of(condition.at);
         let (rule, subject, site) = (Arc::from(&*condition.rule), Arc::from(&*condition.subject), Arc::from(GATEWAY));
         let about = || About {
             rule: &rule,

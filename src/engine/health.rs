@@ -69,6 +69,18 @@ impl Needs {
         }
     }
 
+    /// For how long a sensor has to be watched before all of it is known.
+    #[must_use]
+    pub const fn looks_back(self) -> Duration {
+        if self.fall {
+            Duration::from_secs(3_600 * MEAN_HOURS as u64)
+        } else if self.twin {
+            Duration::from_secs(60 * TWIN_MINUTES as u64)
+        } else {
+            Duration::ZERO
+        }
+    }
+
     #[must_use]
     pub const fn any(self) -> bool {
         self.steadiness || self.fall || self.twin || self.permit

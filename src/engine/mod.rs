@@ -9,24 +9,35 @@
 mod around;
 mod condition;
 mod health;
+mod keep;
+mod limits;
 mod open;
+mod order;
+mod past;
+mod revision;
 mod shard;
 mod snapshot;
 mod thread;
+mod track;
+mod wake;
 mod window;
 
 use std::sync::Arc;
 
 use crate::alarm::AlarmChange;
 use crate::facts::Answer;
-use crate::journal::{Receipt, Setup};
-use crate::model::{Permit, PermitEnd, PointTable, SiteStanding};
+use crate::journal::{Receipt, RuleFile, RuleStep, Setup};
+use crate::model::{Cause, LimitFact, Permit, PermitEnd, PointTable, Record, SiteStanding, Timestamp};
+
+use open::Slot;
 
 pub use health::{Health, Needs};
-pub use shard::{Counts, Shard};
+pub use keep::{Against, Keep};
+pub use past::{Held, Past, Wants, expected};
+pub use shard::{Counts, DOWN_TIME, Shard};
 pub use snapshot::{Remembered, Snapshot, SnapshotError, can_resume};
 pub use thread::{Numbers, Options, Replayed, Running, start};
-pub use window::Window;
+pub use window::{MOST_SAMPLES, Over};
 
 /// What follows from an entry.
 #[derive(Clone, Debug)]
@@ -44,10 +55,30 @@ pub enum Effect {
     },
     /// What a site is doing from here on.
     Site(SiteStanding),
+    /// For the audit chain.
+    Record(Record),
+    /// A rule file has another text in force; an empty one when it is no longer there.
+    Version {
+        file: RuleFile,
+        at: Timestamp,
+        cause: Cause,
+    },
+    /// For the table of drafts.
+    Rules(Box<RuleStep>),
+    /// A limit or an exemption begins, or has ended.
+    Limits(LimitFact),
     /// New points and rules are in force.
     Setup(Arc<Setup>, Arc<PointTable>),
     /// The state after the entry, to restart from.
     Snapshot(Vec<u8>),
+}
+
+impl Effect {
+    /// What became of an alarm, if it is that.
+    #[must_use]
+    pub fn change(&self) -> Option<&AlarmChange> {
+        if let Self::Changed(change) = self { Some(change) } else { None }
+    }
 }
 
 #[cfg(test)]

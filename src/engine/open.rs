@@ -32,10 +32,21 @@ pub struct About<'a> {
 pub struct Moment {
     /// Event time.
     pub at: Timestamp,
+    /// Davy's clock, for the record.
     pub received: Timestamp,
+    /// The same with the grain of ticks, for what decides.
+    pub now: Timestamp,
     pub value: Option<f64>,
     /// Of the sample, for marks that the alarm has to bear.
     pub quality: Quality,
+}
+
+impl Moment {
+    /// By Davy's own clock, without a value.
+    #[must_use]
+    pub const fn of(at: Timestamp) -> Self {
+        Self { at, received: at, now: at, value: None, quality: Quality::GOOD }
+    }
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -44,6 +55,9 @@ pub struct Slot {
     pub open: Option<Box<Alarm>>,
     /// The rule failed when it was last asked here.
     pub faulty: bool,
+    /// Failures in a row here, and how many times it is passed over now because of them.
+    pub failures: u32,
+    pub rest: u32,
 }
 
 impl Slot {
@@ -56,10 +70,11 @@ impl Slot {
             Standing::Acknowledged => State::Active { acknowledged: true, falling: None },
             Standing::ReturnedUnacknowledged => State::Returned,
         };
-        Self { state, open: Some(Box::new(alarm)), faulty: false }
+        Self { state, open: Some(Box::new(alarm)), ..Self::default() }
     }
 
-    /// Moves the alarm and tells what changed.
+    /// Moves the alarm and tells what changed. What a wait leads to happens when the wait is over, however
+    /// late that was noticed.
     pub fn advance<'b>(
         &mut self,
         policy: &Policy,
@@ -68,9 +83,14 @@ impl Slot {
         about: impl FnOnce() -> About<'b>,
         effects: &mut Vec<Effect>,
     ) {
+        let due = self.state.due(policy);
         let (state, change) = step(policy, self.state, input, moment.at);
         self.state = state;
         let Some(change) = change else { return };
+        let moment = match (change, due) {
+            (Change::Raised | Change::Cleared, Some(due)) => Moment { at: due.min(moment.at), ..moment },
+            (Change::Raised | Change::Cleared, None) | (Change::RaisedAgain | Change::Acknowledged, _) => moment,
+        };
         let happening = match change {
             Change::Raised => {
                 self.open = Some(Box::new(raised(&about(), moment)));
@@ -110,8 +130,7 @@ impl Slot {
         about: impl FnOnce() -> About<'static>,
         effects: &mut Vec<Effect>,
     ) {
-        let moment =
-            Moment { at: acknowledgement.at, received: acknowledgement.at, value: None, quality: Quality::GOOD };
+        let moment = Moment::of(acknowledgement.at);
         if let Some(alarm) = &mut self.open {
             alarm.acknowledged = Some(acknowledgement);
         }

@@ -8,30 +8,39 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Effect;
-use super::around::{self, Stirred, patience};
+use super::around::{self, Stirred};
 use super::condition::Conditions;
 use super::health::{Health, Memory, Twin, find_twins};
 use super::open::{About, Moment, Slot};
-use super::window::Window;
+use super::past::{Held, Past};
+use super::revision::{acknowledged, permit_ended, permit_opened, versions};
+use super::wake::Wakes;
 use crate::alarm::{
-    Acknowledgement, AlarmChange, Happening, Input, Level, OccurrenceId, Priority, RuleId, Standing, State, Verdict,
+    Acknowledgement, Alarm, AlarmChange, Happening, Input, Level, OccurrenceId, Priority, RuleId, Standing, State,
+    Verdict,
 };
 use crate::facts::Answer;
 use crate::journal::{Acknowledge, Condition, Entry, Note, PermitEnded, PermitOpened, Setup};
 use crate::model::{
-    Permit, PermitEnd, PermitKind, Point, PointIndex, PointTable, Quality, Reason, Sample, SiteId, SiteStanding,
-    Stricter, Timestamp,
+    Cause, Permit, PermitEnd, PermitKind, Point, PointIndex, PointTable, Quality, Reason, Sample, SiteId, SiteStanding,
+    Stricter, TICK, Timestamp,
 };
-use crate::rule::{Around, Judge, Judged, Judges, Language, Plan, Reading};
+use crate::rule::{Around, Judge, Judged, Judges, Language, Layers, Ordered, Plan, Program, Reading};
 
 /// A wall clock that steps back by more than this was set.
 const SET_BACK: Duration = Duration::from_secs(1);
 /// Ticks come twice a second; a longer pause means that Davy was not running.
-const DOWN_TIME: Duration = Duration::from_secs(10);
+pub const DOWN_TIME: Duration = Duration::from_secs(10);
 /// A sample that younger ones of its point overtook by no more than this takes its place among them.
 const REORDER: Duration = Duration::from_secs(10);
 /// Newest samples of a point that are remembered, to put others in order and to know repeats.
 const RECENT: usize = 8;
+/// A rule that failed so often in a row at a point rests there: it is passed over once, then 3 times, 7, at last
+/// [`LONGEST_REST`] times, and its plain limit judges meanwhile. Counted in askings, so a replay rests alike.
+const PATIENCE: u32 = 3;
+const LONGEST_REST: u32 = 63;
+/// Rules about a silence that has lasted for so long are asked once a minute.
+const LONG_SILENCE: Duration = Duration::from_secs(3_600);
 /// Rules about the sensor itself are asked this often, besides every change of quality.
 const HEALTH_EVERY: Duration = Duration::from_secs(10);
 
@@ -58,7 +67,8 @@ pub(super) struct PointState {
     pub value: Option<f64>,
     /// Source time minus receive time of the newest sample, so that ticks speak the source's time.
     pub skew_micros: i64,
-    pub windows: Vec<Window>,
+    /// What its rules look back on.
+    pub past: Past,
     /// Alarms of the rules that watch the point, in the plan's order.
     pub slots: Vec<Slot>,
     /// A slot waits for time to pass.
@@ -81,6 +91,8 @@ pub(super) struct PointState {
 pub struct Counts {
     pub judged: u64,
     pub evaluations: u64,
+    /// Rules passed over because they had failed before.
+    pub rested: u64,
     pub duplicates: u64,
     pub late: u64,
     /// Overtaken by younger ones, and put in order.
@@ -101,6 +113,8 @@ pub struct Shard<'a> {
     judge: Judge<'a>,
     pub(super) plan: Plan,
     pub(super) table: Arc<PointTable>,
+    /// Limits and exemptions over the rules' own numbers.
+    pub(super) layers: Layers,
     pub(super) setup: Option<Arc<Setup>>,
     pub(super) points: Vec<PointState>,
     pub(super) conditions: Conditions,
@@ -121,7 +135,11 @@ pub struct Shard<'a> {
     pub(super) stirred: Stirred,
     /// What rules see beyond their point, by the place of their watch; lent to one point at a time.
     pub(super) seen: Vec<Rc<Around>>,
+    /// When a tick can next change something at each point.
+    wakes: Wakes,
     pub counts: Counts,
+    /// What all points look back on, as of the last whole minute.
+    pub held: Held,
     /// Not judged since it was last taken, by point.
     pub unjudged: BTreeMap<(PointIndex, Unjudged), u64>,
 }
@@ -134,6 +152,7 @@ impl<'a> Shard<'a> {
             judge: Judge::new(language),
             plan: Plan::default(),
             table: Arc::default(),
+            layers: Layers::default(),
             setup: None,
             points: Vec::new(),
             conditions: Conditions::default(),
@@ -147,7 +166,9 @@ impl<'a> Shard<'a> {
             today: Timestamp::MIN,
             stirred: Stirred::default(),
             seen: Vec::new(),
+            wakes: Wakes::default(),
             counts: Counts::default(),
+            held: Held::default(),
             unjudged: BTreeMap::new(),
         }
     }
@@ -163,6 +184,17 @@ impl<'a> Shard<'a> {
         self.setup.as_ref()
     }
 
+    /// How many rules are in force.
+    #[must_use]
+    pub fn rules(&self) -> usize {
+        self.plan.rules.len()
+    }
+
+    /// Alarms of points that are not over, as they stand.
+    pub fn open_alarms(&self) -> impl Iterator<Item = &Alarm> {
+        self.points.iter().flat_map(|state| &state.slots).filter_map(|slot| slot.open.as_deref())
+    }
+
     /// Permits that have not ended.
     #[must_use]
     pub fn permits(&self) -> Vec<Permit> {
@@ -176,23 +208,47 @@ impl<'a> Shard<'a> {
                 for sample in samples.iter() {
                     self.on_sample(sample, effects);
                 }
-                self.settle(effects);
+                self.settle_around(effects);
             }
             Entry::Tick(now) => self.on_tick(*now, effects),
-            Entry::Note(Note::Setup(setup)) => self.on_setup(setup, effects),
+            Entry::Note(Note::Setup(setup)) => self.on_setup(setup, None, effects),
             Entry::Note(Note::Acknowledge(command)) => self.on_acknowledge(command, effects),
             Entry::Note(Note::Condition(condition)) => self.conditions.apply(condition, effects),
             Entry::Note(Note::Receipt(receipt)) => effects.push(Effect::Receipt(receipt.clone())),
             Entry::Note(Note::PermitOpened(opened)) => self.on_permit(opened, effects),
             Entry::Note(Note::PermitEnded(ended)) => self.on_permit_end(ended, effects),
             Entry::Note(Note::SiteSet(set)) => self.on_site(set, effects),
+            Entry::Note(Note::Rules(step)) => self.on_rule_step(step, effects),
+            Entry::Note(Note::Limits(limits)) => self.on_limits(limits, effects),
+            Entry::Note(Note::Record(record)) => effects.push(Effect::Record(record.clone())),
         }
     }
 
-    fn on_sample(&mut self, sample: &Sample, effects: &mut Vec<Effect>) {
+    /// Davy's clock as far as it decides anything: with the grain of ticks, so that what is stored (behind
+    /// which tick a sample came) says the same again. Ticks that are under way are brought forward.
+    pub(super) fn arrival(&mut self, received: Timestamp, effects: &mut Vec<Effect>) -> Timestamp {
+        let tick = received.tick();
+        if self.now == Timestamp::MIN || received + DOWN_TIME < self.now {
+            return received;
+        }
+        if tick > self.now {
+            self.settle_around(effects);
+            self.on_tick(tick, effects);
+        }
+        // By then it was here.
+        self.now + TICK
+    }
+
+    /// One sample, behind all ticks up to its arrival.
+    pub fn on_sample(&mut self, sample: &Sample, effects: &mut Vec<Effect>) {
+        let received_at = sample.receive_time;
+        let sample = &Sample { receive_time: self.arrival(received_at, effects), ..*sample };
         let at = sample.point.at();
         if self.spoke(sample.point) {
-            self.settle(effects);
+            self.settle_around(effects);
+        }
+        if self.points.get(at).is_some_and(|state| state.waits && sample.source_time > state.source_time) {
+            self.settle(at, sample, effects);
         }
         let Some(state) = self.points.get_mut(at) else {
             self.counts.unknown_points += 1;
@@ -239,7 +295,9 @@ impl<'a> Shard<'a> {
             // The clock was set back, and event times with it.
             state.looked = Timestamp::MIN;
         }
-        state.skew_micros = sample.source_time.micros() - sample.receive_time.micros();
+        // It may have come at the tick itself: a delay is over by the tick at which it can be.
+        let earliest = if self.now == Timestamp::MIN { sample.receive_time } else { sample.receive_time - TICK };
+        state.skew_micros = sample.source_time.micros() - earliest.micros();
         state.source_time = sample.source_time;
         state.received = sample.receive_time;
         state.behind = None;
@@ -257,22 +315,47 @@ impl<'a> Shard<'a> {
             state.value = Some(sample.value);
             state.usable_received = sample.receive_time;
             state.usable_source = sample.source_time;
-            for window in &mut state.windows {
-                window.push(sample.source_time, sample.value);
-            }
+            state.past.push(sample.source_time, sample.value);
         }
         let moment = Moment {
             at: sample.source_time,
-            received: sample.receive_time,
+            received: received_at,
+            now: sample.receive_time,
             value: usable.then_some(sample.value),
             quality: sample.quality,
         };
         let heard = !sample.quality.has(Reason::NotPolled);
         self.judge_point(at, moment, Asked::Sample { usable, heard }, effects);
         if turned {
-            self.judge_health(at, sample.receive_time, effects);
+            // Davy's clock again; within the grain of a tick the source may tell one change from the next.
+            let newest = sample.receive_time;
+            let moment = sample.source_time.max(newest - TICK).min(newest);
+            self.judge_health(at, moment, effects);
         }
-        self.stir(sample.point, sample.receive_time);
+        self.wake(at);
+        self.stir(sample.point, sample.receive_time, received_at);
+    }
+
+    /// Delays that ran out before a sample was measured, judged by what was known until then: whether a tick
+    /// came in between is chance.
+    fn settle(&mut self, at: usize, sample: &Sample, effects: &mut Vec<Effect>) {
+        let (Some(state), Some(plan), Some(point)) =
+            (self.points.get_mut(at), self.plan.points.get(at), self.table.list().get(at))
+        else {
+            return;
+        };
+        if sample.quality.has(Reason::Late) {
+            return;
+        }
+        for (watch, slot) in plan.watches.iter().zip(&mut state.slots) {
+            let compiled = &self.plan.rules[watch.rule];
+            let due = slot.state.due(&compiled.policy).filter(|due| *due <= sample.source_time);
+            let Some(due) = due.filter(|_| compiled.rule.judges != Judges::Health) else { continue };
+            let moment = Moment { value: state.value, quality: state.quality, ..Moment::of(due) };
+            let moment = Moment { received: sample.receive_time, now: sample.receive_time, ..moment };
+            let raised = || about(&compiled.rule, point, at, watch.plain, "");
+            slot.advance(&compiled.policy, Input::Tick, moment, raised, effects);
+        }
     }
 
     /// A sample that younger ones overtook. Within the tolerance it takes its place in the windows and may
@@ -304,21 +387,104 @@ impl<'a> Shard<'a> {
         if !sample.quality.usable() {
             return;
         }
-        for window in &mut state.windows {
-            window.insert(sample.source_time, sample.value);
-        }
+        state.past.insert(sample.source_time, sample.value);
         let moment = Moment {
             at: state.source_time,
             received: sample.receive_time,
+            now: sample.receive_time,
             value: Some(sample.value),
             quality: sample.quality,
         };
         self.judge_point(at, moment, Asked::Overtaken, effects);
+        self.wakes.put(at, self.due(at));
     }
 
-    /// Time passed: delays run out, and points that have been silent longer than their period are asked.
+    /// Time passed. Ticks that were missed are made up for, unless Davy was not running.
     fn on_tick(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        if now < self.now {
+        if self.now == Timestamp::MIN || now < self.now {
+            self.tick(now, effects);
+        } else if now.since(self.now) > DOWN_TIME {
+            // Davy itself did not listen: silence is counted from here on, not from before it stopped.
+            self.listening_since = now;
+            self.tick(now, effects);
+        } else if now > self.now {
+            self.pass(now, effects);
+        }
+    }
+
+    /// All ticks up to `to`, the last one at `to` itself; those that can change nothing cost nothing.
+    pub fn pass(&mut self, to: Timestamp, effects: &mut Vec<Effect>) {
+        loop {
+            let quiet = self.quiet_until();
+            let next = if quiet == quiet.tick() { quiet } else { quiet.tick() + TICK };
+            let next = next.max(self.now.tick() + TICK);
+            if next >= to {
+                return self.tick(to, effects);
+            }
+            self.tick(next, effects);
+        }
+    }
+
+    /// No tick before this moment can change anything, as long as nothing else comes.
+    #[must_use]
+    pub fn quiet_until(&self) -> Timestamp {
+        const MINUTE: i64 = 60_000_000;
+        let minute = Timestamp::from_micros((self.now.micros().div_euclid(MINUTE) + 1).saturating_mul(MINUTE));
+        let ends = self.permits.iter().filter(|(_, overdue)| !overdue).map(|(permit, _)| permit.until);
+        ends.chain(self.wakes.first()).fold(minute, Timestamp::min)
+    }
+
+    /// From when on a tick can change something at the point.
+    fn due(&self, at: usize) -> Timestamp {
+        let never = Timestamp::from_micros(i64::MAX);
+        let (Some(state), Some(point), Some(plan)) =
+            (self.points.get(at), self.table.list().get(at), self.plan.points.get(at))
+        else {
+            return never;
+        };
+        if point.retired {
+            return never;
+        }
+        let next = self.now + Duration::from_micros(1);
+        if state.waits || state.health_waits {
+            return next;
+        }
+        let health = if plan.health { state.health_asked + HEALTH_EVERY } else { never };
+        let silence = if plan.silence {
+            let since = state.heard.max(self.listening_since);
+            let unheard = (since + patience(point) + Duration::from_micros(1)).max(next);
+            if unheard > since + patience(point) + LONG_SILENCE { full_minute(unheard) } else { unheard }
+        } else {
+            never
+        };
+        health.min(silence)
+    }
+
+    /// After a verdict from which something may wait.
+    pub(super) fn wake(&mut self, at: usize) {
+        if self.points[at].waits || self.points[at].health_waits {
+            self.wakes.put(at, self.due(at));
+        }
+    }
+
+    /// Every point is looked at by the next tick.
+    #[cfg(test)]
+    pub fn rouse(&mut self) {
+        (0..self.points.len()).for_each(|at| self.wakes.put(at, Timestamp::MIN));
+    }
+
+    /// After anything that may bring the next tick of many points nearer.
+    fn wake_all(&mut self) {
+        self.wakes.clear(self.points.len());
+        for at in 0..self.points.len() {
+            self.wakes.put(at, self.due(at));
+        }
+    }
+
+    /// Delays run out, and points that have been silent longer than their period are asked.
+    fn tick(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let set_back = now < self.now;
+        if set_back {
             // Our clock was set back: nothing was heard in a future that has not come.
             for state in &mut self.points {
                 state.usable_received = state.usable_received.min(now);
@@ -327,16 +493,20 @@ impl<'a> Shard<'a> {
                 state.looked = Timestamp::MIN;
             }
             self.listening_since = self.listening_since.min(now);
-        } else if self.now > Timestamp::MIN && now.since(self.now) > DOWN_TIME {
-            // Davy itself did not listen: silence is counted from here on, not from before it stopped.
-            self.listening_since = now;
         }
         let minute = |at: Timestamp| at.micros().div_euclid(60_000_000);
         let next_minute = self.now > Timestamp::MIN && minute(now) != minute(self.now);
+        let first = self.now == Timestamp::MIN;
         self.now = now;
+        if first || set_back {
+            self.wake_all();
+        }
         self.look_at_permits(now, effects);
+        self.look_at_limits(now, effects);
         self.look_at_seasons(now, effects);
         if next_minute {
+            self.held = self.points.iter().fold(Held::default(), |sum, state| sum.and(state.past.held()));
+            self.warn_of_ends(now, effects);
             self.look_at_calendar(now, effects);
             let points = (0_u32..).map(PointIndex).zip(self.table.list()).zip(&self.plan.points).zip(&mut self.points);
             find_twins(
@@ -344,23 +514,26 @@ impl<'a> Shard<'a> {
                 points.map(|(((index, point), plan), state)| (index, point, plan.needs, &mut state.memory)),
             );
         }
-        for at in 0..self.points.len() {
+        for at in self.wakes.take(now) {
             let (state, point, plan) = (&self.points[at], self.table.list().get(at), self.plan.points.get(at));
             let Some((point, plan)) = point.zip(plan).filter(|(point, _)| !point.retired) else { continue };
-            let patience = patience(point.period);
+            let patience = patience(point);
             let silent = now.since(state.usable_received.max(self.listening_since)) > patience;
-            let unheard = now.since(state.heard.max(self.listening_since)) > patience;
+            let unheard_for = now.since(state.heard.max(self.listening_since));
+            let unheard = unheard_for > patience
+                && (unheard_for <= patience + LONG_SILENCE || state.waits || now == full_minute(now));
             let ask_health = plan.health && (state.health_waits || now.since(state.health_asked) >= HEALTH_EVERY);
             if silent || state.waits {
                 let source_now = Timestamp::from_micros(now.micros().saturating_add(state.skew_micros));
                 let value = if silent { None } else { state.value };
-                let moment =
-                    Moment { at: source_now.max(state.source_time), received: now, value, quality: state.quality };
+                let at_source = source_now.max(state.source_time);
+                let moment = Moment { at: at_source, value, quality: state.quality, ..Moment::of(now) };
                 self.judge_point(at, moment, Asked::Tick { silent, unheard }, effects);
             }
             if ask_health {
                 self.judge_health(at, now, effects);
             }
+            self.wakes.put(at, self.due(at));
         }
     }
 
@@ -378,13 +551,17 @@ impl<'a> Shard<'a> {
             return;
         }
         // What looks beyond the point is asked by many: its event times must not run backwards.
-        state.looked = state.looked.max(moment.at);
+        let looked = state.looked.max(moment.at);
+        // Ticks at which nothing waits may be passed over, and must leave nothing behind.
+        if state.waits || !matches!(asked, Asked::Tick { .. }) {
+            state.looked = looked;
+        }
         let heard = match asked {
             Asked::Tick { unheard: true, .. } => state.heard.max(self.listening_since),
             Asked::Tick { unheard: false, .. } | Asked::Sample { .. } | Asked::Overtaken | Asked::Around => state.heard,
         };
         let health = if plan.shows_health {
-            health(state, moment.received)
+            health(state, moment.now)
         } else {
             Health { quality: state.quality, ..Health::default() }
         };
@@ -395,18 +572,17 @@ impl<'a> Shard<'a> {
         let mut reading = Reading {
             value,
             health,
-            age_s: moment.received.since(heard).as_secs_f64(),
+            age_s: moment.now.since(heard).as_secs_f64(),
             point,
             limits: &plan.watches[0].limits,
-            spans: &plan.watches[0].spans,
+            recalls: &plan.watches[0].recalls,
             around: None,
         };
-        let mut waits = false;
         for (place, (watch, slot)) in plan.watches.iter().zip(&mut state.slots).enumerate() {
             let compiled = &self.plan.rules[watch.rule];
             let rule = &compiled.rule;
             let looks = watch.outlooks.is_some();
-            let moment = if looks { Moment { at: state.looked, ..moment } } else { moment };
+            let moment = if looks { Moment { at: looked, ..moment } } else { moment };
             reading.around = if looks { self.seen.get(place) } else { None };
             // Where other points speak too, a stale or bad value of its own is none.
             reading.value = if looks && rule.judges == Judges::Samples { moment.value } else { value };
@@ -415,10 +591,7 @@ impl<'a> Shard<'a> {
                 (_, Judges::Health) | (Asked::Around, Judges::Silence) => continue,
                 (Asked::Around, Judges::Samples) if !looks => continue,
                 // All samples of the entry come first.
-                (Asked::Sample { .. }, Judges::Samples) if looks => {
-                    waits |= slot.state.waits();
-                    continue;
-                }
+                (Asked::Sample { .. }, Judges::Samples) if looks => continue,
                 (Asked::Sample { usable: false, .. }, Judges::Samples) => {
                     if let Some(alarm) = &mut slot.open {
                         alarm.held = true;
@@ -448,15 +621,14 @@ impl<'a> Shard<'a> {
                 (Asked::Sample { usable: true, .. } | Asked::Overtaken | Asked::Around, Judges::Samples)
                 | (Asked::Sample { heard: true, .. } | Asked::Tick { unheard: true, .. }, Judges::Silence) => {
                     reading.limits = &watch.limits;
-                    reading.spans = &watch.spans;
-                    self.counts.evaluations += 1;
+                    reading.recalls = &watch.recalls;
                     let wants_clear = matches!(slot.state, State::Active { .. });
                     let program = match (&compiled.clear, wants_clear) {
                         (Some(clear), true) => clear,
                         (Some(_) | None, _) => &compiled.raise,
                     };
                     let asks_clear = wants_clear && compiled.clear.is_some();
-                    let judged = self.judge.judge(program, &reading, &mut state.windows);
+                    let judged = ask(&mut self.judge, slot, program, &reading, &mut state.past, &mut self.counts);
                     let verdict = verdict(&judged, asks_clear, wants_clear, watch.plain, rule.deadband, reading.value);
                     note_fault(&mut self.faults, slot, &judged, rule, moment, &mut self.conditions, effects);
                     if matches!(asked, Asked::Overtaken) && verdict != Verdict::Violated {
@@ -466,29 +638,24 @@ impl<'a> Shard<'a> {
                 }
             };
             note_worst(slot, moment, watch.plain);
+            slot.note_limit(watch.plain.map(|(limit, _)| limit), watch.exempt.as_deref());
             if let (true, Some(alarm)) = (looks, &mut slot.open) {
                 alarm.held = input == Input::Judged(Verdict::Unknown);
             }
             let raises = input == Input::Judged(Verdict::Violated) && slot.open.is_none();
-            let detail = match reading.around {
-                Some(seen) if raises => around::told(seen, &self.table),
-                Some(_) | None => String::new(),
-            };
+            let seen = reading.around.filter(|_| raises).map(|seen| around::told(seen, &self.table));
+            let words = watch.exempt.as_deref().into_iter().chain(seen.as_deref()).filter(|words| !words.is_empty());
+            let detail = words.collect::<Vec<_>>().join("; ");
             slot.advance(&compiled.policy, input, moment, || about(rule, point, at, watch.plain, &detail), effects);
-            waits |= slot.state.waits();
         }
-        state.waits = match asked {
-            // Not all of its rules were asked.
-            Asked::Overtaken | Asked::Around => state.waits || waits,
-            Asked::Sample { .. } | Asked::Tick { .. } => waits,
-        };
+        state.waits = state.slots.iter().any(|slot| slot.state.waits());
     }
 
     /// Asks the rules about the sensor itself. They run on Davy's clock: it is the source that is in doubt.
     fn judge_health(&mut self, at: usize, now: Timestamp, effects: &mut Vec<Effect>) {
         if self.plan.points.get(at).is_some_and(|plan| plan.looks) {
             let (value, quality) = (self.points[at].value, self.points[at].quality);
-            self.look_around(at, Moment { at: now, received: now, value, quality }, Asked::Around);
+            self.look_around(at, Moment { value, quality, ..Moment::of(now) }, Asked::Around);
         }
         let (Some(state), Some(plan), Some(point)) =
             (self.points.get_mut(at), self.plan.points.get(at), self.table.list().get(at))
@@ -506,10 +673,10 @@ impl<'a> Shard<'a> {
             age_s: now.since(state.heard).as_secs_f64(),
             point,
             limits: &plan.watches[0].limits,
-            spans: &plan.watches[0].spans,
+            recalls: &plan.watches[0].recalls,
             around: None,
         };
-        let moment = Moment { at: now, received: now, value: state.value, quality: state.quality };
+        let moment = Moment { value: state.value, quality: state.quality, ..Moment::of(now) };
         let mut waits = false;
         for (place, (watch, slot)) in plan.watches.iter().zip(&mut state.slots).enumerate() {
             let compiled = &self.plan.rules[watch.rule];
@@ -519,14 +686,13 @@ impl<'a> Shard<'a> {
             }
             reading.around = if watch.outlooks.is_some() { self.seen.get(place) } else { None };
             reading.limits = &watch.limits;
-            reading.spans = &watch.spans;
-            self.counts.evaluations += 1;
+            reading.recalls = &watch.recalls;
             let active = matches!(slot.state, State::Active { .. });
             let (program, asks_clear) = match &compiled.clear {
                 Some(clear) if active => (clear, true),
                 Some(_) | None => (&compiled.raise, false),
             };
-            let judged = self.judge.judge(program, &reading, &mut state.windows);
+            let judged = ask(&mut self.judge, slot, program, &reading, &mut state.past, &mut self.counts);
             // A rule about the sensor that fails says nothing of the mine: no limit stands in for it.
             let said = match &judged {
                 Judged::Fault(_) => Verdict::Unknown,
@@ -550,6 +716,7 @@ impl<'a> Shard<'a> {
         looked_up.points.sort_unstable();
         self.permits.push((looked_up, false));
         effects.push(Effect::Permit { permit: permit.clone(), end: None });
+        effects.push(Effect::Record(permit_opened(permit)));
         effects.push(Effect::Answered { command: *command, answer: Answer::PermitOpened(permit.clone()) });
     }
 
@@ -571,6 +738,7 @@ impl<'a> Shard<'a> {
             }
         }
         effects.push(Effect::Permit { permit: permit.clone(), end: Some(ended.end.clone()) });
+        effects.push(Effect::Record(permit_ended(&permit, &ended.end)));
         effects.push(Effect::Answered { command: ended.command, answer: Answer::PermitEnded(permit.clone()) });
         if ended.end.calibrated {
             self.look_at_calendar(ended.end.at, effects);
@@ -595,6 +763,7 @@ impl<'a> Shard<'a> {
                     comment: "到时自动结束 / its time was up".into(),
                     calibrated: false,
                 };
+                effects.push(Effect::Record(permit_ended(permit, &end)));
                 effects.push(Effect::Permit { permit: permit.clone(), end: Some(end) });
             }
             !over
@@ -638,7 +807,11 @@ impl<'a> Shard<'a> {
                         Acknowledgement { by: command.by.clone(), at: command.at, comment: command.comment.clone() };
                     slot.acknowledge(&policy, by, || unreachable!("an acknowledgement raises nothing"), &mut changes);
                     match changes.first() {
-                        Some(Effect::Changed(change)) => Answer::Acknowledged(change.alarm.clone()),
+                        Some(Effect::Changed(change)) => {
+                            let alarm = change.alarm.clone();
+                            changes.push(Effect::Record(acknowledged(command, &alarm)));
+                            Answer::Acknowledged(alarm)
+                        }
                         Some(_) | None => Answer::NoSuchAlarm,
                     }
                 }
@@ -661,9 +834,12 @@ impl<'a> Shard<'a> {
     }
 
     /// New points and rules. Windows, states and open alarms are carried over by point and rule id; an open
-    /// alarm whose rule or point is gone is closed, and says so.
-    fn on_setup(&mut self, setup: &Arc<Setup>, effects: &mut Vec<Effect>) {
-        let plan = Plan::new(self.language, setup);
+    /// alarm whose rule or point is gone is closed, and says so. `cause`: why one of the files has another text;
+    /// the others were edited on the disk.
+    pub(super) fn on_setup(&mut self, setup: &Arc<Setup>, cause: Option<&Cause>, effects: &mut Vec<Effect>) {
+        versions(self.setup.as_deref(), setup, cause, effects);
+        self.layers.lay(setup, setup.at);
+        let plan = Plan::over(self.language, setup, &self.layers);
         let old_plan = std::mem::replace(&mut self.plan, plan);
         let mut old_points = std::mem::take(&mut self.points);
         for (at, (point, wanted)) in setup.points.iter().zip(&self.plan.points).enumerate() {
@@ -685,20 +861,13 @@ impl<'a> Shard<'a> {
             for (_, slot) in old_slots {
                 close(slot, setup.at, point, effects);
             }
-            let mut old_windows = std::mem::take(&mut state.windows);
-            state.windows = wanted
-                .windows
-                .iter()
-                .map(|span| {
-                    let old = old_windows.iter().position(|window| window.span == *span);
-                    old.map_or_else(|| Window::new(*span), |place| old_windows.swap_remove(place))
-                })
-                .collect();
+            state.past.arrange(&wanted.wants);
             self.points.push(state);
         }
         self.table = Arc::new(PointTable::new(setup.points.clone()));
         self.setup = Some(setup.clone());
         self.look_up_seasons(setup.at);
+        self.wake_all();
         self.forget_faults(setup.at, effects);
         effects.push(Effect::Setup(setup.clone(), self.table.clone()));
     }
@@ -709,15 +878,17 @@ impl<'a> Shard<'a> {
             self.conditions.apply(&fault_condition(&rule, at, false, ""), effects);
         }
         for slot in self.points.iter_mut().flat_map(|state| &mut state.slots) {
-            slot.faulty = false;
+            (slot.faulty, slot.failures, slot.rest) = (false, 0, 0);
         }
     }
 
     /// Takes up from what facts know.
     pub(super) fn adopt(&mut self, remembered: super::Remembered) {
+        let ordered = Ordered { limits: remembered.limits, exemptions: remembered.exemptions, at: Timestamp::MIN };
+        self.layers = Layers::of(&Setup::of(Vec::new()), ordered);
         if let Some(setup) = remembered.setup {
             // Facts know all that follows from it.
-            self.on_setup(&Arc::new(setup), &mut Vec::new());
+            self.on_setup(&Arc::new(setup), None, &mut Vec::new());
         }
         for (point, at) in remembered.calibrations {
             if let Some(state) = self.points.get_mut(point.at()) {
@@ -754,7 +925,8 @@ impl<'a> Shard<'a> {
     pub(super) fn restore(&mut self, snapshot: super::Snapshot) {
         let setup = snapshot.setup;
         if let Some(setup) = &setup {
-            self.plan = Plan::new(self.language, setup);
+            self.layers = Layers::of(setup, snapshot.layers);
+            self.plan = Plan::over(self.language, setup, &self.layers);
             self.table = Arc::new(PointTable::new(setup.points.clone()));
         }
         self.setup = setup;
@@ -767,6 +939,7 @@ impl<'a> Shard<'a> {
         self.due = snapshot.due;
         self.sites = snapshot.sites;
         self.look_up_seasons(snapshot.today);
+        self.wake_all();
     }
 }
 
@@ -810,7 +983,7 @@ pub(super) fn fresh(at: Timestamp) -> PointState {
         recent: VecDeque::new(),
         value: None,
         skew_micros: 0,
-        windows: Vec::new(),
+        past: Past::default(),
         slots: Vec::new(),
         waits: false,
         memory: Memory::default(),
@@ -820,6 +993,17 @@ pub(super) fn fresh(at: Timestamp) -> PointState {
         calibrated: None,
         looked: Timestamp::MIN,
     }
+}
+
+/// A sensor is silent when it has said nothing for so long.
+pub(super) fn patience(point: &Point) -> Duration {
+    point.period + Duration::from_secs(1)
+}
+
+/// The first full minute that is not before this moment.
+fn full_minute(at: Timestamp) -> Timestamp {
+    const MINUTE: i64 = 60_000_000;
+    Timestamp::from_micros(at.micros().saturating_add(MINUTE - 1).div_euclid(MINUTE).saturating_mul(MINUTE))
 }
 
 /// What rules see of a sensor now.
@@ -931,6 +1115,33 @@ fn due_condition(site: &str, at: Timestamp, holds: bool, points: &BTreeSet<Strin
         level: Level::Blue,
         detail: format!("{}{more}", points.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ")),
     }
+}
+
+/// Asks a rule, or takes it for failing still while it rests.
+fn ask(
+    judge: &mut Judge<'_>,
+    slot: &mut Slot,
+    program: &Program,
+    reading: &Reading<'_>,
+    past: &mut Past,
+    counts: &mut Counts,
+) -> Judged {
+    if slot.rest > 0 {
+        slot.rest -= 1;
+        counts.rested += 1;
+        return Judged::Fault(String::new());
+    }
+    counts.evaluations += 1;
+    let judged = judge.judge(program, reading, past);
+    match &judged {
+        Judged::Fault(_) => {
+            slot.failures = slot.failures.saturating_add(1);
+            let beyond = slot.failures.checked_sub(PATIENCE);
+            slot.rest = beyond.map_or(0, |beyond| (1_u32 << (beyond + 1).min(6)) - 1).min(LONGEST_REST);
+        }
+        Judged::Says(_) | Judged::Unknown => slot.failures = 0,
+    }
+    judged
 }
 
 /// From what the closure said to what the alarm hears.

@@ -12,7 +12,8 @@ use super::condition::Conditions;
 use super::shard::{PointState, Shard};
 use crate::alarm::Alarm;
 use crate::journal::Setup;
-use crate::model::{Permit, PointIndex, SiteId, SiteStanding, Timestamp};
+use crate::model::{Exemption, Permit, PointIndex, SetLimit, SiteId, SiteStanding, Timestamp};
+use crate::rule::Ordered;
 
 const VERSION: u8 = 3;
 
@@ -29,6 +30,7 @@ pub struct Snapshot {
     pub(super) sites: BTreeMap<SiteId, SiteStanding>,
     /// When the seasons were last looked up.
     pub(super) today: Timestamp,
+    pub(super) layers: Ordered,
 }
 
 /// What facts know of the shard's state, for a start without a snapshot that can be read: after an update whose
@@ -44,6 +46,9 @@ pub struct Remembered {
     pub permits: Vec<Permit>,
     pub calibrations: HashMap<PointIndex, Timestamp>,
     pub sites: Vec<SiteStanding>,
+    /// Set and not ended.
+    pub limits: Vec<SetLimit>,
+    pub exemptions: Vec<Exemption>,
 }
 
 /// Can this Davy take up from these bytes?
@@ -77,6 +82,7 @@ impl Shard<'_> {
             due: self.due.clone(),
             sites: self.sites.clone(),
             today: self.today,
+            layers: self.layers.ordered(),
         };
         let body = postcard::to_stdvec(&snapshot).expect("plain data always serialises");
         let mut bytes = Vec::with_capacity(body.len() + 1);

@@ -5,10 +5,14 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+mod limits;
+
 use super::*;
 use crate::alarm::{AlarmChange, Happening, Standing};
 use crate::journal::{Acknowledge, Condition, Entry, Note, PermitEnded, PermitOpened, RuleFile};
-use crate::model::{Kind, Permit, PermitEnd, PermitKind, Point, PointIndex, Quality, Reason, Sample, Timestamp};
+use crate::model::{
+    Cause, Kind, Origin, Permit, PermitEnd, PermitKind, Point, PointIndex, Quality, Reason, Sample, TICK, Timestamp,
+};
 use crate::rule::Language;
 
 const START: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -76,16 +80,7 @@ fn play(shard: &mut Shard<'_>, entries: impl IntoIterator<Item = Entry>) -> Vec<
     for entry in entries {
         shard.on_entry(&entry, &mut effects);
     }
-    let changes = effects.into_iter().filter_map(|effect| match effect {
-        Effect::Changed(change) => Some(change),
-        Effect::Answered { .. }
-        | Effect::Receipt(_)
-        | Effect::Permit { .. }
-        | Effect::Site(_)
-        | Effect::Setup(..)
-        | Effect::Snapshot(_) => None,
-    });
-    changes.collect()
+    effects.iter().filter_map(Effect::change).cloned().collect()
 }
 
 fn told(changes: &[AlarmChange]) -> Vec<(&str, &str)> {
@@ -207,6 +202,43 @@ fn a_reload_keeps_windows_and_open_alarms_and_closes_what_is_gone() {
     assert_eq!(told(&changes), [("cleared", "mean")]);
     assert_eq!(changes[0].alarm.id, first[1].alarm.id);
     assert!(changes[0].alarm.detail.contains("removed"));
+}
+
+#[test]
+fn an_activation_keeps_windows_and_alarms_and_tells_of_each_file_that_changed() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    let mean = rule("mean", "raise: |p| p.mean(\"1m\") >= 1.0");
+    let first = [setup(0.0, &["t1"], vec![face(), mean.clone(), comm_loss()]), value(1.0, 3.0)];
+    assert_eq!(told(&play(&mut shard, first)), [("raised", "methane-face"), ("raised", "mean")]);
+
+    let edited = rule("mean", "raise: |p| p.mean(\"1m\") >= 1.1");
+    let stricter = rule("methane-face", "raise: |p| p.value >= 0.9");
+    let cause = Cause {
+        author: "li".into(),
+        approver: Some("wang".into()),
+        draft: Some("draft-1".into()),
+        origin: Origin::Draft,
+        ..Cause::edited("methane-face.rhai")
+    };
+    let points = vec![point("t1")];
+    let setup = Arc::new(Setup { at: at(2.0), rules: vec![stricter.clone(), edited.clone()], ..Setup::of(points) });
+    let step = RuleStep::Activated { command: 7, setup, cause: cause.clone() };
+    let mut effects = Vec::new();
+    shard.on_entry(&Entry::Note(Note::Rules(Box::new(step))), &mut effects);
+    let version = |effect: &Effect| {
+        let Effect::Version { file, at, cause } = effect else { return None };
+        Some((file.clone(), *at, cause.clone()))
+    };
+    let versions: Vec<_> = effects.iter().filter_map(version).collect();
+    let gone = RuleFile { path: "comm-loss.rhai".into(), text: String::new() };
+    let by_hand = |file: &RuleFile| (file.clone(), at(2.0), Cause::edited(&file.path));
+    assert_eq!(versions, [(stricter, at(2.0), cause), by_hand(&edited), by_hand(&gone)]);
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Changed(_))), "nothing is raised or closed by it");
+    assert!(matches!(effects.last(), Some(Effect::Answered { command: 7, answer: Answer::Recorded })));
+    // 3.0 is still in the window: the mean of both is above, 0.95 alone would not be.
+    assert_eq!(play(&mut shard, [value(6.0, 0.95)]), []);
+    assert_eq!(told(&play(&mut shard, [value(7.0, 0.5)])), [("cleared", "methane-face")]);
 }
 
 #[test]
@@ -342,6 +374,8 @@ fn entries() -> impl Strategy<Value = Vec<Entry>> {
                 comm_loss(),
                 rule("mean", "raise: |p| p.mean(\"20s\") >= 1.0, raise_after: \"7s\", clear_after: \"9s\""),
                 rule("jump", "raise: |p| p.delta(\"10s\") >= 0.8"),
+                rule("course", "raise: |p| p.time_to(p.limit.alarm, \"20s\") < 0.1 || p.median(\"20s\") > p.ewma(\"9s\") + 0.5"),
+                rule("held", "raise: |p| p.held_for(\">=\", 0.8) >= 3.0 || p.cusum(1.0, 0.2) > 2.0, clear: |p| p.since(\">=\", 1.0) >= 2.0"),
                 rule("odd", "raise: |p| { if p.value > 1.9 { throw \"no\" } p.max(\"20s\") > 1.5 }"),
             ]
         };
@@ -395,6 +429,8 @@ proptest! {
         }
     }
 }
+
+mod past;
 
 #[test]
 fn a_damaged_snapshot_is_refused() {
@@ -557,4 +593,103 @@ fn a_clock_that_was_set_back_costs_one_sample_and_not_the_sensor() {
     });
     assert_eq!(told(&play(&mut shard, held_up)), []);
     assert_eq!(shard.counts.late, 20);
+}
+
+/// What happens at two points: how many milliseconds after what came before, where, and what.
+fn happenings() -> impl Strategy<Value = Vec<(u64, u32, u8, i32)>> {
+    let pause = prop_oneof![60 => 0_u64..12_000, 6 => 0_u64..100_000, 1 => Just(3_800_000_u64)];
+    prop::collection::vec((pause, 0_u32..2, 0_u8..12, -40_i32..60), 1..25)
+}
+
+fn busy_rules() -> Vec<RuleFile> {
+    vec![
+        face(),
+        comm_loss(),
+        rule("held", "raise: |p| p.value >= p.limit.alarm, raise_after: \"7s\", clear_after: \"9s\""),
+        rule("gone", "judges: \"silence\", raise: |p| p.age > 20.0 && p.age < 4000.0, raise_after: \"3s\""),
+        rule(
+            "sensor",
+            "judges: \"health\", raise: |p| p.has(\"line_break\"), raise_after: \"4s\", clear_after: \"6s\"",
+        ),
+        rule("flat", "judges: \"health\", raise: |p| p.flat_for > 60.0"),
+        rule("rising", "raise: |p| p.rate(\"1m\") > 0.5"),
+    ]
+}
+
+proptest! {
+    /// Ticks that are passed over, points that sleep through a tick, ticks that come a little later than the
+    /// samples behind them: the alarms are the same, and so is everything that is remembered.
+    #[test]
+    fn ticks_that_can_change_nothing_change_nothing(happenings in happenings()) {
+        let language = Language::new();
+        let begin = || [setup(0.0, &["t1", "t2"], busy_rules()), Entry::Tick(at(0.0))];
+        let (mut all, mut few, mut late) = (Shard::new(&language), Shard::new(&language), Shard::new(&language));
+        let (mut told_all, mut told_few, mut told_late) = (Vec::new(), Vec::new(), Vec::new());
+        for (shard, told) in [(&mut all, &mut told_all), (&mut few, &mut told_few), (&mut late, &mut told_late)] {
+            begin().iter().for_each(|entry| shard.on_entry(entry, told));
+        }
+        let (mut now, mut ticked, mut passed) = (at(0.0), at(0.0), at(0.0));
+        for (pause, number, kind, value) in happenings {
+            now = now + Duration::from_millis(pause);
+            let source = now - Duration::from_millis(u64::from(kind % 4) * 900);
+            let mut one = Sample::received(PointIndex(number), f64::from(value) / 25.0, Some(source), now);
+            match kind {
+                9 => one.quality = one.quality.and(Reason::LineBreak),
+                10 => one.quality = one.quality.and(Reason::NotPolled),
+                _ => {}
+            }
+            while ticked + TICK <= now {
+                ticked = ticked + TICK;
+                all.rouse();
+                all.on_entry(&Entry::Tick(ticked), &mut told_all);
+                // Those of the last nine seconds are under way when the sample comes.
+                if now.since(ticked) > Duration::from_secs(9) {
+                    late.on_entry(&Entry::Tick(ticked), &mut told_late);
+                }
+            }
+            if now.tick() > passed {
+                passed = now.tick();
+                few.pass(passed, &mut told_few);
+            }
+            let entry = Entry::Samples(Arc::new(vec![one]));
+            all.on_entry(&entry, &mut told_all);
+            few.on_entry(&entry, &mut told_few);
+            late.on_entry(&entry, &mut told_late);
+            late.on_entry(&Entry::Tick(ticked), &mut told_late);
+        }
+        prop_assert_eq!(news(&told_all), news(&told_few));
+        prop_assert_eq!(news(&told_all), news(&told_late));
+        prop_assert!(all.snapshot() == few.snapshot() && all.snapshot() == late.snapshot());
+    }
+}
+
+fn news(effects: &[Effect]) -> Vec<(Happening, Timestamp, String, Option<f64>)> {
+    let of = |change: &AlarmChange| (change.happening, change.at, change.alarm.id.to_string(), change.alarm.worst);
+    effects.iter().filter_map(Effect::change).map(of).collect()
+}
+
+/// A delay that ran out between two samples is one, whether or not a tick fell between them.
+#[test]
+fn a_delay_ends_when_it_is_over_and_not_when_a_tick_notices() {
+    let language = Language::new();
+    let held = rule("held", "raise: |p| p.value >= p.limit.alarm, raise_after: \"7s\", clear_after: \"2s\"");
+    for ticking in [0.1, 0.4, 100.0] {
+        let mut shard = Shard::new(&language);
+        let samples = [value(1.2, 1.5), value(6.2, 1.6), value(8.3, 0.4), value(9.0, 0.5), value(30.0, 0.5)];
+        let mut entries = vec![setup(0.0, &["t1"], vec![held.clone()])];
+        for (second, sample) in [1.2, 6.2, 8.3, 9.0, 30.0].into_iter().zip(samples) {
+            let from = if second > 10.0 { 9.5 } else { second - 1.0 };
+            entries.extend(
+                (0..40)
+                    .map(|turn| from + ticking * f64::from(turn))
+                    .take_while(|at| *at < second)
+                    .map(|seconds| Entry::Tick(at(seconds))),
+            );
+            entries.push(sample);
+        }
+        let changes = play(&mut shard, entries);
+        assert_eq!(told(&changes), [("raised", "held"), ("cleared", "held")], "{ticking}");
+        let times = (changes[0].at, changes[1].at, changes[0].alarm.value);
+        assert_eq!(times, (at(8.2), at(10.3), Some(1.6)), "{ticking}");
+    }
 }

@@ -44,6 +44,11 @@ pub struct Numbers {
     pub seq: AtomicU64,
     pub judged: AtomicU64,
     pub evaluations: AtomicU64,
+    /// Rules passed over because they had failed before.
+    pub rested: AtomicU64,
+    /// Samples that windows and memories hold, and their bytes; as of the last whole minute.
+    pub held_samples: AtomicU64,
+    pub held_bytes: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -57,6 +62,8 @@ pub struct Running {
 /// What is in force after the replay.
 #[derive(Debug)]
 pub struct Replayed {
+    /// The last entry that was replayed.
+    pub seq: Seq,
     pub setup: Option<Arc<Setup>>,
     pub permits: Vec<Permit>,
 }
@@ -98,8 +105,10 @@ fn run(mut options: Options, numbers: &Numbers, ready: &Sender<Replayed>) {
         error!(%cause, "the journal cannot be replayed");
         return;
     }
+    // Nothing follows from the last entries perhaps: facts are to know that they are complete up to here.
+    loop_.options.effects.send((seq, Vec::new())).ok();
     // Whoever started the engine may have given up meanwhile.
-    ready.send(Replayed { setup: shard.setup().cloned(), permits: shard.permits() }).ok();
+    ready.send(Replayed { seq, setup: shard.setup().cloned(), permits: shard.permits() }).ok();
     while let Some((next, entry)) = loop_.options.feed.next() {
         if next <= seq {
             continue;
@@ -167,7 +176,11 @@ impl Loop<'_> {
         if self.effects.is_empty() {
             return;
         }
-        if self.effects.iter().any(|effect| matches!(effect, Effect::Changed(_) | Effect::Answered { .. })) {
+        if self
+            .effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Changed(_) | Effect::Answered { .. } | Effect::Record(_)))
+        {
             self.options.prompt.hurry();
         }
         // Facts may be gone when the gateway stops; the journal tells it all again at the next start.
@@ -180,6 +193,9 @@ impl Loop<'_> {
         self.counted = now;
         self.numbers.judged.store(now.judged, Relaxed);
         self.numbers.evaluations.store(now.evaluations, Relaxed);
+        self.numbers.rested.store(now.rested, Relaxed);
+        self.numbers.held_samples.store(shard.held.samples as u64, Relaxed);
+        self.numbers.held_bytes.store(shard.held.bytes as u64, Relaxed);
         let account = &self.options.account;
         for ((point, why), count) in std::mem::take(&mut shard.unjudged) {
             let fate = match why {

@@ -1,11 +1,14 @@
-//! `facts.db`: alarms, their changes and the outbox, as rows that can be read with `sqlite3`.
+//! `facts.db`: alarms, their changes, the outbox, versions of rules and the audit chain, as rows that can be read with `sqlite3`.
 //!
 //! In come the engine's effects, entry by entry; out go rows, and, once the entry is durable, the change
 //! on the board and the answer to whoever asked. The alarm's change and the messages it owes to people
 //! are one transaction. Facts are a fold of the journal: a row that a power cut takes is written again
 //! from the journal's tail at the next start, which is why a commit here needs no flush to the disk of its own.
 
+mod audit;
+mod limits;
 mod read;
+mod revision;
 mod schema;
 mod writer;
 
@@ -19,9 +22,11 @@ use tokio::sync::oneshot;
 use crate::alarm::{Alarm, Priority};
 use crate::board::Published;
 use crate::clock;
-use crate::model::{Permit, SiteStanding, Timestamp};
+use crate::model::{LimitFact, Permit, SiteStanding, Timestamp};
 
+pub use audit::{Audited, Flaw, Head, verify};
 pub use read::{Attempt, Reader, Wanted};
+pub use revision::{Drafted, Version, diff, hash};
 pub use schema::Registered;
 pub use writer::{Facts, Outlets, Restart};
 
@@ -86,6 +91,19 @@ pub enum Answer {
     SiteSet(SiteStanding),
     /// No point belongs to a site of that name.
     NoSuchSite,
+    /// It is done, durable and in `facts.db`.
+    Recorded,
+    /// What is on record now, or why nothing was done.
+    Limits(Result<LimitFact, LimitRefusal>),
+}
+
+/// Why an order about limits was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LimitRefusal {
+    /// No limit or exemption with that id is in force.
+    NoSuch,
+    /// For the person: both numbers, whose the other one is, and what to do.
+    Words(String),
 }
 
 /// Ties answers from the engine to whoever waits for them.

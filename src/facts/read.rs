@@ -9,13 +9,14 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use super::{Error, Outgoing};
 use crate::alarm::{Alarm, AlarmChange, OccurrenceId};
 use crate::board::Published;
+use crate::journal::Setup;
 use crate::model::{Permit, PermitEnd, PointIndex, SiteStanding, Timestamp};
 
 /// Reads facts beside the writer; cheap to clone. Queries block: call them off the event loop.
 #[derive(Clone, Debug)]
 pub struct Reader {
-    connection: Arc<Mutex<Connection>>,
-    path: PathBuf,
+    pub(super) connection: Arc<Mutex<Connection>>,
+    pub(super) path: PathBuf,
 }
 
 /// Which alarms to list.
@@ -40,14 +41,19 @@ pub struct Attempt {
     pub detail: String,
 }
 
+/// A read-only connection, beside a writer that may be running.
+pub(super) fn open(path: &Path) -> Result<Connection, Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let broken = |source| Error::Database { path: path.to_owned(), source };
+    let connection = Connection::open_with_flags(path, flags).map_err(broken)?;
+    connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(broken)?;
+    Ok(connection)
+}
+
 impl Reader {
     /// The database must exist.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let broken = |source| Error::Database { path: path.to_owned(), source };
-        let connection = Connection::open_with_flags(path, flags).map_err(broken)?;
-        connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(broken)?;
-        Ok(Self { connection: Arc::new(Mutex::new(connection)), path: path.to_owned() })
+        Ok(Self { connection: Arc::new(Mutex::new(open(path)?)), path: path.to_owned() })
     }
 
     /// Newest first.
@@ -158,6 +164,12 @@ impl Reader {
         self.rows("SELECT standing FROM sites ORDER BY site", [], |row| self.json(row, 0))
     }
 
+    /// The setup that was last in force.
+    pub fn setup(&self) -> Result<Option<Setup>, Error> {
+        let found = self.rows("SELECT value FROM meta WHERE key = 'setup'", [], |row| self.json(row, 0))?;
+        Ok(found.into_iter().next())
+    }
+
     /// Newest change, and up to which entry facts are complete.
     pub fn standing(&self) -> Result<(i64, u64), Error> {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
@@ -171,7 +183,16 @@ impl Reader {
         }
     }
 
-    fn rows<T>(
+    pub(super) fn broken(&self, source: rusqlite::Error) -> Error {
+        Error::Database { path: self.path.clone(), source }
+    }
+
+    pub(super) fn with<T>(&self, ask: impl FnOnce(&Connection) -> Result<T, rusqlite::Error>) -> Result<T, Error> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        ask(&connection).map_err(|source| self.broken(source))
+    }
+
+    pub(super) fn rows<T>(
         &self,
         select: &str,
         values: impl rusqlite::Params,
@@ -194,7 +215,7 @@ impl Reader {
         Ok(Published { id: row.get(0).map_err(broken)?, early: row.get(2).map_err(broken)?, change })
     }
 
-    fn json<T: serde::de::DeserializeOwned>(&self, row: &Row<'_>, column: usize) -> Result<T, Error> {
+    pub(super) fn json<T: serde::de::DeserializeOwned>(&self, row: &Row<'_>, column: usize) -> Result<T, Error> {
         let text: String = row.get(column).map_err(|source| Error::Database { path: self.path.clone(), source })?;
         serde_json::from_str(&text).map_err(|error| Error::Damaged { path: self.path.clone(), what: error.to_string() })
     }

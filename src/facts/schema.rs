@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::Error;
+use super::{Error, audit, revision};
 use crate::journal::Setup;
 use crate::model::{Point, PointIndex};
 
@@ -40,6 +40,14 @@ const TABLES: &str = "
     -- What sites are doing, where somebody has said so.
     CREATE TABLE IF NOT EXISTS sites (
         site TEXT PRIMARY KEY, state TEXT NOT NULL, since INTEGER NOT NULL, standing TEXT NOT NULL) WITHOUT ROWID;
+    -- Limits that people set over the rules', and exemptions from the legal ones.
+    CREATE TABLE IF NOT EXISTS limits (
+        id TEXT PRIMARY KEY, at INTEGER, ended INTEGER, body TEXT NOT NULL, end TEXT) WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS limits_open ON limits (at) WHERE ended IS NULL;
+    CREATE TABLE IF NOT EXISTS exemptions (
+        id TEXT PRIMARY KEY, at INTEGER NOT NULL, until INTEGER NOT NULL, ended INTEGER, body TEXT NOT NULL,
+        end TEXT) WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS exemptions_open ON exemptions (until) WHERE ended IS NULL;
     CREATE TABLE IF NOT EXISTS snapshot (only INTEGER PRIMARY KEY CHECK (only = 1), seq INTEGER NOT NULL, body BLOB NOT NULL);
 ";
 
@@ -59,7 +67,9 @@ pub(super) fn open(path: &Path) -> Result<Connection, Error> {
         let what = format!("it was written by a newer Davy (schema {version}, this one knows {VERSION})");
         return Err(Error::Damaged { path: path.to_owned(), what });
     }
-    connection.execute_batch(TABLES).map_err(broken)?;
+    for tables in [TABLES, revision::TABLES, audit::TABLES] {
+        connection.execute_batch(tables).map_err(broken)?;
+    }
     connection.pragma_update(None, "user_version", VERSION).map_err(broken)?;
     Ok(connection)
 }
@@ -116,10 +126,16 @@ pub(super) fn register(path: &Path, configured: &[Point]) -> Result<Registered, 
         }
         points.push(point);
     }
+    let last_setup = last_setup(&connection, path)?;
+    Ok(Registered { points, last_setup })
+}
+
+/// The setup that was last in force.
+pub(super) fn last_setup(connection: &Connection, path: &Path) -> Result<Option<Setup>, Error> {
     let setup: Option<String> = connection
         .query_row("SELECT value FROM meta WHERE key = 'setup'", [], |row| row.get(0))
         .optional()
-        .map_err(broken)?;
-    let last_setup = setup.map(|text| serde_json::from_str(&text)).transpose().map_err(damaged)?;
-    Ok(Registered { points, last_setup })
+        .map_err(|source| Error::Database { path: path.to_owned(), source })?;
+    let read = setup.map(|text| serde_json::from_str(&text)).transpose();
+    read.map_err(|error| Error::Damaged { path: path.to_owned(), what: error.to_string() })
 }

@@ -10,7 +10,7 @@ use crossbeam_channel::Receiver;
 use rusqlite::{Connection, OptionalExtension, params};
 use tracing::{error, info, warn};
 
-use super::{Answers, Error, Numbers, Recipient, Registered, schema};
+use super::{Answers, Error, Numbers, Recipient, Registered, audit, limits, revision, schema};
 use crate::alarm::{AlarmChange, Happening, Level, Priority};
 use crate::board::{Board, Published};
 use crate::clock;
@@ -56,7 +56,8 @@ pub struct Facts {
 impl Facts {
     /// Opens or creates facts.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let connection = schema::open(path)?;
+        let mut connection = schema::open(path)?;
+        seed(&mut connection, path)?;
         let applied = connection
             .query_row("SELECT value FROM meta WHERE key = 'applied'", [], |row| row.get::<_, i64>(0))
             .optional()
@@ -87,6 +88,16 @@ impl Facts {
     }
 }
 
+/// Facts that were written before rules had versions get them.
+fn seed(connection: &mut Connection, path: &Path) -> Result<(), Error> {
+    let broken = |source| Error::Database { path: path.to_owned(), source };
+    let change = connection.transaction().map_err(broken)?;
+    if let Some(setup) = schema::last_setup(&change, path)? {
+        revision::seed(&change, &setup).map_err(broken)?;
+    }
+    change.commit().map_err(broken)
+}
+
 struct Writer {
     facts: Facts,
     outlets: Outlets,
@@ -110,7 +121,8 @@ impl Writer {
     }
 
     fn apply(&mut self, seq: Seq, effects: Vec<Effect>) -> Result<(), Error> {
-        let tells = effects.iter().any(|effect| matches!(effect, Effect::Changed(_) | Effect::Answered { .. }));
+        let told = |effect: &Effect| matches!(effect, Effect::Changed(_) | Effect::Answered { .. } | Effect::Record(_));
+        let tells = effects.iter().any(told);
         let known = seq <= self.facts.applied;
         let early = tells && !known && !self.wait_for(seq);
         let path = self.facts.path.clone();
@@ -119,18 +131,31 @@ impl Writer {
             let change = self.facts.connection.transaction()?;
             for effect in effects {
                 match effect {
-                    Effect::Changed(_) | Effect::Receipt(_) | Effect::Permit { .. } | Effect::Site(_) if known => {}
+                    Effect::Changed(_)
+                    | Effect::Receipt(_)
+                    | Effect::Permit { .. }
+                    | Effect::Site(_)
+                    | Effect::Record(_)
+                    | Effect::Version { .. }
+                    | Effect::Rules(_)
+                    | Effect::Limits(_)
+                        if known => {}
                     Effect::Changed(changed) => {
                         news.push(Arc::new(write_change(&change, seq, changed, early, &self.outlets.recipients)?));
                     }
                     Effect::Receipt(receipt) => write_receipt(&change, &receipt, &self.outlets.numbers)?,
                     Effect::Permit { permit, end } => write_permit(&change, &permit, end.as_ref())?,
                     Effect::Site(standing) => write_site(&change, &standing)?,
+                    Effect::Record(record) => audit::append(&change, &record)?,
+                    Effect::Version { file, at, cause } => revision::write_version(&change, &file, at, &cause)?,
+                    Effect::Rules(step) => revision::write_step(&change, &step)?,
+                    Effect::Limits(fact) => limits::write(&change, &fact)?,
                     Effect::Answered { command, answer } => answers.push((command, answer)),
                     Effect::Setup(setup, table) => {
                         let body = serde_json::to_string(&*setup).expect("plain data always serialises");
                         change.execute("INSERT OR REPLACE INTO meta VALUES ('setup', ?1)", [body])?;
                         self.outlets.board.set_points(table);
+                        self.outlets.board.set_setup(setup);
                     }
                     Effect::Snapshot(body) => {
                         change

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::engine;
 use crate::facts::{self, Answers, Facts, Outlets, Recipient};
 use crate::journal::{self, ENGINE, Entry, Intake, Journal, Marks, Note, RuleFile, Seq, Setup, Tail};
 use crate::ledger::Ledger;
-use crate::model::{Calendar, Point, PointTable};
+use crate::model::{Calendar, Point, PointTable, SetLimit};
 
 /// Effects between the engine and facts; when it is full the engine waits.
 const EFFECTS_QUEUE: usize = 4_096;
@@ -47,6 +48,8 @@ pub struct Options {
     pub journal: journal::Options,
     pub points: Vec<Point>,
     pub calendar: Calendar,
+    /// Stricter limits of the configuration.
+    pub limits: Vec<SetLimit>,
     pub recipients: Vec<Recipient>,
     /// Cursors that may hold the journal back, besides the engine's.
     pub consumers: Vec<&'static str>,
@@ -119,6 +122,8 @@ impl Core {
                 permits: reader.permits(true, usize::MAX >> 1)?.into_iter().map(|(permit, _)| permit).collect(),
                 calibrations: reader.calibrations()?,
                 sites: reader.sites()?,
+                limits: reader.limits(true, usize::MAX >> 1)?.into_iter().map(|(limit, _)| limit).collect(),
+                exemptions: reader.exemptions(true, usize::MAX >> 1)?.into_iter().map(|(one, _)| one).collect(),
             }),
             Some(_) | None => None,
         };
@@ -147,10 +152,15 @@ impl Core {
             effects,
             account: ledger.account("engine"),
         });
-        let mut setup = Setup { at: clock::now(), calendar: options.calendar, ..Setup::of(registered.points) };
-        setup.rules = rules(&setup, registered.last_setup.as_ref());
         // What the engine has after its replay, not what facts remember: only that is certain.
         let replayed = engine.replayed.recv().map_err(|_| journal::Error::Closed)?;
+        // What follows decides by what is in facts: drafts, open alarms.
+        while facts_numbers.applied.load(Relaxed) < replayed.seq && !facts_thread.is_finished() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let (calendar, limits) = (options.calendar, options.limits);
+        let mut setup = Setup { at: clock::now(), calendar, limits, ..Setup::of(registered.points) };
+        setup.rules = rules(&setup, replayed.setup.as_deref().or(registered.last_setup.as_ref()));
         intake.know_blocking(Marks::new(&setup.points, replayed.permits))?;
         if replayed.setup.is_none_or(|last| *last != Setup { at: last.at, ..setup.clone() }) {
             intake.submit_blocking(Entry::Note(Note::Setup(Arc::new(setup))))?.durable_blocking()?;

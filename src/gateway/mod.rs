@@ -5,7 +5,9 @@
 //! journal's last commit, the engine's last verdict and snapshot, then the history's last file.
 
 pub mod core;
+mod orders;
 pub mod rulebook;
+mod shelf;
 mod vitals;
 mod watch;
 
@@ -18,16 +20,17 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::backtest::Jobs;
 use crate::board::Board;
 use crate::clock;
 use crate::config::{Binding, Config};
 use crate::decode::{Decoder, Forms};
 use crate::history::{self, History};
 use crate::influxdb::{self, Sink};
-use crate::journal::{Cursor, Entry, Intake, Note, RuleFile, Setup};
+use crate::journal::{Cursor, Entry, Intake, Setup};
 use crate::ledger::{Fate, Ledger};
 use crate::losses::{self, Losses};
-use crate::model::PointTable;
+use crate::model::{PointTable, TICK};
 use crate::notify::{self, Message};
 use crate::source::frames::FrameServer;
 use crate::source::mqtt_client::MqttClient;
@@ -41,8 +44,6 @@ use self::core::Core;
 /// Names of the journal's consumers.
 const HISTORY: &str = "history";
 const INFLUXDB: &str = "influxdb";
-/// Time goes into the journal this often; delays and silence are noticed with this grain.
-const TICK: Duration = Duration::from_millis(500);
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(30);
 /// Larger payloads are refused by the decoder of an outside broker's messages.
 const PAYLOAD_BYTES: usize = 256 * 1024;
@@ -83,6 +84,7 @@ pub struct Gateway {
     pub devices: modbus::Devices,
     /// Cancelled from outside to stop, or from inside when a part failed.
     pub stop: CancellationToken,
+    backtests: Jobs,
     losses: Arc<Losses>,
     intake: Intake,
     tasks: JoinSet<()>,
@@ -95,11 +97,14 @@ impl Gateway {
     /// Starts everything. When this returns, the gateway answers on all its addresses.
     pub async fn start(config: Config) -> Result<Self, Error> {
         let ledger = Arc::new(Ledger::default());
-        let (core, intake, verdict) = start_core(&config, ledger.clone()).await?;
+        let (core, intake, rules) = start_core(&config, ledger.clone()).await?;
         let stop = CancellationToken::new();
         let table = core.table.clone();
         let mut tasks = JoinSet::new();
         let mut followers = Vec::new();
+
+        let (rule_desk, keeper) = rules.start(stop.clone());
+        followers.push(keeper);
 
         let history = Arc::new(History::open(config.history.options(config.data.join("history")))?);
         let history_stop = CancellationToken::new();
@@ -162,10 +167,14 @@ impl Gateway {
         let web_listener = web::bind(&config.web).await?;
         let web_address = web_listener.local_addr().map_err(|_| Error::Broken)?;
         let vitals = Arc::new(vitals::Vitals::new(&core, &history, &subscribers));
+        let backtests = Jobs::new(&config.data);
         let edge = Web {
             board: core.board.clone(),
             alarms: Arc::new(core.facts.clone()),
             permits: Arc::new(core.facts.clone()),
+            rules: Arc::new(core.facts.clone()),
+            rule_desk: Arc::new(rule_desk),
+            limits: Arc::new(core.facts.clone()),
             desk: Arc::new(FrontDesk { intake: intake.clone(), answers: core.answers.clone() }),
             ledger: ledger.clone(),
             losses: losses.clone(),
@@ -173,6 +182,7 @@ impl Gateway {
             samples: history.clone(),
             senders: Arc::new(http::Senders::new(config.senders.clone(), &table, &intake, &ledger)),
             devices: devices.clone(),
+            backtests: backtests.clone(),
             health: vitals.clone(),
             numbers: vitals,
             doors: open,
@@ -180,10 +190,6 @@ impl Gateway {
         let (web_config, web_stop) = (config.web.clone(), stop.clone());
         tasks.spawn(async move { web::serve(web_listener, &web_config, edge, web_stop).await });
 
-        report_rules(&intake, &core.board, &verdict).await?;
-        let ground = Setup { calendar: config.calendar.clone(), ..Setup::of(table.list().to_vec()) };
-        let rules = watch::Rules::new(config.rules.clone(), verdict, ground, intake.clone());
-        tasks.spawn(rules.run(stop.clone()));
         tasks.spawn(tick(intake.clone(), stop.clone()));
         info!(name = %config.name, points = table.len(), web = %web_address, ?mqtt, "davy runs");
         Ok(Self {
@@ -194,6 +200,7 @@ impl Gateway {
             doors,
             devices,
             stop,
+            backtests,
             losses,
             intake,
             tasks,
@@ -242,6 +249,7 @@ impl Gateway {
     /// Stops with the flow.
     async fn finish(mut self) -> Result<(), Error> {
         self.stop.cancel();
+        self.backtests.stop();
         while self.tasks.join_next().await.is_some() {}
         let Self { core, intake, followers, history_stop, history_thread, losses, .. } = self;
         drop(intake);
@@ -269,7 +277,7 @@ impl Gateway {
 }
 
 /// Opens files and replays; blocking work, so off the event loop.
-async fn start_core(config: &Config, ledger: Arc<Ledger>) -> Result<(Core, Intake, rulebook::Verdict), Error> {
+async fn start_core(config: &Config, ledger: Arc<Ledger>) -> Result<(Core, Intake, watch::Rules), Error> {
     let mut consumers = vec![HISTORY];
     if config.influxdb.is_some() {
         consumers.push(INFLUXDB);
@@ -278,44 +286,41 @@ async fn start_core(config: &Config, ledger: Arc<Ledger>) -> Result<(Core, Intak
         journal: config.journal.clone(),
         points: config.points.iter().map(|point| point.point.clone()).collect(),
         calendar: config.calendar.clone(),
+        limits: config.limits.clone(),
         recipients: notify::recipients(&config.notify),
         consumers,
         snapshot_every: SNAPSHOT_EVERY,
     };
-    let (data, folder) = (config.data.clone(), config.rules.clone());
+    let (data, folder, files) = (config.data.clone(), config.rules.clone(), config.rule_files);
+    let (calendar, limits) = (config.calendar.clone(), config.limits.clone());
     let started = tokio::task::spawn_blocking(move || {
-        let mut verdict = rulebook::Verdict::default();
+        let mut in_force = Vec::new();
         let (core, intake) = Core::start(&data, options, ledger, |ground, last| {
-            let in_force: &[RuleFile] = last.map_or(&[], |setup| &setup.rules);
-            let (found, unreadable) = rulebook::read_folder(&folder);
-            verdict = rulebook::weigh(found, unreadable, in_force, ground);
-            verdict.rules.clone()
+            // What was in force goes on; only a first start begins with what the folder holds.
+            let verdict = match last.filter(|last| !last.rules.is_empty()) {
+                Some(last) => rulebook::weigh(last.rules.clone(), Vec::new(), &last.rules, ground),
+                None => {
+                    let (found, unreadable) = rulebook::read_folder(&folder);
+                    rulebook::weigh(found, unreadable, &[], ground)
+                }
+            };
+            in_force.clone_from(&verdict.rules);
+            verdict.rules
         })?;
-        Ok((core, intake, verdict))
+        info!(head = %core.facts.audit_head()?, "audit chain");
+        let office = watch::Office {
+            folder,
+            files,
+            ground: Setup { calendar, limits, ..Setup::of(core.table.list().to_vec()) },
+            intake: intake.clone(),
+            answers: core.answers.clone(),
+            facts: core.facts.clone(),
+            board: core.board.clone(),
+        };
+        let rules = watch::Rules::new(office, in_force)?;
+        Ok((core, intake, rules))
     });
     started.await.unwrap_or(Err(Error::Broken))
-}
-
-/// What is wrong with the rule files at the start becomes alarms; what is right ends them.
-async fn report_rules(intake: &Intake, board: &Board, verdict: &rulebook::Verdict) -> Result<(), Error> {
-    let now = clock::now();
-    for path in rulebook::reported(&board.open_alarms()) {
-        if !verdict.broken.contains_key(&path) {
-            let mended = rulebook::condition(&path, &[], now);
-            drop(intake.submit(Entry::Note(Note::Condition(mended))).await?);
-        }
-    }
-    for (path, problems) in &verdict.broken {
-        problems.iter().for_each(|problem| warn!(%problem, "rule file is broken"));
-        let broken = rulebook::condition(path, problems, now);
-        drop(intake.submit(Entry::Note(Note::Condition(broken))).await?);
-    }
-    for refused in &verdict.refused {
-        warn!(problem = %refused, "a limit or unit does not fit");
-    }
-    let misfit = rulebook::misfit(&verdict.refused, now);
-    drop(intake.submit(Entry::Note(Note::Condition(misfit))).await?);
-    Ok(())
 }
 
 fn mqtt_bindings(config: &Config, table: &PointTable) -> Vec<(crate::model::PointIndex, crate::decode::Binding)> {
@@ -465,17 +470,23 @@ async fn keep_losses(
     }
 }
 
-/// Time, as an entry like any other.
+/// Time, as an entry like any other: always a full [`TICK`] of the wall clock, so that what follows from it does
+/// not depend on when the gateway was started. Those that were missed the engine makes up for.
 async fn tick(intake: Intake, stop: CancellationToken) {
-    let mut ticks = tokio::time::interval(TICK);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let mut last = None;
     loop {
+        let now = clock::now();
+        let tick = now.tick();
+        if last != Some(tick) {
+            last = Some(tick);
+            if intake.submit(Entry::Tick(tick)).await.is_err() {
+                return;
+            }
+        }
+        let wait = (tick + TICK).since(clock::now()).min(TICK);
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = ticks.tick() => {}
-        }
-        if intake.submit(Entry::Tick(clock::now())).await.is_err() {
-            return;
+            () = tokio::time::sleep(wait) => {}
         }
     }
 }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::alarm::{Alarm, Level, Priority};
+use crate::alarm::{Alarm, Level, Priority, RuleId};
 use crate::journal::{Condition, RuleFile, Setup};
 use crate::model::Timestamp;
 use crate::rule::{Language, Plan, RuleProblem, is_blank, read_file as read_rules};
@@ -27,7 +27,7 @@ const WHOLE_FOLDER: &str = ".";
 pub fn read_folder(folder: &Path) -> (Vec<RuleFile>, Vec<RuleProblem>) {
     let (mut files, mut problems) = (Vec::new(), Vec::new());
     let mut folders = vec![folder.to_owned()];
-    let problem = |path: &Path, what: String| RuleProblem { file: path.display().to_string(), line: 0, message: what };
+    let problem = |path: &Path, what: String| RuleProblem::of(&path.display().to_string(), what);
     while let Some(next) = folders.pop() {
         let entries = match std::fs::read_dir(&next) {
             Ok(entries) => entries,
@@ -94,7 +94,7 @@ pub fn weigh(found: Vec<RuleFile>, unreadable: Vec<RuleProblem>, in_force: &[Rul
         let unread = verdict.broken.keys().any(|path| stands_at(path, &file.path));
         if !unread && !found.iter().any(|known| known.path == file.path) {
             let message = "is gone; its rules stay in force. To end them, leave the file empty".to_owned();
-            let problem = RuleProblem { file: file.path.clone(), line: 0, message };
+            let problem = RuleProblem::of(&file.path, message);
             verdict.broken.insert(file.path.clone(), vec![problem]);
         }
     }
@@ -116,8 +116,10 @@ pub fn weigh(found: Vec<RuleFile>, unreadable: Vec<RuleProblem>, in_force: &[Rul
             verdict.remarks = plan.remarks;
             break;
         }
-        let wrong: BTreeSet<String> = plan.problems.iter().map(|problem| problem.file.clone()).collect();
-        for problem in plan.problems {
+        let problems: Vec<_> =
+            plan.problems.into_iter().map(|problem| blamed(&language, problem, &rules, in_force)).collect();
+        let wrong: BTreeSet<String> = problems.iter().map(|problem| problem.file.clone()).collect();
+        for problem in problems {
             verdict.broken.entry(problem.file.clone()).or_default().push(problem);
         }
         rules = rules
@@ -137,16 +139,52 @@ pub fn weigh(found: Vec<RuleFile>, unreadable: Vec<RuleProblem>, in_force: &[Rul
 
 /// Are all rules of the file found in other files now?
 fn moved(language: &Language, file: &RuleFile, found: &[RuleFile]) -> bool {
-    let ids = |file: &RuleFile| {
-        let rules = read_rules(language, file).map(|(rules, _)| rules).unwrap_or_default();
-        rules.into_iter().map(|rule| rule.id).collect::<BTreeSet<_>>()
-    };
+    let ids = |file: &RuleFile| ids(language, file);
     if found.iter().any(|known| known.path == file.path) {
         return false;
     }
     let elsewhere: BTreeSet<_> = found.iter().flat_map(ids).collect();
     let own = ids(file);
     !own.is_empty() && own.is_subset(&elsewhere)
+}
+
+fn ids(language: &Language, file: &RuleFile) -> BTreeSet<RuleId> {
+    let rules = read_rules(language, file).map(|(rules, _)| rules).unwrap_or_default();
+    rules.into_iter().map(|rule| rule.id).collect()
+}
+
+/// A problem of a file that is as it was, because another one changed, is a problem of the other.
+fn blamed(language: &Language, problem: RuleProblem, rules: &[RuleFile], in_force: &[RuleFile]) -> RuleProblem {
+    let Some(told) = rules.iter().find(|file| file.path == problem.file && in_force.contains(file)) else {
+        return problem;
+    };
+    let own = ids(language, told);
+    let other = rules.iter().find(|file| !in_force.contains(file) && !ids(language, file).is_disjoint(&own));
+    match other {
+        Some(other) => {
+            let message = format!("takes a rule of {}: {}", problem.file, problem.message);
+            RuleProblem::of(&other.path, message)
+        }
+        None => problem,
+    }
+}
+
+/// Paths of the files that are not the same in both lists.
+#[must_use]
+pub fn changed(rules: &[RuleFile], in_force: &[RuleFile]) -> BTreeSet<String> {
+    let differing = |from: &[RuleFile], other: &[RuleFile]| -> Vec<String> {
+        from.iter().filter(|file| !other.contains(file)).map(|file| file.path.clone()).collect()
+    };
+    differing(rules, in_force).into_iter().chain(differing(in_force, rules)).collect()
+}
+
+/// `rules` with another text of one file.
+#[must_use]
+pub fn with(rules: &[RuleFile], path: &str, text: &str) -> Vec<RuleFile> {
+    let mut rules: Vec<RuleFile> = rules.iter().filter(|file| file.path != path).cloned().collect();
+    rules.push(RuleFile { path: path.to_owned(), text: text.to_owned() });
+    rules.sort_by(|a, b| a.path.cmp(&b.path));
+    rules
 }
 
 /// Is the file at that path, or in that folder?
@@ -166,20 +204,61 @@ pub fn reported(open: &[std::sync::Arc<Alarm>]) -> Vec<String> {
     about_files.filter_map(|alarm| alarm.subject.strip_prefix(SUBJECT).map(str::to_owned)).collect()
 }
 
-/// The alarm that a file is broken, or that it no longer is.
+/// The alarm that a file on the disk is not in force: broken, or waiting. `why` is empty when it is over.
 #[must_use]
-pub fn condition(path: &str, problems: &[RuleProblem], at: Timestamp) -> Condition {
-    let detail: Vec<String> = problems.iter().take(5).map(ToString::to_string).collect();
+pub fn condition(path: &str, why: &str, at: Timestamp) -> Condition {
     Condition {
         at,
         rule: RULE.into(),
         subject: format!("{SUBJECT}{path}"),
-        holds: !problems.is_empty(),
-        title: format!("规则文件有误，未生效 / rule file is broken and does not take effect: {path}"),
-        advice: "修正规则文件后自动生效，此前沿用上一有效版本（如有） / mend the file; until then the last sound version, if there was one, is in force".into(),
+        holds: !why.is_empty(),
+        title: format!("规则文件未生效 / rule file does not take effect: {path}"),
+        advice: "修正文件后自动生效；草案须经批准。此前沿用上一有效版本（如有） / mend the file, or have its draft approved; until then the last sound version, if there was one, is in force".into(),
         priority: Priority::P2,
         level: Level::Yellow,
-        detail: detail.join("; "),
+        detail: why.to_owned(),
+    }
+}
+
+/// What is wrong with a file, as its alarm says it.
+#[must_use]
+pub fn told(problems: &[RuleProblem]) -> String {
+    problems.iter().take(5).map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// The condition that changes of rules wait for an open alarm of priority P1.
+pub const FROZEN: &str = "davy-rules-frozen";
+
+#[must_use]
+pub fn frozen(detail: &str, at: Timestamp) -> Condition {
+    Condition {
+        at,
+        rule: FROZEN.into(),
+        subject: "rules".into(),
+        holds: !detail.is_empty(),
+        title: "一级报警未结束，规则改动暂不生效 / rules are frozen while a P1 alarm is open: changes wait".into(),
+        advice: "报警结束后自动生效；确需立即生效，由批准人说明理由 / they take effect when it is over, or when an approver overrides with a reason".into(),
+        priority: Priority::P3,
+        level: Level::Yellow,
+        detail: detail.to_owned(),
+    }
+}
+
+/// The condition that an approved draft could not be put in force at its time.
+pub const STUCK: &str = "davy-rule-draft";
+
+#[must_use]
+pub fn stuck(draft: &str, why: &str, at: Timestamp) -> Condition {
+    Condition {
+        at,
+        rule: STUCK.into(),
+        subject: draft.to_owned(),
+        holds: !why.is_empty(),
+        title: format!("已批准的规则草案未能生效 / an approved draft could not be put in force: {draft}"),
+        advice: "排除原因，或撤回草案 / remove the cause, it is tried again by itself; or withdraw the draft".into(),
+        priority: Priority::P2,
+        level: Level::Yellow,
+        detail: why.to_owned(),
     }
 }
 
@@ -262,8 +341,7 @@ mod tests {
         let told: Vec<String> = verdict.broken.values().flatten().map(ToString::to_string).collect();
         assert!(told.len() == 1 && told[0].starts_with(".: the folder cannot be read"), "{told:?}");
 
-        let unreadable =
-            vec![RuleProblem { file: "coal".into(), line: 0, message: "the folder cannot be read".into() }];
+        let unreadable = vec![RuleProblem::of("coal", "the folder cannot be read")];
         let verdict = weigh(vec![in_force[0].clone()], unreadable, &in_force, &ground());
         assert_eq!(verdict.rules, in_force);
     }
@@ -275,5 +353,17 @@ mod tests {
         let verdict = weigh(found, vec![], &in_force, &ground());
         assert_eq!(verdict.rules, in_force);
         assert_eq!(verdict.broken.keys().collect::<Vec<_>>(), ["b.rhai"]);
+    }
+
+    /// In path order the thief stands before the one that it steals from.
+    #[test]
+    fn an_edit_that_steals_a_rule_is_refused_and_not_the_file_that_had_it() {
+        let in_force = vec![file("a.rhai", "a", "|p| p.value > 1.0"), file("b.rhai", "b", "|p| p.value > 1.0")];
+        let found = vec![file("a.rhai", "b", "|p| p.value > 9.0"), in_force[1].clone()];
+        let verdict = weigh(found, vec![], &in_force, &ground());
+        assert_eq!(verdict.rules, in_force);
+        assert_eq!(verdict.broken.keys().collect::<Vec<_>>(), ["a.rhai"]);
+        let told = verdict.broken["a.rhai"][0].to_string();
+        assert!(told.contains("takes a rule of b.rhai"), "{told}");
     }
 }

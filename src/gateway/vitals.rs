@@ -74,6 +74,11 @@ impl Numbers for Vitals {
         );
         add("engine_samples_judged", "samples that went through the rules", &[], of(&self.engine.judged), true);
         add("engine_evaluations", "rule evaluations", &[], of(&self.engine.evaluations), true);
+        let rested = "rules passed over because they had failed before; their plain limit judged";
+        add("engine_rules_rested", rested, &[], of(&self.engine.rested), true);
+        add("engine_window_samples", "samples that rules look back on", &[], of(&self.engine.held_samples), false);
+        let bytes = "memory of what rules look back on";
+        add("engine_window_bytes", bytes, &[], of(&self.engine.held_bytes), false);
         add("engine_entry", "newest journal entry judged", &[], of(&self.engine.seq), false);
         for (kind, number) in [
             ("raised", &self.facts.raised),

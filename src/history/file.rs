@@ -21,7 +21,7 @@ use parquet::file::serialized_reader::SerializedPageReader;
 use super::Error;
 use super::footer::Footers;
 use super::row::Row;
-use super::write::{COLUMNS, MICROS, POINT, QUALITY, TIME, VALUE};
+use super::write::{ARRIVED, COLUMNS, MICROS, POINT, QUALITY, TIME, VALUE};
 use crate::model::Quality;
 
 /// An open file of ours with its footer.
@@ -69,7 +69,15 @@ impl Opened {
     }
 
     pub fn open_raw(path: &Path, footers: &Footers) -> Result<Self, Error> {
-        Self::open(path, &COLUMNS, footers)
+        match Self::open(path, &COLUMNS, footers) {
+            Err(Error::Damaged { .. }) => Self::open(path, &COLUMNS[..ARRIVED], footers),
+            read => read,
+        }
+    }
+
+    /// Does it say when samples arrived?
+    fn tells_arrival(&self) -> bool {
+        self.footer.file_metadata().schema_descr().num_columns() > ARRIVED
     }
 
     fn fault(&self) -> impl FnOnce(ParquetError) -> Error + '_ {
@@ -234,16 +242,21 @@ impl Opened {
         let micros = self.read::<Int32Type>(group, MICROS, rows)?;
         let value = self.read::<DoubleType>(group, VALUE, rows)?;
         let quality = self.read::<Int32Type>(group, QUALITY, rows)?;
-        for (((time, micros), value), quality) in time.into_iter().zip(micros).zip(value).zip(quality) {
-            each(row(time, micros, value, quality));
+        let arrived = match self.tells_arrival() {
+            true => self.read::<Int32Type>(group, ARRIVED, rows)?,
+            false => vec![0; rows.len()],
+        };
+        let columns = time.into_iter().zip(micros).zip(value).zip(quality).zip(arrived);
+        for ((((time, micros), value), quality), arrived) in columns {
+            each(row(time, micros, value, quality, arrived));
         }
         Ok(())
     }
 }
 
-fn row(ms: i64, micros: i32, value: f64, quality: i32) -> Row {
+fn row(ms: i64, micros: i32, value: f64, quality: i32, arrived: i32) -> Row {
     let time = ms.saturating_mul(1_000).saturating_add(i64::from(micros));
-    Row { time, value, quality: Quality::from_bits(quality as u16) }
+    Row { time, value, quality: Quality::from_bits(quality as u16), arrived }
 }
 
 /// Joins a run to the one before it when they touch.
@@ -280,6 +293,7 @@ struct Columns {
     micros: ColumnReaderImpl<Int32Type>,
     value: ColumnReaderImpl<DoubleType>,
     quality: ColumnReaderImpl<Int32Type>,
+    arrived: Option<ColumnReaderImpl<Int32Type>>,
 }
 
 impl Stream {
@@ -308,6 +322,10 @@ impl Stream {
                 micros: self.opened.column(group, MICROS)?,
                 value: self.opened.column(group, VALUE)?,
                 quality: self.opened.column(group, QUALITY)?,
+                arrived: match self.opened.tells_arrival() {
+                    true => Some(self.opened.column(group, ARRIVED)?),
+                    false => None,
+                },
             });
             self.next_group += 1;
         }
@@ -318,6 +336,7 @@ impl Stream {
     pub fn take_point(&mut self, into: &mut Vec<Row>) -> Result<(), Error> {
         let Some(id) = self.runs.front().map(|run| run.id.clone()) else { return Ok(()) };
         let (mut time, mut micros, mut value, mut quality) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut arrived = Vec::new();
         while self.runs.front().is_some_and(|run| run.id == id) {
             let rows = self.runs.pop_front().map_or(0, |run| run.rows.len());
             let columns = self.columns.as_mut().expect("runs are only there together with the columns of their group");
@@ -325,13 +344,22 @@ impl Stream {
                 take(&mut columns.time, rows, &mut time)?;
                 take(&mut columns.micros, rows, &mut micros)?;
                 take(&mut columns.value, rows, &mut value)?;
-                take(&mut columns.quality, rows, &mut quality)
+                take(&mut columns.quality, rows, &mut quality)?;
+                match &mut columns.arrived {
+                    Some(column) => take(column, rows, &mut arrived),
+                    None => {
+                        arrived.resize(time.len(), 0);
+                        Ok(())
+                    }
+                }
             })()
             .map_err(Error::damaged(&self.opened.path))?;
             self.advance()?;
         }
-        let columns = time.into_iter().zip(micros).zip(value).zip(quality);
-        into.extend(columns.map(|(((time, micros), value), quality)| row(time, micros, value, quality)));
+        let columns = time.into_iter().zip(micros).zip(value).zip(quality).zip(arrived);
+        into.extend(
+            columns.map(|((((time, micros), value), quality), arrived)| row(time, micros, value, quality, arrived)),
+        );
         Ok(())
     }
 }

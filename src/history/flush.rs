@@ -8,6 +8,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use super::head::Head;
 use super::index::{Change, FileKind, Stored};
@@ -40,6 +41,7 @@ impl History {
     pub fn flush(&self) -> Result<Flushed, Error> {
         let mut attempt = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(frozen) = self.freeze() else {
+            self.record_listening()?;
             return Ok(Flushed { seq: self.flushed(), ..Flushed::default() });
         };
         let change = match attempt.written.take() {
@@ -63,6 +65,7 @@ impl History {
 
     pub(super) fn write_days(&self, head: &Head) -> Result<Change, Error> {
         let mut change = Change { flushed: Some((head.last_seq, head.newest_received)), ..Change::default() };
+        change.listened.clone_from(&self.now().listened);
         let piles = head.by_id();
         for day in head.days() {
             let written = self.write_day(head, &piles, day, &mut change.duplicates);
@@ -107,6 +110,16 @@ impl History {
         Ok(Stored::new(&self.options.folder, name, FileKind::Raw, day, 0, seqs, &written, (0, 0)))
     }
 
+    /// Nothing came, and that was heard.
+    fn record_listening(&self) -> Result<(), Error> {
+        let listened = self.now().listened.clone();
+        if self.unrecorded() > Duration::ZERO {
+            self.index().commit(&Change { listened: listened.clone(), ..Change::default() })?;
+            self.now().note_recorded(&listened);
+        }
+        Ok(())
+    }
+
     fn record(&self, attempt: &mut Attempt, change: Change) -> Result<Flushed, Error> {
         let mut index = self.index();
         let recorded = match change.add.first() {
@@ -120,6 +133,7 @@ impl History {
         let mut now = self.now();
         Arc::make_mut(&mut now.catalog).apply(&change);
         now.frozen = None;
+        now.note_recorded(&change.listened);
         Ok(Flushed {
             seq: now.catalog.flushed,
             samples: change.add.iter().map(|file| file.rows).sum(),

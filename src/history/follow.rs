@@ -98,7 +98,8 @@ impl<'a> Follower<'a> {
     fn flush_if_due(&mut self, stopping: bool) {
         let aged = self.oldest.is_some_and(|since| since.elapsed() >= self.history.options.flush_after);
         let waiting = self.refused.is_some_and(|since| since.elapsed() < RETRY_AFTER);
-        if !(stopping || (!waiting && (aged || self.is_full()))) {
+        let unsaid = self.history.unrecorded() >= self.history.options.flush_after;
+        if !(stopping || (!waiting && (aged || unsaid || self.is_full()))) {
             return;
         }
         self.refused = flush(self.history).then(Stopwatch::start);
@@ -139,14 +140,17 @@ impl<'a> Follower<'a> {
                 self.history.append(seq, &samples, &self.table);
             }
             Entry::Note(Note::Setup(setup)) => self.table = Arc::new(PointTable::new(setup.points.clone())),
-            Entry::Tick(_)
-            | Entry::Note(
+            Entry::Tick(tick) => self.history.tick(tick),
+            Entry::Note(
                 Note::Acknowledge(_)
                 | Note::Condition(_)
                 | Note::Receipt(_)
                 | Note::PermitOpened(_)
                 | Note::PermitEnded(_)
-                | Note::SiteSet(_),
+                | Note::SiteSet(_)
+                | Note::Rules(_)
+                | Note::Record(_)
+                | Note::Limits(_),
             ) => {}
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use crate::engine::DOWN_TIME;
 use crate::journal::Seq;
 use crate::model::{PointId, PointIndex, PointTable, Sample, Timestamp};
 
@@ -78,8 +79,15 @@ impl Head {
         self.rows == 0
     }
 
-    /// Returns how many samples have no point in the table.
-    pub fn append(&mut self, seq: Seq, samples: &[Sample], table: &PointTable, names: &mut Names) -> u64 {
+    /// Returns how many samples have no point in the table. `clock` is where ticks stand, as the engine sees it.
+    pub fn append(
+        &mut self,
+        seq: Seq,
+        samples: &[Sample],
+        table: &PointTable,
+        names: &mut Names,
+        clock: &mut Timestamp,
+    ) -> u64 {
         let mut unknown = 0;
         for sample in samples {
             let slot = names.slot(sample.point, table).unwrap_or_else(|| {
@@ -89,7 +97,9 @@ impl Head {
             if self.piles.len() <= slot {
                 self.piles.resize_with(slot + 1, Vec::new);
             }
-            let row = Row { time: sample.source_time.micros(), value: sample.value, quality: sample.quality };
+            let arrived = Row::arrived(sample.source_time, behind(clock, sample.receive_time));
+            let (time, value, quality) = (sample.source_time.micros(), sample.value, sample.quality);
+            let row = Row { time, value, quality, arrived };
             self.piles[slot].push(row);
             self.newest_received = self.newest_received.max(sample.receive_time);
         }
@@ -131,4 +141,14 @@ impl Head {
         piles.sort_unstable_by(|a, b| a.0.cmp(b.0));
         piles
     }
+}
+
+/// The tick behind which a sample is judged; the engine brings ticks forward that are under way.
+fn behind(clock: &mut Timestamp, received: Timestamp) -> Timestamp {
+    let tick = received.tick();
+    if received + DOWN_TIME < *clock {
+        return tick;
+    }
+    *clock = (*clock).max(tick);
+    *clock
 }

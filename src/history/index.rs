@@ -38,6 +38,8 @@ const TABLES: &str = "
         of_before INTEGER NOT NULL
     ) WITHOUT ROWID;
     -- version: grows with every flush into the day. retired: raw samples are gone, rollups stay as they are.
+    -- From tick to tick, microseconds: outside of these Davy was not running, and nothing was silent.
+    CREATE TABLE IF NOT EXISTS listened (since INTEGER PRIMARY KEY, until INTEGER NOT NULL);
     CREATE TABLE IF NOT EXISTS day (day INTEGER PRIMARY KEY, date TEXT NOT NULL, version INTEGER NOT NULL, retired INTEGER NOT NULL);
 ";
 
@@ -248,6 +250,7 @@ pub(super) struct Change {
     pub retired_days: Vec<i64>,
     pub forgotten_days: Vec<i64>,
     pub flushed: Option<(Seq, Timestamp)>,
+    pub listened: Vec<(Timestamp, Timestamp)>,
     pub duplicates: u64,
     pub retired_rows: u64,
 }
@@ -281,6 +284,34 @@ impl Index {
         database.execute_batch(TABLES).map_err(fault)?;
         database.pragma_update(None, "user_version", VERSION).map_err(fault)?;
         Ok(Self { folder: folder.to_owned(), path: path.clone(), database })
+    }
+
+    /// For a look from outside: changes nothing, and needs no leave of whoever writes.
+    pub fn look(folder: &Path) -> Result<Self, Error> {
+        let path = folder.join("index.db");
+        let fault = |source| Error::Index { path: path.clone(), source };
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY | rusqlite::OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let database = Connection::open_with_flags(&path, flags).map_err(fault)?;
+        database.busy_timeout(std::time::Duration::from_secs(10)).map_err(fault)?;
+        let found: i64 = database.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(fault)?;
+        if found > VERSION {
+            return Err(Error::Newer { path, found, known: VERSION });
+        }
+        Ok(Self { folder: folder.to_owned(), path: path.clone(), database })
+    }
+
+    /// When Davy listened, in order; nothing from histories of before that was recorded.
+    pub fn listened(&self) -> Result<Vec<(Timestamp, Timestamp)>, Error> {
+        let read = || -> rusqlite::Result<Vec<(Timestamp, Timestamp)>> {
+            if !self.database.table_exists(None, "listened")? {
+                return Ok(Vec::new());
+            }
+            let mut query = self.database.prepare("SELECT since, until FROM listened ORDER BY since")?;
+            let spans = query
+                .query_map([], |row| Ok((Timestamp::from_micros(row.get(0)?), Timestamp::from_micros(row.get(1)?))))?;
+            spans.collect()
+        };
+        read().map_err(self.fault())
     }
 
     fn fault(&self) -> impl Fn(rusqlite::Error) -> Error + '_ {
@@ -410,6 +441,11 @@ fn write(database: &mut Connection, change: &Change) -> rusqlite::Result<()> {
     if let Some((seq, received)) = change.flushed {
         transaction.execute(SET, params!["flushed_seq", seq as i64])?;
         transaction.execute(MOST, params!["newest_received", received.micros()])?;
+    }
+    for (since, until) in &change.listened {
+        const HEARD: &str =
+            "INSERT INTO listened VALUES (?, ?) ON CONFLICT (since) DO UPDATE SET until = max(until, excluded.until)";
+        transaction.execute(HEARD, params![since.micros(), until.micros()])?;
     }
     transaction.execute(ADD, params!["duplicates", change.duplicates as i64])?;
     transaction.execute(ADD, params!["retired", change.retired_rows as i64])?;

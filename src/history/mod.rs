@@ -21,6 +21,7 @@ mod follow;
 mod footer;
 mod head;
 mod index;
+mod look;
 mod query;
 mod rollup;
 mod rollup_file;
@@ -39,6 +40,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::claim::claim;
+use crate::engine::DOWN_TIME;
 use crate::journal::Seq;
 use crate::model::{PointTable, Quality, Sample, Timestamp};
 
@@ -47,6 +49,7 @@ pub use compact::{Compacted, Retired};
 pub use config::{Config, Raw};
 pub use flush::Flushed;
 pub use follow::follow;
+pub use look::{Look, Told};
 pub use rollup::{Rollup, Step, Values};
 
 use footer::Footers;
@@ -183,6 +186,12 @@ struct Now {
     frozen: Option<Arc<Head>>,
     catalog: Arc<Catalog>,
     unknown_points: u64,
+    /// Newest tick that was seen.
+    clock: Timestamp,
+    /// Up to which tick the index says that Davy listened.
+    recorded: Timestamp,
+    /// When Davy listened, first and last tick; not recorded yet, or still going on.
+    listened: Vec<(Timestamp, Timestamp)>,
 }
 
 impl History {
@@ -205,6 +214,9 @@ impl History {
                 frozen: None,
                 catalog: Arc::new(catalog),
                 unknown_points: 0,
+                clock: Timestamp::MIN,
+                recorded: Timestamp::MIN,
+                listened: Vec::new(),
             }),
             index: Mutex::new(index),
             flushing: Mutex::default(),
@@ -241,7 +253,24 @@ impl History {
             );
             Arc::make_mut(&mut now.catalog).flushed = seq.saturating_sub(1);
         }
-        now.unknown_points += now.head.append(seq, samples, table, &mut now.names);
+        now.unknown_points += now.head.append(seq, samples, table, &mut now.names, &mut now.clock);
+    }
+
+    /// Time passed: what comes now comes behind this tick.
+    pub fn tick(&self, tick: Timestamp) {
+        let mut now = self.now();
+        now.clock = tick;
+        match now.listened.last_mut() {
+            Some((_, until)) if *until <= tick && tick.since(*until) <= DOWN_TIME => *until = tick,
+            Some(_) | None => now.listened.push((tick, tick)),
+        }
+    }
+
+    /// For how long Davy has listened without the index saying so.
+    fn unrecorded(&self) -> Duration {
+        let now = self.now();
+        let since = now.listened.first().map_or(now.recorded, |(since, _)| now.recorded.max(*since));
+        now.listened.last().map_or(Duration::ZERO, |(_, until)| until.since(since))
     }
 
     /// Samples in memory only.
@@ -296,6 +325,12 @@ impl History {
 }
 
 impl Now {
+    /// These are in the index; the last one goes on.
+    fn note_recorded(&mut self, listened: &[(Timestamp, Timestamp)]) {
+        self.listened.drain(..listened.len().saturating_sub(1));
+        self.recorded = listened.last().map_or(self.recorded, |(_, until)| *until);
+    }
+
     fn newest_received(&self) -> Timestamp {
         let frozen = self.frozen.as_ref().map_or(Timestamp::MIN, |frozen| frozen.newest_received);
         self.catalog.newest_received.max(self.head.newest_received).max(frozen)

@@ -1,6 +1,6 @@
 //! A stored sample without its point, and the order in which samples are stored.
 
-use crate::model::{Quality, Timestamp};
+use crate::model::{Quality, TICK, Timestamp};
 
 use super::Reading;
 
@@ -13,12 +13,27 @@ pub(super) struct Row {
     pub time: i64,
     pub value: f64,
     pub quality: Quality,
+    /// Ticks from the one before the source's time to the one behind which it came: what a backtest needs to let
+    /// time pass as it did.
+    pub arrived: i32,
 }
 
 impl Row {
     /// Total, so that exact repeats stand side by side.
     fn key(&self) -> (i64, u64, u16) {
         (self.time, self.value.to_bits(), self.quality.bits())
+    }
+
+    /// The tick behind which it came.
+    pub fn arrival(&self) -> Timestamp {
+        let ticks = i64::from(self.arrived).saturating_mul(TICK.as_micros() as i64);
+        Timestamp::from_micros(Timestamp::from_micros(self.time).tick().micros().saturating_add(ticks))
+    }
+
+    /// How a row says that.
+    pub fn arrived(time: Timestamp, tick: Timestamp) -> i32 {
+        let ticks = (tick.micros() - time.tick().micros()) / TICK.as_micros() as i64;
+        ticks.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32
     }
 
     pub fn reading(&self) -> Reading {
@@ -32,7 +47,8 @@ pub(super) fn tidy(rows: &mut Vec<Row>) -> u64 {
     if rows.is_sorted_by(|a, b| a.key() < b.key()) {
         return 0;
     }
-    rows.sort_by_key(Row::key);
+    // Of repeats the first one to come is the one that was judged.
+    rows.sort_by_key(|row| (row.key(), row.arrived));
     let before = rows.len();
     rows.dedup_by(|a, b| a.key() == b.key());
     (before - rows.len()) as u64

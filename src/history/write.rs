@@ -32,13 +32,16 @@ pub(super) const TIME: usize = 1;
 pub(super) const MICROS: usize = 2;
 pub(super) const VALUE: usize = 3;
 pub(super) const QUALITY: usize = 4;
+/// Not in files of before it was kept.
+pub(super) const ARRIVED: usize = 5;
 /// Names and physical types of the columns, in order.
-pub(super) const COLUMNS: [(&str, Physical); 5] = [
+pub(super) const COLUMNS: [(&str, Physical); 6] = [
     ("point", Physical::BYTE_ARRAY),
     ("time", Physical::INT64),
     ("micros", Physical::INT32),
     ("value", Physical::DOUBLE),
     ("quality", Physical::INT32),
+    ("arrived", Physical::INT32),
 ];
 
 /// How hard to press. A flush is read for minutes and then merged; a merged file stays for months.
@@ -65,6 +68,7 @@ struct Group {
     micros: Vec<i32>,
     value: Vec<f64>,
     quality: Vec<i32>,
+    arrived: Vec<i32>,
 }
 
 pub(super) struct RawWriter {
@@ -104,6 +108,7 @@ impl RawWriter {
                 self.group.micros.push(row.time.rem_euclid(1_000) as i32);
                 self.group.value.push(row.value);
                 self.group.quality.push(i32::from(row.quality.bits()));
+                self.group.arrived.push(row.arrived);
                 self.min_time = self.min_time.min(row.time);
                 self.max_time = self.max_time.max(row.time);
             }
@@ -128,6 +133,7 @@ impl RawWriter {
             write_column::<Int32Type>(&mut out, &group.micros)?;
             write_column::<DoubleType>(&mut out, &group.value)?;
             write_column::<Int32Type>(&mut out, &group.quality)?;
+            write_column::<Int32Type>(&mut out, &group.arrived)?;
             out.close()
         })();
         written.map_err(Error::write(&self.path))?;
@@ -136,6 +142,7 @@ impl RawWriter {
         group.micros.clear();
         group.value.clear();
         group.quality.clear();
+        group.arrived.clear();
         Ok(())
     }
 
@@ -256,6 +263,7 @@ fn raw_properties(press: Press) -> WriterProperties {
         .set_column_statistics_enabled(at(MICROS), EnabledStatistics::Chunk)
         .set_column_statistics_enabled(at(VALUE), EnabledStatistics::Chunk)
         .set_column_statistics_enabled(at(QUALITY), EnabledStatistics::Chunk)
+        .set_column_statistics_enabled(at(ARRIVED), EnabledStatistics::Chunk)
         .set_sorting_columns(Some(sorted.to_vec()))
         .set_key_value_metadata(Some(raw_notes()))
         .build()
@@ -268,6 +276,11 @@ fn raw_notes() -> Vec<KeyValue> {
         note("davy.time", "when the sensor measured, UTC; micros are the microseconds within the millisecond".into()),
         note("davy.value", "in the point's unit; means nothing where quality is bad".into()),
         note("davy.quality", quality_note()),
+        note(
+            "davy.arrived",
+            "half seconds from the full half second at or before time to the one behind which the sample reached davy"
+                .into(),
+        ),
     ]
 }
 

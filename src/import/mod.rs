@@ -194,7 +194,7 @@ fn weigh_limits(
 }
 
 /// Limits of the rules that watch a point.
-struct Limits<'a>(Vec<(&'a str, Legal<'a>)>);
+struct Limits<'a>(Vec<(String, Legal<'a>)>);
 
 #[derive(Clone, Copy)]
 struct Legal<'a> {
@@ -209,15 +209,16 @@ impl<'a> Limits<'a> {
     fn of(rules: impl Iterator<Item = &'a crate::rule::Rule>, point: &Point) -> Self {
         let for_its_kind = rules.filter(|rule| rule.watches.kinds.contains(&point.kind));
         let limits = for_its_kind.flat_map(|rule| {
-            rule.limits.iter().map(|(name, limit)| {
+            rule.limits.iter().flat_map(|(name, limit)| {
                 let legal = Legal {
-                    value: limit.value,
+                    value: limit.set.unwrap_or(limit.value),
                     stricter: limit.stricter,
                     unit: &limit.unit,
                     rule: &rule.id,
                     basis: &limit.basis,
                 };
-                (name.as_str(), legal)
+                // A limit may be named alone, or with its rule where others have that name too.
+                [(name.clone(), legal), (format!("{}.{name}", rule.id), legal)]
             })
         });
         Self(limits.collect())

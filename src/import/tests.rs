@@ -93,6 +93,7 @@ fn bad_lines_name_line_and_column_and_the_others_stand() {
         "new: line 10: has 2 cells, but the first line names 6",
         "new: line 4.kind: \"methan\" is not a kind",
         "new: line 6.limits.alarm: \"high\" is not a number",
+        "new: line 6.range: [4, 0] is not a range",
         "new: line 7.id: \"mine.a\" is on line 3 already",
         "new: line 9.id: \"mine.toml\" is configured in davy.toml",
         "new: line 11: \"two words\" is not an id",

@@ -179,7 +179,10 @@ fn drive(sink: &mut Sink, side: &mut impl Side, stop: &CancellationToken) -> Res
                     | Note::Receipt(_)
                     | Note::PermitOpened(_)
                     | Note::PermitEnded(_)
-                    | Note::SiteSet(_),
+                    | Note::SiteSet(_)
+                    | Note::Rules(_)
+                    | Note::Record(_)
+                    | Note::Limits(_),
                 ) => {
                     sink.absorb(seq, &[]);
                 }

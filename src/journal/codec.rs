@@ -166,7 +166,8 @@ mod tests {
 
     use super::*;
     use crate::alarm::OccurrenceId;
-    use crate::journal::Acknowledge;
+    use crate::journal::{Acknowledge, Limits};
+    use crate::model::{Exemption, LimitOrder};
 
     fn samples() -> impl Strategy<Value = Vec<Sample>> {
         let sample = (any::<u32>(), any::<u16>(), any::<i64>(), any::<i64>(), -1e300_f64..1e300);
@@ -183,6 +184,22 @@ mod tests {
         })
     }
 
+    fn exemption(value: f64) -> Exemption {
+        Exemption {
+            id: "exemption-1".into(),
+            rule: "methane-face".into(),
+            limit: "alarm".into(),
+            points: vec![PointIndex(7)],
+            scope: "mine.*".into(),
+            value,
+            by: "李".into(),
+            approved_by: "王".into(),
+            basis: "order 7".into(),
+            from: Timestamp::from_secs(1),
+            until: Timestamp::from_secs(2),
+        }
+    }
+
     fn entries() -> impl Strategy<Value = Vec<Entry>> {
         let entry = prop_oneof![
             samples().prop_map(|samples| Entry::Samples(Arc::new(samples))),
@@ -195,6 +212,10 @@ mod tests {
                 by: "李".into(),
                 comment,
             }))),
+            (any::<u64>(), any::<i32>()).prop_map(|(command, hundredths)| {
+                let exemption = exemption(f64::from(hundredths) / 100.0);
+                Entry::Note(Note::Limits(Limits { command, order: Box::new(LimitOrder::Exempt(exemption)) }))
+            }),
         ];
         prop::collection::vec(entry, 0..6)
     }

@@ -14,7 +14,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::Note;
+use super::{Note, RuleStep};
 use crate::model::{Permit, Point, PointIndex, Reason, Sample, Timestamp};
 
 /// Older than this on arrival is old (the field's limit for an old timestamp), or older than twice the period.
@@ -84,7 +84,17 @@ impl Marks {
                 self.permits.retain(|permit| permit.id != ended.id);
                 self.cover();
             }
-            Note::Acknowledge(_) | Note::Condition(_) | Note::Receipt(_) | Note::SiteSet(_) => {}
+            Note::Rules(step) => {
+                if let RuleStep::Activated { setup, .. } = &**step {
+                    self.learn(&setup.points);
+                }
+            }
+            Note::Acknowledge(_)
+            | Note::Condition(_)
+            | Note::Receipt(_)
+            | Note::Record(_)
+            | Note::Limits(_)
+            | Note::SiteSet(_) => {}
         }
     }
 

@@ -26,7 +26,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::alarm::{Level, OccurrenceId, Priority};
-use crate::model::{Calendar, Permit, PermitEnd, Point, Sample, SiteStanding, Timestamp};
+use crate::model::{
+    Approval, Calendar, Cause, Draft, LimitOrder, Permit, PermitEnd, Point, Record, Sample, SetLimit, SiteStanding,
+    Timestamp,
+};
 
 pub use marks::Marks;
 pub use store::{Reader, holds_entries};
@@ -65,6 +68,57 @@ pub enum Note {
     PermitEnded(PermitEnded),
     /// What a site is doing from here on.
     SiteSet(SiteSet),
+    /// A step in the life of a change of rules.
+    Rules(Box<RuleStep>),
+    /// Something a person did that no other note tells of.
+    Record(Record),
+    /// A limit is set or ended, an exemption given or ended.
+    Limits(Limits),
+}
+
+/// A step in the life of a change of rules; decided before it is written here, in one place and one after the other.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum RuleStep {
+    Drafted {
+        command: u64,
+        draft: Draft,
+    },
+    /// What a backtest of the draft showed, as whoever ran it tells.
+    Backtested {
+        command: u64,
+        id: String,
+        by: String,
+        at: Timestamp,
+        summary: String,
+    },
+    Approved {
+        command: u64,
+        id: String,
+        approval: Approval,
+    },
+    Withdrawn {
+        command: u64,
+        id: String,
+        by: String,
+        at: Timestamp,
+        reason: String,
+    },
+    /// An approved draft or an earlier version is in force from here on.
+    Activated {
+        command: u64,
+        setup: Arc<Setup>,
+        cause: Cause,
+    },
+    /// Rules may change although an alarm of priority P1 is open.
+    Overridden {
+        command: u64,
+        by: String,
+        at: Timestamp,
+        reason: String,
+        /// What waited.
+        what: String,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,13 +130,28 @@ pub struct Setup {
     /// Local time and seasons.
     #[serde(default)]
     pub calendar: Calendar,
+    /// Stricter limits that the configuration gives.
+    #[serde(default)]
+    pub limits: Vec<SetLimit>,
 }
 
 impl Setup {
+    /// All the rest, for a few of the points.
+    #[must_use]
+    pub fn clone_without_points(&self) -> Self {
+        Self {
+            at: self.at,
+            points: Vec::new(),
+            rules: self.rules.clone(),
+            calendar: self.calendar.clone(),
+            limits: self.limits.clone(),
+        }
+    }
+
     /// These points, and nothing else yet.
     #[must_use]
     pub fn of(points: Vec<Point>) -> Self {
-        Self { at: Timestamp::MIN, points, rules: Vec::new(), calendar: Calendar::default() }
+        Self { at: Timestamp::MIN, points, rules: Vec::new(), calendar: Calendar::default(), limits: Vec::new() }
     }
 }
 
@@ -118,6 +187,14 @@ pub struct PermitEnded {
     pub command: u64,
     pub id: String,
     pub end: PermitEnd,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Ties the answer to the asker; chosen by whoever submits.
+    pub command: u64,
+    /// Boxed, because every entry is as large as the largest one.
+    pub order: Box<LimitOrder>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -143,3 +143,15 @@ fn damage_names_the_file_and_the_entry() {
     let error = Reader::open(&options.path).unwrap().entries(1, 10).unwrap_err().to_string();
     assert!(error.contains("journal.db: entry 1 cannot be read"), "{error}");
 }
+
+/// What an earlier Davy wrote: no calendar, no limits over the rules', and a limit of a rule without working value.
+#[test]
+fn a_setup_from_before_is_read() {
+    let text = r#"{ "note": "setup", "at": 5, "points": [], "rules": [{ "path": "a.rhai", "text": "//" }] }"#;
+    let note: Note = serde_json::from_str(text).unwrap();
+    let Note::Setup(setup) = note else { panic!("{note:?}") };
+    assert_eq!((setup.rules.len(), setup.limits.len(), setup.calendar.seasons.len()), (1, 0, 0));
+    let limit = r#"{ "value": 1.0, "unit": "%VOL", "stricter": "lower", "basis": "AQ 1029-2019" }"#;
+    let limit: crate::model::Limit = serde_json::from_str(limit).unwrap();
+    assert_eq!((limit.set, limit.hard), (None, None));
+}

@@ -4,22 +4,28 @@
 
 mod calendar;
 mod kind;
+mod limit;
 mod pattern;
 mod permit;
 mod point;
 mod quality;
+mod record;
+mod revision;
 mod sample;
 mod site;
 mod time;
 
 pub use calendar::{Calendar, MonthDay, Season, Wall, Zone};
 pub use kind::Kind;
+pub use limit::{Exemption, Layer, LimitEnd, LimitFact, LimitOrder, Scope, SetLimit};
 pub use pattern::fits;
 pub use permit::{Permit, PermitEnd, PermitKind};
 pub use point::{
     Coordinates, Limit, LimitSet, NEIGHBOUR, Point, PointId, PointIndex, PointTable, REDUNDANT, Range, SiteId, Stricter,
 };
 pub use quality::{Grade, Quality, Reason};
+pub use record::Record;
+pub use revision::{Approval, Cause, Checks, Draft, Origin, Trial};
 pub use sample::Sample;
 pub use site::{SiteStanding, SiteState};
-pub use time::{DurationError, Timestamp, duration_text, parse_duration};
+pub use time::{DurationError, TICK, Timestamp, duration_text, parse_duration};

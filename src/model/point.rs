@@ -52,6 +52,14 @@ pub enum Stricter {
 }
 
 impl Stricter {
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Lower => "lower",
+            Self::Higher => "higher",
+        }
+    }
+
     /// Is `candidate` looser than `legal`?
     #[must_use]
     pub fn looser(self, candidate: f64, legal: f64) -> bool {
@@ -79,6 +87,12 @@ pub struct Limit {
     pub stricter: Stricter,
     /// The standard, plan or document that gives the number.
     pub basis: String,
+    /// What the rule works with instead of `value`, if its author wants it stricter.
+    #[serde(default)]
+    pub set: Option<f64>,
+    /// No exemption is looser than this.
+    #[serde(default)]
+    pub hard: Option<f64>,
 }
 
 /// Sensors for the same thing at the same place. Said once, it holds among all of them.
@@ -106,7 +120,8 @@ pub struct Point {
     pub resolution: f64,
     /// A sample is expected at least this often.
     pub period: Duration,
-    /// Numbers that replace a rule's limit of the same name at this point; only stricter ones hold.
+    /// Numbers that replace a rule's limit of the same name at this point, or of one rule only when the name is
+    /// `rule.limit`; only stricter ones hold.
     pub limits: BTreeMap<String, f64>,
     pub coordinates: Option<Coordinates>,
     /// Static risk level of the place, 1 (highest) to 4; 0 when not assessed.

@@ -130,6 +130,12 @@ impl Quality {
         Self(self.0 | reason as u16)
     }
 
+    /// The reasons of both.
+    #[must_use]
+    pub const fn join(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     #[must_use]
     pub const fn has(self, reason: Reason) -> bool {
         self.0 & reason as u16 != 0

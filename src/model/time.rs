@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+/// Time goes into the journal at multiples of this since 1970; delays and silence are noticed with this grain.
+pub const TICK: Duration = Duration::from_millis(500);
+
 /// A moment, UTC, in microseconds since 1970-01-01.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -32,6 +35,13 @@ impl Timestamp {
     #[must_use]
     pub fn seconds(self) -> f64 {
         self.0 as f64 / 1e6
+    }
+
+    /// The newest moment of a tick that is not after this one.
+    #[must_use]
+    pub const fn tick(self) -> Self {
+        const MICROS: i64 = TICK.as_micros() as i64;
+        Self(self.0.saturating_sub(self.0.rem_euclid(MICROS)))
     }
 
     /// How long after `earlier`; zero when it is not after.

@@ -96,6 +96,14 @@ pub struct Config {
     patience: Patience,
 }
 
+impl Config {
+    /// Is there a channel that goes out to somebody?
+    #[must_use]
+    pub fn reaches_people(&self) -> bool {
+        !self.webhooks.is_empty()
+    }
+}
+
 impl Raw {
     pub fn check(self, at: &Key, problems: &mut Problems) -> Option<Config> {
         let mut sound = true;

@@ -79,7 +79,10 @@ impl Played {
                 | Note::Condition(_)
                 | Note::PermitOpened(_)
                 | Note::PermitEnded(_)
-                | Note::SiteSet(_) => None,
+                | Note::SiteSet(_)
+                | Note::Rules(_)
+                | Note::Record(_)
+                | Note::Limits(_) => None,
             };
             notes.iter().filter_map(receipt).collect()
         };
@@ -106,7 +109,10 @@ impl Played {
             | Note::Receipt(_)
             | Note::PermitOpened(_)
             | Note::PermitEnded(_)
-            | Note::SiteSet(_) => None,
+            | Note::SiteSet(_)
+            | Note::Rules(_)
+            | Note::Record(_)
+            | Note::Limits(_) => None,
         };
         self.notes.borrow().iter().filter_map(condition).collect()
     }

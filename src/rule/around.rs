@@ -24,13 +24,17 @@ use std::rc::Rc;
 
 use rhai::{ASTNode, Expr, FnCallExpr};
 
-use super::language::WINDOW_FUNCTIONS;
-use super::native::{Comparison, Over, chain};
+use super::Comparison;
+use super::functions::Function;
+use super::native::chain;
 use super::seen::GroupAsk;
+use crate::engine::Over;
 use crate::model::Kind;
 
 /// What `p` can be asked besides its own.
 pub const PROPERTIES: [&str; 2] = ["site", "hour"];
+/// Functions of `p` that lead beyond it.
+pub const FUNCTIONS: [&str; 4] = ["point", "related", "all", "season"];
 /// Methods of a group, besides windows.
 const METHODS: [&str; 4] = ["has", "over", "under", "vote"];
 
@@ -118,9 +122,9 @@ impl<'a> Reader<'a> {
         let Some(ASTNode::Expr(expression)) = path.last() else { return Ok(false) };
         match expression {
             Expr::Dot(..) if !matches!(path, [.., ASTNode::Expr(Expr::Dot(..)), _]) => self.chain(expression)?,
-            Expr::MethodCall(call, _) if WINDOW_FUNCTIONS.contains(&call.name.as_str()) => {
+            Expr::MethodCall(call, _) if Function::named(&call.name).is_some() => {
                 let here: *const FnCallExpr = &raw const **call;
-                if let (Some(over), [Expr::StringConstant(span, _)]) = (Over::named(&call.name), call.args.as_slice())
+                if let (Some(over), [Expr::StringConstant(span, _)]) = (over(&call.name), call.args.as_slice())
                     && !self.far.contains(&here)
                     && !self.own.contains(&here)
                 {
@@ -196,7 +200,7 @@ impl<'a> Reader<'a> {
                     self.asks.singles.push(group);
                 }
             }
-            Some(Expr::MethodCall(call, _)) => match (Over::named(&call.name), call.args.as_slice()) {
+            Some(Expr::MethodCall(call, _)) => match (over(&call.name), call.args.as_slice()) {
                 (Some(over), [Expr::StringConstant(span, _)]) => {
                     self.far.push(&raw const **call);
                     self.asks.singles.push(group);
@@ -210,6 +214,14 @@ impl<'a> Reader<'a> {
             Some(_) | None => {}
         }
         Ok(())
+    }
+}
+
+/// Windows are all that a group can be asked of its past.
+pub(super) fn over(name: &str) -> Option<Over> {
+    match Function::named(name)? {
+        Function::Over(over) => Some(over),
+        _ => None,
     }
 }
 
@@ -242,7 +254,7 @@ pub(super) fn selector(call: &FnCallExpr) -> Result<Option<Selector>, String> {
 /// How many have to agree, how they compare, and with what.
 pub(super) fn motion(call: &FnCallExpr) -> Result<(usize, Comparison, &Expr), String> {
     if let [Expr::IntegerConstant(k, _), Expr::StringConstant(word, _), limit] = call.args.as_slice()
-        && let (Ok(k @ 1..), Some(comparison)) = (usize::try_from(*k), Comparison::of_vote(word))
+        && let (Ok(k @ 1..), Some(comparison)) = (usize::try_from(*k), Comparison::from_word(word))
     {
         return Ok((k, comparison, limit));
     }

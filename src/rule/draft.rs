@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use rhai::{AST, Dynamic, FnPtr, Map, Scope};
+use rhai::{AST, Dynamic, FnPtr, Map, Position, Scope};
 
 use super::language::Language;
+use super::places::Places;
 use super::plan::RuleProblem;
 use super::{Judges, Rule, Watches};
 use crate::alarm::{Level, Priority};
@@ -27,6 +28,8 @@ const KEYS: [&str; 13] = [
     "note",
 ];
 
+const LIMIT_KEYS: [&str; 6] = ["value", "unit", "stricter", "basis", "set", "hard"];
+
 /// The longest delay a rule may ask for; a danger that may last longer unnoticed is none.
 const LONGEST_DELAY: Duration = Duration::from_secs(24 * 3_600);
 
@@ -38,29 +41,32 @@ pub fn is_blank(text: &str) -> bool {
 
 /// Reads one file. Either all its rules are sound, or none counts and every problem is told.
 pub fn read_file(language: &Language, file: &RuleFile) -> Result<(Vec<Rule>, AST), Vec<RuleProblem>> {
-    let problem = |line: usize, message: String| RuleProblem { file: file.path.clone(), line, message };
+    let problem = |at: Position, message: String| RuleProblem::at(&file.path, at, message);
     language.told.borrow_mut().clear();
     let ast = language
         .engine
         .compile(&file.text)
-        .map_err(|error| vec![problem(error.position().line().unwrap_or(0), format!("{}", error.err_type()))])?;
-    language
-        .engine
-        .run_ast_with_scope(&mut Scope::new(), &ast)
-        .map_err(|error| vec![problem(error.position().line().unwrap_or(0), error.to_string())])?;
+        .map_err(|error| vec![problem(error.position(), format!("{}", error.err_type()))])?;
+    language.engine.run_ast_with_scope(&mut Scope::new(), &ast).map_err(|mut error| {
+        let at = error.take_position();
+        vec![problem(at, error.to_string())]
+    })?;
     let drafts = std::mem::take(&mut *language.told.borrow_mut());
     if drafts.is_empty() && is_blank(&file.text) {
         return Ok((Vec::new(), ast));
     }
     if drafts.is_empty() {
-        return Err(vec![problem(1, "the file defines no rule; write rule(\"id\", #{ .. })".into())]);
+        return Err(vec![problem(Position::new(1, 0), "the file defines no rule; write rule(\"id\", #{ .. })".into())]);
     }
     let (mut rules, mut problems) = (Vec::new(), Vec::new());
-    for (id, line, body) in drafts {
-        let mut draft = Draft { file, id, line, body, problems: Vec::new() };
-        let rule = draft.check();
-        problems.append(&mut draft.problems);
-        rules.extend(rule);
+    let mut places = None;
+    for (id, call, body) in drafts {
+        let mut draft = Draft { file, id, call, body, problems: Vec::new() };
+        rules.extend(draft.check());
+        for (key, message) in draft.problems {
+            let places = places.get_or_insert_with(|| Places::read(&language.reader, &file.text));
+            problems.push(problem(places.find(call, &key), format!("rule {:?}: {message}", draft.id)));
+        }
     }
     if problems.is_empty() { Ok((rules, ast)) } else { Err(problems) }
 }
@@ -68,28 +74,29 @@ pub fn read_file(language: &Language, file: &RuleFile) -> Result<(Vec<Rule>, AST
 struct Draft<'a> {
     file: &'a RuleFile,
     id: String,
-    line: usize,
+    /// Where `rule(..)` stands.
+    call: Position,
     body: Map,
-    problems: Vec<RuleProblem>,
+    /// The key that each is about, "" for the whole rule.
+    problems: Vec<(String, String)>,
 }
 
 impl Draft<'_> {
-    fn wrong(&mut self, message: impl std::fmt::Display) {
-        let message = format!("rule {:?}: {message}", self.id);
-        self.problems.push(RuleProblem { file: self.file.path.clone(), line: self.line, message });
+    fn wrong(&mut self, key: impl Into<String>, message: impl std::fmt::Display) {
+        self.problems.push((key.into(), message.to_string()));
     }
 
     fn check(&mut self) -> Option<Rule> {
         let sound = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if self.id.is_empty() || !self.id.chars().all(sound) {
-            self.wrong("an id has lower-case letters, digits and '-' only");
+            self.wrong("", "an id has lower-case letters, digits and '-' only");
         }
         if self.id.starts_with("davy-") {
-            self.wrong("ids that begin with \"davy-\" are Davy's own");
+            self.wrong("", "ids that begin with \"davy-\" are Davy's own");
         }
         for key in self.body.keys().map(ToString::to_string).collect::<Vec<_>>() {
             if !KEYS.contains(&key.as_str()) {
-                self.wrong(format_args!("unknown key {key:?}; known are {}", KEYS.join(", ")));
+                self.wrong(&key, format_args!("unknown key {key:?}; known are {}", KEYS.join(", ")));
             }
         }
         let title = self.text("title");
@@ -105,18 +112,18 @@ impl Draft<'_> {
         let level = self.word("level", None, &Level::ALL.map(|level| (level.word(), level)));
         let raise = self.closure("raise");
         if raise.is_none() && !self.body.contains_key("raise") {
-            self.wrong("raise is missing, such as raise: |p| p.value >= p.limit.alarm");
+            self.wrong("", "raise is missing, such as raise: |p| p.value >= p.limit.alarm");
         }
         let clear = self.closure("clear");
         let deadband = self.number("deadband").unwrap_or(0.0);
         if deadband < 0.0 {
-            self.wrong("deadband is negative");
+            self.wrong("deadband", "deadband is negative");
         }
         if deadband > 0.0 && limits.len() != 1 && !limits.contains_key("alarm") {
-            self.wrong("a deadband needs a limit named alarm, or only one limit");
+            self.wrong("deadband", "a deadband needs a limit named alarm, or only one limit");
         }
         if deadband > 0.0 && clear.is_some() {
-            self.wrong("clear and deadband say the same thing; keep one");
+            self.wrong("deadband", "clear and deadband say the same thing; keep one");
         }
         let raise_after = self.delay("raise_after");
         let clear_after = self.delay("clear_after");
@@ -126,7 +133,7 @@ impl Draft<'_> {
         Some(Rule {
             id: self.id.as_str().into(),
             file: self.file.path.clone(),
-            line: self.line,
+            line: self.call.line().unwrap_or(0),
             title: title?,
             advice: advice?,
             watches,
@@ -146,11 +153,11 @@ impl Draft<'_> {
         match self.body.get(key).map(|value| value.clone().into_string()) {
             Some(Ok(text)) if !text.trim().is_empty() => Some(text),
             Some(_) => {
-                self.wrong(format_args!("{key} must be a text that is not empty"));
+                self.wrong(key, format_args!("{key} must be a text that is not empty"));
                 None
             }
             None => {
-                self.wrong(format_args!("{key} is missing"));
+                self.wrong("", format_args!("{key} is missing"));
                 None
             }
         }
@@ -160,14 +167,14 @@ impl Draft<'_> {
         let words = || known.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
         let Some(value) = self.body.get(key) else {
             if default.is_none() {
-                self.wrong(format_args!("{key} is missing: one of {}", words()));
+                self.wrong("", format_args!("{key} is missing: one of {}", words()));
             }
             return default;
         };
         let written = value.to_string();
         let found = known.iter().find(|(word, _)| *word == written).map(|(_, value)| *value);
         if found.is_none() {
-            self.wrong(format_args!("{key} is {written:?}, not one of {}", words()));
+            self.wrong(key, format_args!("{key} is {written:?}, not one of {}", words()));
         }
         found
     }
@@ -176,7 +183,7 @@ impl Draft<'_> {
         let value = self.body.get(key)?.clone();
         let number = as_number(&value);
         if number.is_none() {
-            self.wrong(format_args!("{key} must be a finite number, not {value}"));
+            self.wrong(key, format_args!("{key} must be a finite number, not {value}"));
         }
         number
     }
@@ -187,11 +194,11 @@ impl Draft<'_> {
         match parse_duration(&written) {
             Ok(delay) if delay <= LONGEST_DELAY => delay,
             Ok(_) => {
-                self.wrong(format_args!("{key} is longer than a day"));
+                self.wrong(key, format_args!("{key} is longer than a day"));
                 Duration::ZERO
             }
             Err(error) => {
-                self.wrong(format_args!("{key}: {error}"));
+                self.wrong(key, format_args!("{key}: {error}"));
                 Duration::ZERO
             }
         }
@@ -201,7 +208,7 @@ impl Draft<'_> {
         let value = self.body.get(key)?.clone();
         let closure = value.try_cast::<FnPtr>();
         if closure.as_ref().is_none_or(|closure| !closure.is_anonymous() || closure.is_curried()) {
-            self.wrong(format_args!("{key} must be a closure of its own, such as |p| p.value >= p.limit.alarm"));
+            self.wrong(key, format_args!("{key} must be a closure of its own, such as |p| p.value >= p.limit.alarm"));
             return None;
         }
         closure
@@ -211,7 +218,7 @@ impl Draft<'_> {
         let mut watches = Watches::default();
         let Some(map) = self.body.get("watches").and_then(|value| value.read_lock::<Map>().map(|map| map.clone()))
         else {
-            self.wrong("watches is missing or not a map, such as #{ kind: \"methane\", place: \"T1\" }");
+            self.wrong("watches", "watches is missing or not a map, such as #{ kind: \"methane\", place: \"T1\" }");
             return watches;
         };
         for (key, value) in &map {
@@ -223,17 +230,22 @@ impl Draft<'_> {
                             Some(kind) => watches.kinds.push(kind),
                             None => {
                                 let known = Kind::ALL.iter().map(|kind| kind.word()).collect::<Vec<_>>().join(", ");
-                                self.wrong(format_args!("watches.kind {word:?} is not known; known are {known}"));
+                                self.wrong(
+                                    "watches.kind",
+                                    format_args!("watches.kind {word:?} is not known; known are {known}"),
+                                );
                             }
                         }
                     }
                 }
                 ("place", Some(words)) => watches.places = words,
                 ("site", Some(words)) => watches.sites = words,
-                ("kind" | "place" | "site", None) => {
-                    self.wrong(format_args!("watches.{key} must be a text or a list of texts"))
-                }
-                (other, _) => self.wrong(format_args!("unknown key watches.{other}; known are kind, place, site")),
+                ("kind" | "place" | "site", None) => self
+                    .wrong(format!("watches.{key}"), format_args!("watches.{key} must be a text or a list of texts")),
+                (other, _) => self.wrong(
+                    format!("watches.{other}"),
+                    format_args!("unknown key watches.{other}; known are kind, place, site"),
+                ),
             }
         }
         watches
@@ -243,16 +255,22 @@ impl Draft<'_> {
         let mut limits = LimitSet::new();
         let Some(value) = self.body.get("limits") else { return limits };
         let Some(map) = value.read_lock::<Map>().map(|map| map.clone()) else {
-            self.wrong("limits must be a map, such as #{ alarm: #{ value: 1.0, unit: \"%VOL\", stricter: \"lower\", basis: \"..\" } }");
+            self.wrong("limits", "limits must be a map, such as #{ alarm: #{ value: 1.0, unit: \"%VOL\", stricter: \"lower\", basis: \"..\" } }");
             return limits;
         };
         for (name, value) in map {
             let Some(body) = value.read_lock::<Map>().map(|map| map.clone()) else {
-                self.wrong(format_args!("limits.{name} must be a map with value, unit, stricter and basis"));
+                self.wrong(
+                    format!("limits.{name}"),
+                    format_args!("limits.{name} must be a map with value, unit, stricter and basis"),
+                );
                 continue;
             };
-            for key in body.keys().filter(|key| !["value", "unit", "stricter", "basis"].contains(&key.as_str())) {
-                self.wrong(format_args!("unknown key limits.{name}.{key}; known are value, unit, stricter, basis"));
+            for key in body.keys().filter(|key| !LIMIT_KEYS.contains(&key.as_str())) {
+                self.wrong(
+                    format!("limits.{name}.{key}"),
+                    format_args!("unknown key limits.{name}.{key}; known are {}", LIMIT_KEYS.join(", ")),
+                );
             }
             let number = body.get("value").and_then(as_number);
             let text = |key: &str| body.get(key).and_then(|value| value.clone().into_string().ok());
@@ -263,17 +281,51 @@ impl Draft<'_> {
             };
             match (number, text("unit"), stricter, text("basis")) {
                 (Some(value), Some(unit), Some(stricter), Some(basis)) if !basis.trim().is_empty() => {
-                    limits.insert(name.to_string(), Limit { value, unit, stricter, basis });
+                    let (set, hard) =
+                        (self.beside(&name, &body, "set", value), self.beside(&name, &body, "hard", value));
+                    if set.is_some_and(|set| stricter.looser(set, value)) {
+                        self.wrong(
+                            format!("limits.{name}.set"),
+                            format_args!("limits.{name}.set is looser than its value {value} ({basis})"),
+                        );
+                    }
+                    if hard.is_some_and(|hard| stricter.looser(value, hard)) {
+                        self.wrong(
+                            format!("limits.{name}.hard"),
+                            format_args!("limits.{name}.hard is stricter than its value {value} ({basis})"),
+                        );
+                    }
+                    limits.insert(name.to_string(), Limit { value, unit, stricter, basis, set, hard });
                 }
-                (None, ..) => self.wrong(format_args!("limits.{name}.value must be a finite number")),
-                (_, None, ..) => self.wrong(format_args!("limits.{name}.unit is missing; write \"\" for a switch")),
-                (_, _, None, _) => self.wrong(format_args!("limits.{name}.stricter must be \"lower\" or \"higher\"")),
-                (_, _, _, _) => {
-                    self.wrong(format_args!("limits.{name}.basis is missing: the standard or document of the number"))
-                }
+                (None, ..) => self
+                    .wrong(format!("limits.{name}.value"), format_args!("limits.{name}.value must be a finite number")),
+                (_, None, ..) => self.wrong(
+                    format!("limits.{name}.unit"),
+                    format_args!("limits.{name}.unit is missing; write \"\" for a switch"),
+                ),
+                (_, _, None, _) => self.wrong(
+                    format!("limits.{name}.stricter"),
+                    format_args!("limits.{name}.stricter must be \"lower\" or \"higher\""),
+                ),
+                (_, _, _, _) => self.wrong(
+                    format!("limits.{name}.basis"),
+                    format_args!("limits.{name}.basis is missing: the standard or document of the number"),
+                ),
             }
         }
         limits
+    }
+
+    /// A number that a limit may give beside its value.
+    fn beside(&mut self, name: &str, body: &Map, key: &str, value: f64) -> Option<f64> {
+        let number = as_number(body.get(key)?);
+        if number.is_none() {
+            self.wrong(
+                format!("limits.{name}.{key}"),
+                format_args!("limits.{name}.{key} must be a finite number, as value {value} is"),
+            );
+        }
+        number
     }
 }
 

@@ -8,26 +8,28 @@ use std::rc::Rc;
 use rhai::{AST, ASTNode, Dynamic, Expr, FnPtr, ImmutableString, Scope, Stmt};
 
 use super::around::{self, Asks};
-use super::language::{LONGEST_WINDOW, Language, PROPERTIES, PointView, WINDOW_FUNCTIONS, WindowRef, unknown_reason};
+use super::ask::{Ask, Recall};
+use super::functions::{self, Function};
+use super::language::{LONGEST_WINDOW, Language, PROPERTIES, PointView, unknown_reason};
 use super::native::Native;
 use super::seen::Around;
-use crate::engine::{Health, Needs, Window};
+use crate::engine::{Health, Needs, Past};
 use crate::model::{Point, Reason, parse_duration};
 
 /// A compiled closure.
 #[derive(Clone, Debug)]
 pub struct Program {
     ast: AST,
-    /// Spans as written in the closure.
-    pub spans: Vec<Rc<str>>,
+    /// The calls in the closure whose answers have to be kept, each once.
+    pub asks: Vec<Ask>,
     /// What of the sensor's health it asks for.
     pub needs: Needs,
     /// What it asks beyond its point.
-    pub asks: Rc<Asks>,
+    pub beyond: Rc<Asks>,
     /// Without Rhai, or why not.
     pub native: Result<Native, String>,
-    /// Place of its spans among those of its rule: the closures of a rule share one list.
-    pub first_span: usize,
+    /// Place of its calls among those of its rule: the closures of a rule share one list.
+    pub first_ask: usize,
 }
 
 impl Program {
@@ -43,8 +45,9 @@ impl Program {
             return Err("takes one parameter, the point: |p| ..".into());
         };
         let mut body: Vec<Stmt> = Vec::new();
-        let mut spans: Vec<Rc<str>> = Vec::new();
-        let (mut needs, mut wrong) = (Needs::default(), None);
+        let mut asks: Vec<Ask> = Vec::new();
+        // A name that there is not says more than a call that cannot be read because of it.
+        let (mut needs, mut wrong, mut wrong_call) = (Needs::default(), None, None);
         let mut around = around::Reader::new(point);
         own.walk(&mut |path: &[ASTNode]| {
             if let [ASTNode::Stmt(statement)] = path {
@@ -56,12 +59,12 @@ impl Program {
                 Err(told) => wrong = wrong.take().or(Some(told)),
             }
             match path.last() {
-                Some(ASTNode::Expr(Expr::MethodCall(call, _))) if WINDOW_FUNCTIONS.contains(&call.name.as_str()) => {
-                    if let [Expr::StringConstant(span, _)] = call.args.as_slice() {
-                        spans.push(Rc::from(span.as_str()));
-                    } else {
-                        wrong =
-                            Some(format!("{}(..) takes a span written out, such as {}(\"10m\")", call.name, call.name));
+                Some(ASTNode::Expr(Expr::MethodCall(call, _))) if Function::named(&call.name).is_some() => {
+                    let read = Function::named(&call.name).map(|function| Ask::read(function, call, point, &limits));
+                    match read {
+                        Some(Ok(ask)) if !asks.contains(&ask) => asks.push(ask),
+                        Some(Err(why)) => wrong_call = wrong_call.take().or(Some(why)),
+                        Some(Ok(_)) | None => {}
                     }
                 }
                 Some(ASTNode::Expr(Expr::MethodCall(call, _))) if call.name == "has" => {
@@ -79,23 +82,14 @@ impl Program {
             }
             true
         });
-        if let Some(wrong) = wrong {
+        if let Some(wrong) = wrong.or(wrong_call) {
             return Err(wrong);
         }
-        spans.sort();
-        spans.dedup();
-        check_spans(spans.iter())?;
-        let asks = around.finish();
-        check_spans(asks.windows.iter().map(|window| &window.span))?;
-        let native = Native::lower(&body, point, &limits, &spans, &asks);
-        Ok(Self {
-            ast: AST::new(body, file.shared_lib().clone()),
-            spans,
-            needs,
-            asks: asks.into(),
-            native,
-            first_span: 0,
-        })
+        let beyond = around.finish();
+        check_spans(beyond.windows.iter().map(|window| &window.span))?;
+        let native = Native::lower(&body, point, &limits, &asks, &beyond);
+        let ast = AST::new(body, file.shared_lib().clone());
+        Ok(Self { ast, asks, needs, beyond: beyond.into(), native, first_ask: 0 })
     }
 }
 
@@ -116,6 +110,13 @@ fn unknown_name(lhs: &Expr, rhs: &Expr, point: &str, limits: &[&str]) -> Option<
         return None;
     }
     let (first, then) = if let Expr::Dot(inner, ..) = rhs { (&inner.lhs, Some(&inner.rhs)) } else { (rhs, None) };
+    if let Expr::MethodCall(call, _) = first {
+        let name = call.name.as_str();
+        let known = name == "has" || around::FUNCTIONS.contains(&name) || Function::named(name).is_some();
+        let around = around::FUNCTIONS.join(", ");
+        return (!known)
+            .then(|| format!("asks {point}.{name}(..), but functions are has, {}, {around}", functions::names()));
+    }
     let Expr::Property(property, _) = first else { return None };
     let name = property.2.as_str();
     if !PROPERTIES.contains(&name) && !around::PROPERTIES.contains(&name) {
@@ -150,7 +151,7 @@ pub struct Reading<'a> {
     pub age_s: f64,
     pub point: &'a Point,
     pub limits: &'a Rc<[(ImmutableString, f64)]>,
-    pub spans: &'a Rc<[WindowRef]>,
+    pub recalls: &'a Rc<[Recall]>,
     /// What the engine saw around the point; only for closures that ask.
     pub around: Option<&'a Rc<Around>>,
 }
@@ -178,16 +179,16 @@ impl<'a> Judge<'a> {
         Self { language, scope }
     }
 
-    /// One verdict; `windows` are those of the point.
-    pub fn judge(&mut self, program: &Program, reading: &Reading<'_>, windows: &mut Vec<Window>) -> Judged {
+    /// One verdict; `past` is the point's.
+    pub fn judge(&mut self, program: &Program, reading: &Reading<'_>, past: &mut Past) -> Judged {
         match &program.native {
-            Ok(native) => native.judge(reading, windows, program.first_span),
-            Err(_) => self.interpret(program, reading, windows),
+            Ok(native) => native.judge(reading, past, program.first_ask),
+            Err(_) => self.interpret(program, reading, past),
         }
     }
 
     /// The same by Rhai, lowered or not.
-    pub fn interpret(&mut self, program: &Program, reading: &Reading<'_>, windows: &mut Vec<Window>) -> Judged {
+    pub fn interpret(&mut self, program: &Program, reading: &Reading<'_>, past: &mut Past) -> Judged {
         let scene = &self.language.scene;
         scene.value.set(reading.value.unwrap_or(0.0));
         scene.has_value.set(reading.value.is_some());
@@ -197,14 +198,15 @@ impl<'a> Judge<'a> {
         scene.resolution.set(reading.point.resolution);
         scene.range.set(reading.point.range);
         scene.limits.borrow_mut().clone_from(reading.limits);
-        scene.spans.borrow_mut().clone_from(reading.spans);
-        scene.asks.borrow_mut().clone_from(&program.asks);
+        scene.recalls.borrow_mut().clone_from(reading.recalls);
+        scene.asks.set((program.first_ask, program.asks.len()));
+        scene.beyond.borrow_mut().clone_from(&program.beyond);
         *scene.around.borrow_mut() = reading.around.cloned();
         scene.missing.set(false);
         // Lent to the scene for the verdict, because what Rhai calls must own what it looks at.
-        std::mem::swap(&mut *scene.windows.borrow_mut(), windows);
+        std::mem::swap(&mut *scene.past.borrow_mut(), past);
         let answer = self.language.engine.eval_ast_with_scope::<Dynamic>(&mut self.scope, &program.ast);
-        std::mem::swap(&mut *scene.windows.borrow_mut(), windows);
+        std::mem::swap(&mut *scene.past.borrow_mut(), past);
         // The engine looks around in it again.
         *scene.around.borrow_mut() = None;
         self.scope.rewind(1);

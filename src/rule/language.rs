@@ -1,52 +1,28 @@
 //! The language of rules: Rhai with a budget, and what `p` can be asked.
 //!
-//! | asked | says |
-//! |---|---|
-//! | `p.value` | newest usable value, in the point's unit; without one the verdict is "unknown" |
-//! | `p.age` | seconds since anything was heard from the sensor |
-//! | `p.period` | seconds between expected samples |
-//! | `p.quality` | `"good"` or `"uncertain"`; to a health rule also `"bad"` |
-//! | `p.limit.NAME` | the effective limit of that name at this point |
-//! | `p.mean("10m")`, `min`, `max`, `sum`, `count`, `stddev`, `delta` | over the window before the newest sample |
-//! | `p.rate("10m")` | change per minute over the window |
-//!
-//! Of the sensor itself (all of it in rules with `judges: "health"`; `p.has` and the figures of the point everywhere):
-//!
-//! | asked | says |
-//! |---|---|
-//! | `p.has("line_break")` | does the newest sample bear that reason |
-//! | `p.permit` | `"calibration"`, `"maintenance"`, `"exercise"` or `""` |
-//! | `p.flat_for` | seconds for which the value has not moved by more than the resolution |
-//! | `p.stood_for` | seconds for which samples have come with one and the same source time |
-//! | `p.clock` | seconds by which the source's clock is ahead; below zero, behind |
-//! | `p.fall_for`, `p.fall_to` | seconds since the reading fell at one stroke to under half of the day's mean and stayed there; the highest share of that mean since |
-//! | `p.twin_for` | seconds for which the series has been that of a point of another kind |
-//! | `p.resolution`, `p.range_low`, `p.range_high` | of the point, in its unit |
-//!
-//! What lies beyond the point stands in `rule::around`: other points, votes, the site's state, season and hour.
-//!
-//! Spans are written out as text, so that the windows a rule needs are known before it runs.
+//! What that is stands in one list, [`super::functions::CATALOGUE`], which is also what people read. Spans and
+//! levels are written out, so that what has to be kept is known before a rule runs.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use rhai::packages::{BasicMathPackage, CorePackage, LogicPackage, Package};
-use rhai::{Engine, EvalAltResult, ImmutableString, Map, NativeCallContext};
+use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, Map, NativeCallContext, OptimizationLevel, Position};
 
+use super::Comparison;
 use super::around::{Asks, Selector};
-use super::native::{Comparison, Over};
+use super::ask::{MOST_LEVELS, Recall};
+use super::functions::{Function, Shape};
 use super::seen::{Around, GroupAsk, Motion};
-use crate::engine::{Health, Window};
+use crate::engine::{Health, Past};
 use crate::model::{Grade, Kind, PermitKind, Range, Reason};
 
 /// Operations a rule may use for one verdict. `p.value >= p.limit.alarm` takes about ten.
 pub const BUDGET_OPERATIONS: u64 = 10_000;
 /// The longest window: a rule that wants more belongs to the rollups.
 pub const LONGEST_WINDOW: std::time::Duration = std::time::Duration::from_secs(24 * 3_600);
-/// Functions of `p` that take a span.
-pub const WINDOW_FUNCTIONS: [&str; 8] = ["mean", "min", "max", "sum", "count", "stddev", "delta", "rate"];
 
-/// What a point can be asked without a span.
+/// What a point can be asked without arguments.
 pub const PROPERTIES: [&str; 15] = [
     "value",
     "age",
@@ -67,13 +43,6 @@ pub const PROPERTIES: [&str; 15] = [
 
 type RhaiResult<T> = Result<T, Box<EvalAltResult>>;
 
-/// Where a rule's span is kept: the text as written and the window's place among the point's windows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WindowRef {
-    pub text: Rc<str>,
-    pub place: usize,
-}
-
 /// What the running rule looks at; set before each verdict.
 #[derive(Debug, Default)]
 pub(super) struct Scene {
@@ -85,9 +54,12 @@ pub(super) struct Scene {
     pub age_s: Cell<f64>,
     pub period_s: Cell<f64>,
     pub limits: RefCell<Rc<[(ImmutableString, f64)]>>,
-    pub spans: RefCell<Rc<[WindowRef]>>,
-    pub windows: RefCell<Vec<Window>>,
-    pub asks: RefCell<Rc<Asks>>,
+    pub recalls: RefCell<Rc<[Recall]>>,
+    /// First and number of the running closure's calls among them.
+    pub asks: Cell<(usize, usize)>,
+    pub past: RefCell<Past>,
+    /// What the running closure asks beyond its point, and what was seen there.
+    pub beyond: RefCell<Rc<Asks>>,
     pub around: RefCell<Option<Rc<Around>>>,
     /// The rule asked for something that is not known: its verdict is "unknown", not a fault.
     pub missing: Cell<bool>,
@@ -108,9 +80,13 @@ struct GroupView(Rc<Scene>, usize);
 /// The engine that compiles and runs rules, and the scene they look at. One a thread.
 pub struct Language {
     pub(super) engine: Engine,
+    /// Reads files as they are written, to find where something stands.
+    pub(super) reader: Engine,
     pub(super) scene: Rc<Scene>,
     /// What `rule(id, body)` was called with while a file is read: id, line, body.
-    pub(super) told: Rc<RefCell<Vec<(String, usize, Map)>>>,
+    pub(super) told: Rc<RefCell<Vec<(String, Position, Map)>>>,
+    /// Leave everything to Rhai.
+    pub(super) interprets: bool,
 }
 
 impl Default for Language {
@@ -130,12 +106,22 @@ impl Language {
         register_point(&mut engine);
         register_around(&mut engine);
         register_group(&mut engine);
-        let told: Rc<RefCell<Vec<(String, usize, Map)>>> = Rc::default();
+        let told: Rc<RefCell<Vec<(String, Position, Map)>>> = Rc::default();
         let listed = told.clone();
         engine.register_fn("rule", move |call: NativeCallContext, id: ImmutableString, body: Map| {
-            listed.borrow_mut().push((id.to_string(), call.call_position().line().unwrap_or(0), body));
+            listed.borrow_mut().push((id.to_string(), call.call_position(), body));
         });
-        Self { engine, scene: Rc::default(), told }
+        let mut reader = Engine::new_raw();
+        limit(&mut reader);
+        reader.set_strict_variables(false);
+        reader.set_optimization_level(OptimizationLevel::None);
+        Self { engine, reader, scene: Rc::default(), told, interprets: false }
+    }
+
+    /// One in which no closure is lowered: what native judging is measured and checked against.
+    #[must_use]
+    pub fn interpreting() -> Self {
+        Self { interprets: true, ..Self::new() }
     }
 }
 
@@ -192,14 +178,7 @@ fn register_point(engine: &mut Engine) {
             None => Err(format!("the rule has no limit {name:?}").into()),
         }
     });
-    window_function(engine, "mean", Window::mean);
-    window_function(engine, "min", Window::min);
-    window_function(engine, "max", Window::max);
-    window_function(engine, "sum", Window::sum);
-    window_function(engine, "count", |window| Some(window.count() as f64));
-    window_function(engine, "stddev", Window::stddev);
-    window_function(engine, "delta", Window::delta);
-    window_function(engine, "rate", Window::rate);
+    Function::ALL.into_iter().for_each(|function| register_function(engine, function));
 }
 
 /// Selectors and what is asked of the site, the year and the day.
@@ -217,7 +196,7 @@ fn register_around(engine: &mut Engine) {
         },
     );
     engine.register_fn("season", |p: &mut PointView, name: ImmutableString| -> RhaiResult<bool> {
-        let Some(place) = p.0.asks.borrow().season(&name) else {
+        let Some(place) = p.0.beyond.borrow().season(&name) else {
             return Err(format!("the season {name:?} must be written out in the rule").into());
         };
         look(&p.0, |around| *around.seasons.get(place)?)
@@ -253,9 +232,10 @@ fn register_group(engine: &mut Engine) {
     engine.register_fn("vote", |g: &mut GroupView, k: i64, word: ImmutableString, limit: i64| {
         vote(g, k, &word, limit as f64)
     });
-    for name in WINDOW_FUNCTIONS {
-        engine.register_fn(name, move |g: &mut GroupView, span: ImmutableString| -> RhaiResult<f64> {
-            let place = Over::named(name).and_then(|over| g.0.asks.borrow().window(g.1, over, &span));
+    for function in Function::ALL {
+        let Function::Over(over) = function else { continue };
+        engine.register_fn(function.name(), move |g: &mut GroupView, span: ImmutableString| -> RhaiResult<f64> {
+            let place = g.0.beyond.borrow().window(g.1, over, &span);
             let Some(place) = place else {
                 return Err(format!("the span {span:?} must be written out in the rule").into());
             };
@@ -265,7 +245,7 @@ fn register_group(engine: &mut Engine) {
 }
 
 fn group(p: &PointView, selector: Selector) -> RhaiResult<GroupView> {
-    let place = p.0.asks.borrow().group(&selector);
+    let place = p.0.beyond.borrow().group(&selector);
     match place {
         Some(place) => Ok(GroupView(p.0.clone(), place)),
         None => Err(format!("{selector} must be written out in the rule").into()),
@@ -273,7 +253,7 @@ fn group(p: &PointView, selector: Selector) -> RhaiResult<GroupView> {
 }
 
 fn vote(g: &GroupView, k: i64, word: &str, limit: f64) -> RhaiResult<bool> {
-    match (usize::try_from(k), Comparison::of_vote(word)) {
+    match (usize::try_from(k), Comparison::from_word(word)) {
         (Ok(k @ 1..), Some(comparison)) => look(&g.0, |around| around.vote(g.1, Motion { k, comparison, limit })),
         (Ok(_) | Err(_), _) => Err("what is voted on must be written out in the rule".into()),
     }
@@ -285,15 +265,44 @@ fn look<T>(scene: &Scene, asked: impl FnOnce(&Around) -> Option<T>) -> RhaiResul
     known(scene, around.as_deref().and_then(asked))
 }
 
-fn window_function(engine: &mut Engine, name: &'static str, ask: fn(&Window) -> Option<f64>) {
-    engine.register_fn(name, move |p: &mut PointView, span: ImmutableString| -> RhaiResult<f64> {
-        let spans = p.0.spans.borrow();
-        let Some(span) = spans.iter().find(|known| *known.text == *span) else {
-            return Err(format!("the span {span:?} must be written out in the rule").into());
-        };
-        let windows = p.0.windows.borrow();
-        known(&p.0, windows.get(span.place).and_then(ask))
-    });
+fn register_function(engine: &mut Engine, function: Function) {
+    let name = function.name();
+    let levels = |one: &Dynamic, other: &Dynamic| [number(one), number(other)];
+    match function.shape() {
+        Shape::Span => engine
+            .register_fn(name, move |p: &mut PointView, span: ImmutableString| recall(p, function, &span, [0.0; 2])),
+        Shape::Level => engine.register_fn(name, move |p: &mut PointView, level: Dynamic| {
+            recall(p, function, "", levels(&level, &Dynamic::ZERO))
+        }),
+        Shape::LevelSpan => {
+            engine.register_fn(name, move |p: &mut PointView, level: Dynamic, span: ImmutableString| {
+                recall(p, function, &span, levels(&level, &Dynamic::ZERO))
+            })
+        }
+        Shape::Comparison => {
+            engine.register_fn(name, move |p: &mut PointView, word: ImmutableString, level: Dynamic| {
+                recall(p, function, &word, levels(&level, &Dynamic::ZERO))
+            })
+        }
+        Shape::Levels => engine.register_fn(name, move |p: &mut PointView, target: Dynamic, slack: Dynamic| {
+            recall(p, function, "", levels(&target, &slack))
+        }),
+    };
+}
+
+/// A whole number is as good as one with a dot.
+fn number(dynamic: &Dynamic) -> f64 {
+    dynamic.as_float().or_else(|_| dynamic.as_int().map(|whole| whole as f64)).unwrap_or(f64::NAN)
+}
+
+/// The answer that the native program would get.
+fn recall(p: &PointView, function: Function, text: &str, levels: [f64; MOST_LEVELS]) -> RhaiResult<Dynamic> {
+    let (recalls, (first, count)) = (p.0.recalls.borrow(), p.0.asks.get());
+    let Some(recall) = recalls.iter().skip(first).take(count).find(|known| known.is(function, text, levels)) else {
+        return Err(format!("the arguments of {}(..) must be written out in the rule", function.name()).into());
+    };
+    let said = known(&p.0, recall.ask(&p.0.past.borrow()))?;
+    Ok(if function.is_question() { Dynamic::from(said != 0.0) } else { Dynamic::from(said) })
 }
 
 fn known<T>(scene: &Scene, asked: Option<T>) -> RhaiResult<T> {

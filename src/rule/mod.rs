@@ -3,17 +3,26 @@
 //! In come `.rhai` files and the point table; out come compiled rules, each with its effective limits for
 //! every point it watches, and verdicts on single samples. A rule has a budget of operations; one that
 //! fails says so and its point falls back to the rule's plain limit. Nothing here waits, reads a clock or
-//! touches a file, and no limit is ever looser than the one in the rule.
+//! touches a file, and no limit is ever looser than the one in the rule without an exemption on record.
 
+mod admit;
 mod around;
+mod ask;
+mod comparison;
 mod draft;
+mod explain;
+pub mod functions;
 mod judge;
 mod language;
+mod layers;
 mod limits;
 mod native;
 mod outlook;
+mod places;
 mod plan;
+mod runs;
 mod seen;
+mod text;
 pub mod trial;
 
 use std::time::Duration;
@@ -21,14 +30,20 @@ use std::time::Duration;
 use rhai::FnPtr;
 
 use crate::alarm::{Level, Priority, RuleId};
-use crate::model::{Kind, LimitSet};
+use crate::model::{Kind, LimitSet, Stricter};
 
 pub use around::{Asks, Selector};
+pub use ask::Recall;
+pub use comparison::Comparison;
 pub use draft::{is_blank, read_file};
+pub use explain::{Explained, ExplainedLimit, ExplainedRule, ExplainedStep, OnRecord, explain};
 pub use judge::{Judge, Judged, Program, Reading};
-pub use language::{BUDGET_OPERATIONS, Language, WindowRef};
+pub use language::{BUDGET_OPERATIONS, LONGEST_WINDOW, Language};
+pub use layers::{Layers, Ordered};
+pub use native::MOST_NODES;
 pub use outlook::{MOST_MEMBERS, Outlook, Outlooks};
-pub use plan::{Compiled, Plan, RuleProblem, Watch};
+pub use plan::{Compiled, Plan, RuleProblem, Watch, watches};
+pub use runs::Runs;
 pub use seen::{Around, Member, Standing};
 
 /// When a rule is asked.
@@ -80,6 +95,14 @@ impl Rule {
             1 => self.limits.keys().next().map(String::as_str),
             _ => self.limits.contains_key("alarm").then_some("alarm"),
         }
+    }
+
+    /// On which side of its limits the danger lies; `None` when they do not agree or there are none.
+    #[must_use]
+    pub fn direction(&self) -> Option<Stricter> {
+        let mut sides = self.limits.values().map(|limit| limit.stricter);
+        let first = sides.next()?;
+        sides.all(|side| side == first).then_some(first)
     }
 }
 

@@ -9,18 +9,24 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "the enums are Rhai's and grow; what is not named is not lowered")]
 
-use std::rc::Rc;
+use std::cell::Cell;
 
-use rhai::{ASTFlags, Expr, FnCallExpr, Stmt, Token};
+use rhai::{ASTFlags, Expr, FnCallExpr, ImmutableString, Stmt, Token};
 
-use super::around::{Asks, motion, selector};
+use super::Comparison;
+use super::around::{Asks, motion, over, selector};
+use super::ask::Ask;
+use super::functions::Function;
 use super::judge::{Judged, Reading};
 use super::seen::{Around, GroupAsk, Motion};
-use crate::engine::Window;
+use crate::engine::Past;
 use crate::model::{Grade, PermitKind, Reason, SiteState};
 
 /// More `let`s than this stay with Rhai.
 const MOST_LETS: usize = 8;
+/// Steps of a program, at most: it has no loops, so this bounds its time. Larger closures stay with Rhai and its
+/// budget of operations.
+pub const MOST_NODES: usize = 1_000;
 
 /// A lowered closure.
 #[derive(Clone, Debug)]
@@ -42,7 +48,7 @@ enum Typed {
     Group(usize),
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Asked {
     Value,
     Age,
@@ -58,7 +64,7 @@ enum Asked {
     RangeHigh,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Arithmetic {
     Add,
     Subtract,
@@ -70,36 +76,14 @@ enum Arithmetic {
     Max,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Comparison {
-    Equal,
-    NotEqual,
-    Greater,
-    GreaterOrEqual,
-    Less,
-    LessOrEqual,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Over {
-    Mean,
-    Min,
-    Max,
-    Sum,
-    Count,
-    Stddev,
-    Delta,
-    Rate,
-}
-
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 enum Num {
     Constant(f64),
     Asked(Asked),
     /// Place among the limits of the rule.
     Limit(usize),
-    /// Place among the spans of the closure.
-    Window(Over, usize),
+    /// Place among the calls of the closure.
+    Recall(usize),
     /// A `let`, by its place.
     Let(usize),
     Negative(Box<Num>),
@@ -114,11 +98,13 @@ enum Num {
     Hour,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 enum Bool {
     Constant(bool),
     Let(usize),
     Compare(Comparison, Box<(Num, Num)>),
+    /// Place among the calls of the closure.
+    Recall(usize),
     Has(Reason),
     Quality(Grade),
     Permit(Option<PermitKind>),
@@ -147,8 +133,8 @@ const fn grade(word: &str) -> Option<Grade> {
 /// What a program looks at.
 struct Sight<'a> {
     reading: &'a Reading<'a>,
-    windows: &'a [Window],
-    first_span: usize,
+    past: &'a Past,
+    first_ask: usize,
     /// Values of the `let`s so far; true is 1.
     lets: [f64; MOST_LETS],
 }
@@ -160,9 +146,10 @@ impl<'a> Sight<'a> {
 }
 
 impl Native {
-    /// `limits`: the rule's names in the order of its limits. `spans`: those of the closure.
-    pub fn lower(body: &[Stmt], point: &str, limits: &[&str], spans: &[Rc<str>], asks: &Asks) -> Result<Self, String> {
-        let mut lowering = Lowering { point, limits, spans, asks, names: Vec::new(), lets: Vec::new() };
+    /// `limits`: the rule's names in the order of its limits. `asks`: the calls of the closure; `beyond`: what it asks
+    /// of others than its point.
+    pub fn lower(body: &[Stmt], point: &str, limits: &[&str], asks: &[Ask], beyond: &Asks) -> Result<Self, String> {
+        let mut lowering = Lowering::new(point, limits, asks, beyond);
         match lowering.block(body)? {
             Typed::Bool(verdict) => Ok(Self { lets: lowering.lets, verdict }),
             Typed::Number { .. } => Err("its answer is a number".into()),
@@ -170,9 +157,9 @@ impl Native {
         }
     }
 
-    /// `first_span`: place of the closure's spans among those of the watch.
-    pub fn judge(&self, reading: &Reading<'_>, windows: &[Window], first_span: usize) -> Judged {
-        let mut sight = Sight { reading, windows, first_span, lets: [0.0; MOST_LETS] };
+    /// `first_ask`: place of the closure's calls among those of the watch.
+    pub fn judge(&self, reading: &Reading<'_>, past: &Past, first_ask: usize) -> Judged {
+        let mut sight = Sight { reading, past, first_ask, lets: [0.0; MOST_LETS] };
         for (place, bound) in self.lets.iter().enumerate() {
             let value = match bound {
                 Typed::Number { number, .. } => number.ask(&sight),
@@ -187,6 +174,12 @@ impl Native {
     }
 }
 
+impl Sight<'_> {
+    fn recall(&self, place: usize) -> Option<f64> {
+        self.reading.recalls.get(self.first_ask + place)?.ask(self.past)
+    }
+}
+
 impl Num {
     /// `None`: it is not known.
     fn ask(&self, sight: &Sight<'_>) -> Option<f64> {
@@ -196,10 +189,6 @@ impl Num {
             Self::Asked(Asked::Value) => sight.reading.value,
             Self::Asked(asked) => asked.of(sight.reading),
             Self::Limit(place) => sight.reading.limits.get(*place).map(|(_, value)| *value),
-            Self::Window(over, span) => {
-                let place = sight.reading.spans.get(sight.first_span + span)?.place;
-                over.of(sight.windows.get(place)?)
-            }
             Self::Group(group, ask) => sight.around()?.ask(*group, *ask),
             Self::Count(group, comparison, limit) => {
                 let limit = limit.ask(sight)?;
@@ -207,33 +196,12 @@ impl Num {
             }
             Self::Far(place) => *sight.around()?.windows.get(*place)?,
             Self::Hour => Some(sight.around()?.hour),
+            Self::Recall(place) => sight.recall(*place),
             Self::Negative(number) => number.ask(sight).map(|number| -number),
             Self::Absolute(number) => number.ask(sight).map(f64::abs),
             Self::Of(arithmetic, sides) => {
                 let (left, right) = (sides.0.ask(sight)?, sides.1.ask(sight)?);
-                Some(match arithmetic {
-                    Arithmetic::Add => left + right,
-                    Arithmetic::Subtract => left - right,
-                    Arithmetic::Multiply => left * right,
-                    Arithmetic::Divide => left / right,
-                    Arithmetic::Modulo => left % right,
-                    Arithmetic::Power => left.powf(right),
-                    // Not f64::min and max, which treat NaN in another way.
-                    Arithmetic::Min => {
-                        if left <= right {
-                            left
-                        } else {
-                            right
-                        }
-                    }
-                    Arithmetic::Max => {
-                        if left >= right {
-                            left
-                        } else {
-                            right
-                        }
-                    }
-                })
+                Some(arithmetic.of(left, right))
             }
             Self::If(parts) => {
                 if parts.0.ask(sight)? {
@@ -242,6 +210,91 @@ impl Num {
                     parts.2.ask(sight)
                 }
             }
+        }
+    }
+}
+
+impl Arithmetic {
+    fn of(self, left: f64, right: f64) -> f64 {
+        match self {
+            Self::Add => left + right,
+            Self::Subtract => left - right,
+            Self::Multiply => left * right,
+            Self::Divide => left / right,
+            Self::Modulo => left % right,
+            Self::Power => left.powf(right),
+            // Not f64::min and max, which treat NaN in another way.
+            Self::Min => {
+                if left <= right {
+                    left
+                } else {
+                    right
+                }
+            }
+            Self::Max => {
+                if left >= right {
+                    left
+                } else {
+                    right
+                }
+            }
+        }
+    }
+}
+
+/// A number that is known before a sample comes: written out, a limit of the rule, or reckoned from these.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Level(Num);
+
+impl Level {
+    pub fn read(level: &Expr, point: &str, limits: &[&str]) -> Result<Self, String> {
+        let nobody = Asks::default();
+        match Lowering::new(point, limits, &[], &nobody).expression(level)? {
+            Typed::Number { number, .. } if number.is_level() => Ok(Self(number)),
+            Typed::Number { .. } => Err("this one changes with the samples".into()),
+            Typed::Bool(_) => Err("this is true or false".into()),
+            Typed::Group(_) => Err("these are points".into()),
+        }
+    }
+
+    /// At a point with these limits; no number when it cannot be reckoned.
+    pub fn fold(&self, limits: &[(ImmutableString, f64)]) -> f64 {
+        self.0.fold(limits)
+    }
+}
+
+impl Num {
+    fn is_level(&self) -> bool {
+        match self {
+            Self::Constant(_) | Self::Limit(_) => true,
+            Self::Negative(number) | Self::Absolute(number) => number.is_level(),
+            Self::Of(_, sides) => sides.0.is_level() && sides.1.is_level(),
+            Self::Asked(_)
+            | Self::Recall(_)
+            | Self::Let(_)
+            | Self::If(_)
+            | Self::Group(..)
+            | Self::Count(..)
+            | Self::Far(_)
+            | Self::Hour => false,
+        }
+    }
+
+    fn fold(&self, limits: &[(ImmutableString, f64)]) -> f64 {
+        match self {
+            Self::Constant(number) => *number,
+            Self::Limit(place) => limits.get(*place).map_or(f64::NAN, |(_, value)| *value),
+            Self::Negative(number) => -number.fold(limits),
+            Self::Absolute(number) => number.fold(limits).abs(),
+            Self::Of(arithmetic, sides) => arithmetic.of(sides.0.fold(limits), sides.1.fold(limits)),
+            Self::Asked(_)
+            | Self::Recall(_)
+            | Self::Let(_)
+            | Self::If(_)
+            | Self::Group(..)
+            | Self::Count(..)
+            | Self::Far(_)
+            | Self::Hour => f64::NAN,
         }
     }
 }
@@ -284,35 +337,6 @@ impl Asked {
     }
 }
 
-impl Over {
-    pub(super) fn of(self, window: &Window) -> Option<f64> {
-        match self {
-            Self::Mean => window.mean(),
-            Self::Min => window.min(),
-            Self::Max => window.max(),
-            Self::Sum => window.sum(),
-            Self::Count => Some(window.count() as f64),
-            Self::Stddev => window.stddev(),
-            Self::Delta => window.delta(),
-            Self::Rate => window.rate(),
-        }
-    }
-
-    pub(super) fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "mean" => Self::Mean,
-            "min" => Self::Min,
-            "max" => Self::Max,
-            "sum" => Self::Sum,
-            "count" => Self::Count,
-            "stddev" => Self::Stddev,
-            "delta" => Self::Delta,
-            "rate" => Self::Rate,
-            _ => return None,
-        })
-    }
-}
-
 impl Bool {
     fn ask(&self, sight: &Sight<'_>) -> Option<bool> {
         match self {
@@ -322,6 +346,7 @@ impl Bool {
                 let (left, right) = (sides.0.ask(sight)?, sides.1.ask(sight)?);
                 Some(comparison.of(left, right))
             }
+            Self::Recall(place) => sight.recall(*place).map(|says| says != 0.0),
             Self::Has(reason) => Some(sight.reading.health.quality.has(*reason)),
             Self::Quality(grade) => Some(sight.reading.health.quality.grade() == *grade),
             Self::Permit(kind) => Some(sight.reading.health.permit == *kind),
@@ -361,47 +386,23 @@ impl Bool {
     }
 }
 
-impl Comparison {
-    /// As a vote writes it.
-    pub(super) fn of_vote(word: &str) -> Option<Self> {
-        Some(match word {
-            ">=" => Self::GreaterOrEqual,
-            ">" => Self::Greater,
-            "<=" => Self::LessOrEqual,
-            "<" => Self::Less,
-            _ => return None,
-        })
-    }
-
-    /// Rhai's formulas: relative to the larger of the two, with the double's epsilon.
-    pub(super) fn of(self, left: f64, right: f64) -> bool {
-        let larger = if left * right == 0.0 { 1.0 } else { left.abs().max(right.abs()) };
-        if larger == 0.0 {
-            // Nothing but NaN beside zero gets here; Rhai calls the two equal.
-            return matches!(self, Self::Equal | Self::GreaterOrEqual | Self::LessOrEqual);
-        }
-        match self {
-            Self::Equal => (left - right).abs() / larger <= f64::EPSILON,
-            Self::NotEqual => (left - right).abs() / larger > f64::EPSILON,
-            Self::Greater => (left - right) / larger > f64::EPSILON,
-            Self::GreaterOrEqual => (left - right) / larger > -f64::EPSILON,
-            Self::Less => (right - left) / larger > f64::EPSILON,
-            Self::LessOrEqual => (right - left) / larger > -f64::EPSILON,
-        }
-    }
-}
-
 struct Lowering<'a> {
     point: &'a str,
     limits: &'a [&'a str],
-    spans: &'a [Rc<str>],
-    asks: &'a Asks,
+    asks: &'a [Ask],
+    beyond: &'a Asks,
+    /// Steps so far.
+    nodes: Cell<usize>,
     /// `let`s in force; a later one hides an earlier one of its name.
     names: Vec<(String, Typed)>,
     lets: Vec<Typed>,
 }
 
-impl Lowering<'_> {
+impl<'a> Lowering<'a> {
+    fn new(point: &'a str, limits: &'a [&'a str], asks: &'a [Ask], beyond: &'a Asks) -> Self {
+        Self { point, limits, asks, beyond, nodes: Cell::new(0), names: Vec::new(), lets: Vec::new() }
+    }
+
     /// The closure's body: `let`s, then the answer.
     fn block(&mut self, body: &[Stmt]) -> Result<Typed, String> {
         let Some((last, before)) = body.split_last() else { return Err("it is empty".into()) };
@@ -459,6 +460,10 @@ impl Lowering<'_> {
     }
 
     fn expression(&self, expression: &Expr) -> Result<Typed, String> {
+        self.nodes.set(self.nodes.get() + 1);
+        if self.nodes.get() > MOST_NODES {
+            return Err(format!("it has more than {MOST_NODES} steps"));
+        }
         match expression {
             Expr::BoolConstant(says, _) => Ok(Typed::Bool(Bool::Constant(*says))),
             Expr::FloatConstant(number, _) => Ok(Typed::Number { number: Num::Constant(**number), whole: false }),
@@ -494,7 +499,7 @@ impl Lowering<'_> {
                 Typed::Bool(said) => Ok(Typed::Bool(Bool::Not(Box::new(said)))),
                 Typed::Number { .. } | Typed::Group(_) => Err("! of a number".into()),
             },
-            (Some(Token::UnaryMinus), [one]) => {
+            (_, [one]) if call.name == "-" => {
                 let number = self.real(one, "- of a whole number")?;
                 Ok(Typed::Number { number: Num::Negative(Box::new(number)), whole: false })
             }
@@ -618,23 +623,26 @@ impl Lowering<'_> {
 
     fn method(&self, call: &FnCallExpr) -> Result<Typed, String> {
         if let Some(selector) = selector(call)? {
-            let group = self.asks.group(&selector);
+            let group = self.beyond.group(&selector);
             return group.map(Typed::Group).ok_or_else(|| format!("p.{selector}"));
         }
-        let [Expr::StringConstant(text, _)] = call.args.as_slice() else {
-            return Err(format!("p.{}(..)", call.name));
-        };
-        if call.name == "has" {
+        if let ("season", [Expr::StringConstant(text, _)]) = (call.name.as_str(), call.args.as_slice()) {
+            let season = self.beyond.season(text).ok_or_else(|| format!("the season {text}"))?;
+            return Ok(Typed::Bool(Bool::Season(season)));
+        }
+        if let ("has", [Expr::StringConstant(text, _)]) = (call.name.as_str(), call.args.as_slice()) {
             let reason = Reason::from_word(text).ok_or_else(|| format!("the reason {text}"))?;
             return Ok(Typed::Bool(Bool::Has(reason)));
         }
-        if call.name == "season" {
-            let season = self.asks.season(text).ok_or_else(|| format!("the season {text}"))?;
-            return Ok(Typed::Bool(Bool::Season(season)));
-        }
-        let over = Over::named(&call.name).ok_or_else(|| format!("p.{}(..)", call.name))?;
-        let span = self.spans.iter().position(|known| **known == **text).ok_or_else(|| format!("the span {text}"))?;
-        Ok(Typed::Number { number: Num::Window(over, span), whole: false })
+        let unknown = || format!("p.{}(..)", call.name);
+        let function = Function::named(&call.name).ok_or_else(unknown)?;
+        let ask = Ask::read(function, call, self.point, self.limits)?;
+        let place = self.asks.iter().position(|known| *known == ask).ok_or_else(unknown)?;
+        Ok(if function.is_question() {
+            Typed::Bool(Bool::Recall(place))
+        } else {
+            Typed::Number { number: Num::Recall(place), whole: false }
+        })
     }
 }
 
@@ -678,8 +686,8 @@ impl Lowering<'_> {
                     Typed::Bool(Bool::GroupHas(group, reason))
                 }
                 (name, [Expr::StringConstant(span, _)]) => {
-                    let over = Over::named(name).ok_or_else(|| format!("a group's {name}(..)"))?;
-                    let place = self.asks.window(group, over, span).ok_or_else(|| format!("the span {span}"))?;
+                    let over = over(name).ok_or_else(|| format!("a group's {name}(..)"))?;
+                    let place = self.beyond.window(group, over, span).ok_or_else(|| format!("the span {span}"))?;
                     number(Num::Far(place))
                 }
                 (name, _) => return Err(format!("a group's {name}(..)")),

@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use super::around::{Asks, Selector};
-use super::native::Over;
 use super::plan::Watch;
 use super::{Judges, Plan, RuleProblem};
+use crate::engine::{MOST_SAMPLES, Over, expected};
 use crate::journal::Setup;
 use crate::model::{Kind, NEIGHBOUR, Point, PointIndex, REDUNDANT, SiteId, parse_duration};
 
@@ -20,14 +20,14 @@ use crate::model::{Kind, NEIGHBOUR, Point, PointIndex, REDUNDANT, SiteId, parse_
 pub const MOST_MEMBERS: usize = 256;
 
 /// The points of one selector.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Members {
     pub points: Rc<[PointIndex]>,
     /// The watching point is of their kind and unit and not among them: it votes with them.
     pub own_votes: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PlacedWindow {
     pub point: PointIndex,
     /// Place among the windows of that point.
@@ -36,7 +36,7 @@ pub struct PlacedWindow {
 }
 
 /// What one closure looks at from one point, in the order of its [`Asks`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outlook {
     pub groups: Vec<Members>,
     /// `None` where the group is not one point alone.
@@ -46,7 +46,7 @@ pub struct Outlook {
 }
 
 /// Of the two closures of a rule.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outlooks {
     pub raise: Outlook,
     pub clear: Outlook,
@@ -139,11 +139,11 @@ pub fn resolve(plan: &mut Plan, setup: &Setup) {
     let mut field = Field::new(&setup.points);
     let mut notes = Notes::default();
     for (point, at) in setup.points.iter().zip((0_u32..).map(PointIndex)) {
-        let mut watches = std::mem::take(&mut plan.points[at.at()].watches);
+        let mut watches = std::mem::take(&mut Rc::make_mut(&mut plan.points[at.at()]).watches);
         for watch in &mut watches {
             outlook(plan, setup, &mut field, (point, at), watch, &mut notes);
         }
-        plan.points[at.at()].watches = watches;
+        Rc::make_mut(&mut plan.points[at.at()]).watches = watches;
     }
     notes.tell(plan, setup);
 }
@@ -161,19 +161,19 @@ fn outlook(
         return;
     }
     let listens = compiled.rule.judges == Judges::Samples;
-    let asked = [Some(compiled.raise.asks.clone()), compiled.clear.as_ref().map(|clear| clear.asks.clone())];
+    let asked = [Some(compiled.raise.beyond.clone()), compiled.clear.as_ref().map(|clear| clear.beyond.clone())];
     let [raise, clear] = asked.map(|asks| {
         let Some(asks) = asks else { return Outlook::default() };
         let outlook = Outlook { groups: notes.groups(&asks, field, (point, at), watch.rule), ..Outlook::default() };
+        notes.spans(&asks, &outlook, setup, watch.rule);
         place(plan, setup, point, &asks, outlook)
     });
     for other in raise.groups.iter().chain(&clear.groups).flat_map(|group| group.points.iter()) {
-        let onlookers = &mut plan.points[other.at()].onlookers;
-        if listens && *other != at && onlookers.last() != Some(&at) {
-            onlookers.push(at);
+        if listens && *other != at && plan.points[other.at()].onlookers.last() != Some(&at) {
+            Rc::make_mut(&mut plan.points[other.at()]).onlookers.push(at);
         }
     }
-    plan.points[at.at()].looks = true;
+    Rc::make_mut(&mut plan.points[at.at()]).looks = true;
     if listens && plan.lookers.last() != Some(&at) {
         plan.lookers.push(at);
     }
@@ -188,12 +188,8 @@ fn place(plan: &mut Plan, setup: &Setup, point: &Point, asks: &Asks, mut outlook
             [] | [..] => None,
         };
         outlook.windows.push(alone.map(|only| {
-            let windows = &mut plan.points[only.at()].windows;
             let span = parse_duration(&asked.span).unwrap_or_default();
-            let place = windows.iter().position(|known| *known == span).unwrap_or_else(|| {
-                windows.push(span);
-                windows.len() - 1
-            });
+            let place = Rc::make_mut(&mut plan.points[only.at()]).lent.window(span, asked.over);
             PlacedWindow { point: only, place, over: asked.over }
         }));
     }
@@ -269,6 +265,24 @@ impl Notes {
         each.collect()
     }
 
+    /// A window that is shorter than it says would say less than it should.
+    fn spans(&mut self, asks: &Asks, outlook: &Outlook, setup: &Setup, rule: usize) {
+        for asked in &asks.windows {
+            let [only] = &*outlook.groups[asked.group].points else { continue };
+            let (point, selector) = (&setup.points[only.at()], &asks.groups[asked.group]);
+            let samples = expected(parse_duration(&asked.span).unwrap_or_default(), point.period);
+            if samples > MOST_SAMPLES {
+                let span = &asked.span;
+                let message = format!(
+                    "{selector} over {span:?} needs {samples} samples at point {}, but {MOST_SAMPLES} are kept: \
+                     shorten the span",
+                    point.id
+                );
+                self.problems.insert((rule, message));
+            }
+        }
+    }
+
     fn tell(mut self, plan: &mut Plan, setup: &Setup) {
         for ((rule, selector), (some, none)) in &self.found {
             let Some(first) = none.first() else { continue };
@@ -293,7 +307,7 @@ impl Notes {
         let told = |(rule, what): (usize, String)| {
             let rule = &plan.rules[rule].rule;
             let message = format!("rule {:?}: {what}", rule.id);
-            RuleProblem { file: rule.file.clone(), line: rule.line, message }
+            RuleProblem::with(rule, message)
         };
         let problems: Vec<RuleProblem> = self.problems.into_iter().map(told).collect();
         let remarks: Vec<RuleProblem> = self.remarks.into_iter().map(told).collect();

@@ -1,16 +1,24 @@
 //! Rules laid over the point table: who watches what, with which limits and windows.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
 
 use rhai::ImmutableString;
 
+use super::ask::{Recall, Site};
+use super::limits::{self, Effective};
 use super::outlook::{self, Outlooks};
-use super::{Judges, Language, Program, Rule, WindowRef, draft, limits};
+use super::{Judges, Language, Layers, Ordered, Program, Rule, draft};
 use crate::alarm::Policy;
-use crate::engine::Needs;
+use crate::engine::{Needs, Wants};
 use crate::journal::Setup;
-use crate::model::{Point, PointIndex, SiteId, Stricter, parse_duration};
+use crate::model::{Kind, Point, PointIndex, SiteId, Stricter};
+
+/// A time without usable samples of more periods than this is a hole: a count of time in `clear` begins anew.
+const HOLE_PERIODS: u32 = 3;
+/// More memory than this is worth a remark.
+const MUCH_MEMORY: usize = 256 << 20;
 
 /// Something wrong in a rule file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,15 +27,36 @@ pub struct RuleProblem {
     pub file: String,
     /// 0 when the problem is of the whole file.
     pub line: usize,
+    /// 0 when the problem is of the whole line.
+    pub column: usize,
     pub message: String,
+}
+
+impl RuleProblem {
+    /// Of a whole file, or with the points when `file` is empty.
+    #[must_use]
+    pub fn of(file: &str, message: impl Into<String>) -> Self {
+        Self { file: file.to_owned(), line: 0, column: 0, message: message.into() }
+    }
+
+    pub(super) fn at(file: &str, at: rhai::Position, message: String) -> Self {
+        let (line, column) = (at.line().unwrap_or(0), at.position().unwrap_or(0));
+        Self { file: file.to_owned(), line, column, message }
+    }
+
+    /// Of a rule as a whole.
+    pub(super) fn with(rule: &Rule, message: String) -> Self {
+        Self { line: rule.line, ..Self::of(&rule.file, message) }
+    }
 }
 
 impl fmt::Display for RuleProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&*self.file, self.line) {
-            ("", _) => write!(f, "{}", self.message),
-            (file, 0) => write!(f, "{file}: {}", self.message),
-            (file, line) => write!(f, "{file}:{line}: {}", self.message),
+        match (&*self.file, self.line, self.column) {
+            ("", ..) => write!(f, "{}", self.message),
+            (file, 0, _) => write!(f, "{file}: {}", self.message),
+            (file, line, 0) => write!(f, "{file}:{line}: {}", self.message),
+            (file, line, column) => write!(f, "{file}:{line}:{column}: {}", self.message),
         }
     }
 }
@@ -45,33 +74,46 @@ impl Compiled {
     /// Does it ask for anything beyond the point that it watches?
     #[must_use]
     pub fn looks(&self) -> bool {
-        self.raise.asks.any() || self.clear.as_ref().is_some_and(|clear| clear.asks.any())
+        self.raise.beyond.any() || self.clear.as_ref().is_some_and(|clear| clear.beyond.any())
+    }
+
+    fn interpret(&mut self) {
+        for program in std::iter::once(&mut self.raise).chain(&mut self.clear) {
+            program.native = Err("nothing is lowered here".into());
+        }
     }
 }
 
 /// One rule at one point.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Watch {
     /// Place in [`Plan::rules`].
     pub rule: usize,
     pub limits: Rc<[(ImmutableString, f64)]>,
-    pub spans: Rc<[WindowRef]>,
+    /// Calls of `raise`, then of `clear`.
+    pub recalls: Rc<[Recall]>,
     /// Limit, direction and unit that stand in when the rule fails; also what messages show.
     pub plain: Option<(f64, Stricter)>,
+    /// The exemption that a limit rests on, and until when.
+    pub exempt: Option<Rc<str>>,
     /// What its closures look at beyond the point.
     pub outlooks: Option<Box<Outlooks>>,
 }
 
 /// What watches one point.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PointPlan {
     pub watches: Vec<Watch>,
-    /// Spans of the windows that its rules need, each once.
-    pub windows: Vec<std::time::Duration>,
+    /// What its rules look back on.
+    pub wants: Wants,
+    /// The part of it that rules at other points ask for; it stands first there.
+    pub lent: Wants,
     /// What of the sensor's health its rules ask for.
     pub needs: Needs,
     /// Is there a rule about the sensor itself?
     pub health: bool,
+    /// Is there a rule about silence?
+    pub silence: bool,
     /// Does another rule ask for it too?
     pub shows_health: bool,
     /// One of its rules looks beyond the point.
@@ -84,8 +126,9 @@ pub struct PointPlan {
 #[derive(Debug, Default)]
 pub struct Plan {
     pub rules: Vec<Compiled>,
-    /// By point index.
-    pub points: Vec<PointPlan>,
+    /// By point index. Points with the same rules and limits share one: thousands of sensors have a few hundred
+    /// plans, which stay in the processor's cache.
+    pub points: Vec<Rc<PointPlan>>,
     /// Points whose rules look beyond them and are judged when the site's state or season changes.
     pub lookers: Vec<PointIndex>,
     /// Seasons that rules ask for, by site.
@@ -100,9 +143,16 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Compiles what can be compiled; the rest is in `problems`.
+    /// Compiles what can be compiled; the rest is in `problems`. Limits are those of the setup alone.
     #[must_use]
     pub fn new(language: &Language, setup: &Setup) -> Self {
+        let ordered = Ordered { at: setup.at, ..Ordered::default() };
+        Self::over(language, setup, &Layers::of(setup, ordered))
+    }
+
+    /// The same with limits that people have set; `layers` are laid over the same setup.
+    #[must_use]
+    pub fn over(language: &Language, setup: &Setup, layers: &Layers) -> Self {
         let mut plan = Self::default();
         for file in &setup.rules {
             match draft::read_file(language, file) {
@@ -110,49 +160,102 @@ impl Plan {
                 Err(mut problems) => plan.problems.append(&mut problems),
             }
         }
-        plan.points = setup.points.iter().map(|_| PointPlan::default()).collect();
+        if language.interprets {
+            plan.rules.iter_mut().for_each(Compiled::interpret);
+        }
+        plan.points = setup.points.iter().map(|_| Rc::default()).collect();
         let mut lines = Vec::new();
-        for place in 0..plan.rules.len() {
-            let mut watched = 0_usize;
-            for (point, at) in setup.points.iter().zip(0_u32..) {
-                if !point.retired && watches(&plan.rules[place].rule, point) {
-                    watched += 1;
-                    plan.watch(place, point, PointIndex(at), &mut lines);
+        let mut watched = vec![false; plan.rules.len()];
+        let by_kind = plan.by_kind();
+        for (point, at) in setup.points.iter().zip(0_u32..).filter(|(point, _)| !point.retired) {
+            for place in by_kind.get(&point.kind).into_iter().flatten() {
+                if watches(&plan.rules[*place].rule, point) {
+                    watched[*place] = true;
+                    plan.watch(*place, point, PointIndex(at), layers, &mut lines);
                 }
             }
-            if watched == 0 {
+        }
+        for (place, watched) in watched.into_iter().enumerate() {
+            if !watched {
                 let rule = &plan.rules[place].rule;
                 let message = format!("rule {:?} watches no point", rule.id);
-                plan.remarks.push(RuleProblem { file: rule.file.clone(), line: rule.line, message });
+                plan.remarks.push(RuleProblem::with(rule, message));
             }
         }
         outlook::resolve(&mut plan, setup);
+        for (point, at) in setup.points.iter().zip(0_u32..) {
+            plan.fold(PointIndex(at), point, &mut lines);
+        }
+        plan.note_memory(&setup.points);
         if plan.problems.is_empty() {
             plan.strange_limits(&setup.points, &mut lines);
+            plan.strange_layers(setup, layers, &mut lines);
         }
         plan.refused = lines;
         plan.note_unwatched(setup);
+        plan.note_misspelt(&setup.points);
+        plan.share();
         plan
+    }
+
+    /// Places of the rules that may watch a point of each kind, in their order.
+    fn by_kind(&self) -> HashMap<Kind, Vec<usize>> {
+        let may = |kind: Kind| {
+            let of_kind = |compiled: &Compiled| {
+                compiled.rule.watches.kinds.is_empty() || compiled.rule.watches.kinds.contains(&kind)
+            };
+            (0..self.rules.len()).filter(|place| of_kind(&self.rules[*place])).collect()
+        };
+        Kind::ALL.iter().map(|kind| (*kind, may(*kind))).collect()
+    }
+
+    /// One plan for all points that are watched alike.
+    fn share(&mut self) {
+        let mut known: HashMap<Vec<u64>, Vec<Rc<PointPlan>>> = HashMap::new();
+        // Where points look at each other no two plans are alike.
+        for plan in self.points.iter_mut().filter(|plan| !plan.looks && plan.onlookers.is_empty()) {
+            let limits = |watch: &Watch| watch.limits.iter().map(|(_, value)| value.to_bits()).collect::<Vec<_>>();
+            let key = plan.watches.iter().flat_map(|watch| std::iter::once(watch.rule as u64).chain(limits(watch)));
+            let alike = known.entry(key.collect()).or_default();
+            match alike.iter().find(|other| *other == plan) {
+                Some(other) => *plan = other.clone(),
+                None => alike.push(plan.clone()),
+            }
+        }
     }
 
     /// A limit of a point that no rule at it has would never count: most likely it is misspelt.
     fn strange_limits(&self, points: &[Point], problems: &mut Vec<RuleProblem>) {
         for (point, plan) in points.iter().zip(&self.points).filter(|(point, _)| !point.retired) {
-            let mut known: Vec<&str> = plan
-                .watches
-                .iter()
-                .flat_map(|watch| self.rules[watch.rule].rule.limits.keys())
-                .map(|name| &**name)
-                .collect();
+            if point.limits.is_empty() {
+                continue;
+            }
+            let rules = || plan.watches.iter().map(|watch| &self.rules[watch.rule].rule);
+            let mut known: Vec<&str> = rules().flat_map(|rule| rule.limits.keys()).map(|name| &**name).collect();
             known.sort_unstable();
             known.dedup();
-            for name in point.limits.keys().filter(|name| !known.contains(&&***name)) {
+            let of_one = |name: &str| {
+                let of = |rule: &Rule| name.strip_prefix(&*rule.id).and_then(|rest| rest.strip_prefix('.'));
+                rules().any(|rule| of(rule).is_some_and(|limit| rule.limits.contains_key(limit)))
+            };
+            for name in point.limits.keys().filter(|name| !known.contains(&&***name) && !of_one(name)) {
                 let there = if known.is_empty() { "none of them has limits".to_owned() } else { known.join(", ") };
                 let message = format!(
                     "point {}: limit {name} is not a limit of any rule that watches it; known are: {there}",
                     point.id
                 );
-                problems.push(RuleProblem { file: String::new(), line: 0, message });
+                problems.push(RuleProblem::of("", message));
+            }
+        }
+    }
+
+    /// A limit of the configuration that rules nowhere: misspelt, or at the wrong points.
+    fn strange_layers(&self, setup: &Setup, layers: &Layers, problems: &mut Vec<RuleProblem>) {
+        for limit in &setup.limits {
+            let reached = layers.reach(&limit.scope, &setup.points);
+            if let Err(why) = self.watched(limit, &reached) {
+                let message = format!("{}: {why}", limit.id);
+                problems.push(RuleProblem::of("", message));
             }
         }
     }
@@ -168,7 +271,7 @@ impl Plan {
                  there raises nothing; rules/instrument has such rules",
                 1 + untold.count()
             );
-            self.remarks.push(RuleProblem { file: String::new(), line: 0, message });
+            self.remarks.push(RuleProblem::of("", message));
         }
         for (point, plan) in setup.points.iter().zip(&self.points) {
             if point.retired {
@@ -190,14 +293,42 @@ impl Plan {
                     point.place,
                     places.join(", ")
                 );
-                self.remarks.push(RuleProblem { file: String::new(), line: 0, message });
+                self.remarks.push(RuleProblem::of("", message));
             }
             if at_it().next().is_none() {
                 let message = format!(
                     "point {}: no rule for {} at {:?} watches it: check its kind and place",
                     point.id, point.kind, point.place
                 );
-                self.remarks.push(RuleProblem { file: String::new(), line: 0, message });
+                self.remarks.push(RuleProblem::of("", message));
+            }
+        }
+    }
+
+    /// Sites that there are not, and places that only their spelling keeps from a point.
+    fn note_misspelt(&mut self, points: &[Point]) {
+        let alive = || points.iter().filter(|point| !point.retired);
+        let plain = |word: &str| word.to_lowercase().replace([' ', '-', '_'], "");
+        for rule in self.rules.iter().map(|compiled| &compiled.rule) {
+            let mut told = |message: String| self.remarks.push(RuleProblem::with(rule, message));
+            for site in rule.watches.sites.iter().filter(|site| alive().all(|point| *point.site != ***site)) {
+                let known: std::collections::BTreeSet<&str> = alive().map(|point| &*point.site).collect();
+                let known = known.into_iter().collect::<Vec<_>>().join(", ");
+                told(format!("rule {:?}: there is no site {site:?}; sites are {known}", rule.id));
+            }
+            let of_kind = |point: &&Point| rule.watches.kinds.is_empty() || rule.watches.kinds.contains(&point.kind);
+            for place in &rule.watches.places {
+                if alive().filter(of_kind).any(|point| point.place == *place) {
+                    continue;
+                }
+                let nearly =
+                    |point: &&Point| plain(&point.place) == plain(place) && !rule.watches.places.contains(&point.place);
+                if let Some(point) = alive().filter(of_kind).find(nearly) {
+                    told(format!(
+                        "rule {:?}: place {place:?} is at no point, but point {} is at {:?}: write both alike",
+                        rule.id, point.id, point.place
+                    ));
+                }
             }
         }
     }
@@ -217,23 +348,19 @@ impl Plan {
             match (raise, clear.transpose()) {
                 (Ok(raise), Ok(mut clear)) if wrong.is_empty() => {
                     if let Some(clear) = &mut clear {
-                        clear.first_span = raise.spans.len();
+                        clear.first_ask = raise.asks.len();
                     }
                     let policy = Policy { raise_after: rule.raise_after, clear_after: rule.clear_after };
                     self.rules.push(Compiled { rule, raise, clear, policy });
                 }
-                _ => self.problems.extend(wrong.into_iter().map(|message| RuleProblem {
-                    file: rule.file.clone(),
-                    line: rule.line,
-                    message,
-                })),
+                _ => self.problems.extend(wrong.into_iter().map(|message| RuleProblem::with(&rule, message))),
             }
         }
     }
 
-    fn watch(&mut self, place: usize, point: &Point, at: PointIndex, problems: &mut Vec<RuleProblem>) {
+    fn watch(&mut self, place: usize, point: &Point, at: PointIndex, layers: &Layers, problems: &mut Vec<RuleProblem>) {
         let Compiled { rule, raise, clear, .. } = &self.rules[place];
-        let told = |message: String| RuleProblem { file: rule.file.clone(), line: rule.line, message };
+        let told = |message: String| RuleProblem::with(rule, message);
         if let Some((name, limit)) = rule.limits.iter().find(|(_, limit)| limit.unit != point.unit) {
             problems.push(told(format!(
                 "rule {:?}: limit {name} is in {:?} but point {} measures {:?}; give the point that unit or exclude it",
@@ -241,34 +368,78 @@ impl Plan {
             )));
             return;
         }
-        let (effective, refused) = limits::effective(&rule.id, &rule.limits, point);
-        problems.extend(refused.into_iter().map(told));
-        let plain = rule.plain_limit().and_then(|name| {
-            let value = effective.iter().find(|(known, _)| known == name)?.1;
-            Some((value, rule.limits.get(name)?.stricter))
-        });
-        let plan = &mut self.points[at.at()];
+        let Effective { limits, plain, exempt, refused } = limits::effective(rule, at, point, layers);
+        for line in refused.into_iter().map(told) {
+            // A limit for many points is refused at all of them in the same words.
+            if !problems.contains(&line) {
+                problems.push(line);
+            }
+        }
+        let plan = Rc::make_mut(&mut self.points[at.at()]);
         let needs = clear.iter().fold(raise.needs, |needs, clear| needs.and(clear.needs));
         plan.needs = plan.needs.and(needs);
         plan.health |= rule.judges == Judges::Health;
+        plan.silence |= rule.judges == Judges::Silence;
         plan.shows_health |= rule.judges != Judges::Health && needs.any();
-        let spans = raise.spans.iter().chain(clear.iter().flat_map(|clear| &clear.spans));
-        let spans = spans
-            .map(|text| {
-                let span = parse_duration(text).unwrap_or_default();
-                let place = plan.windows.iter().position(|known| *known == span).unwrap_or_else(|| {
-                    plan.windows.push(span);
-                    plan.windows.len() - 1
-                });
-                WindowRef { text: text.clone(), place }
-            })
-            .collect();
-        let limits = effective.into_iter().map(|(name, value)| (name.into(), value)).collect();
-        plan.watches.push(Watch { rule: place, limits, spans, plain, outlooks: None });
+        plan.watches.push(Watch {
+            rule: place,
+            limits: limits.into(),
+            recalls: Rc::default(),
+            plain,
+            exempt,
+            outlooks: None,
+        });
+    }
+
+    /// Places what the rules of a point ask for by the limits that are in force there. To be called again when
+    /// these change; the point's past is then to be arranged by the new wants.
+    pub fn fold(&mut self, at: PointIndex, point: &Point, problems: &mut Vec<RuleProblem>) {
+        let Some(plan) = self.points.get_mut(at.at()).map(Rc::make_mut) else { return };
+        // First, so that where others look does not change with the limits of this point.
+        let mut wants = plan.lent.clone();
+        for watch in &mut plan.watches {
+            let Compiled { rule, raise, clear, .. } = &self.rules[watch.rule];
+            let mut recalls = Vec::new();
+            for (program, hole) in [(Some(raise), None), (clear.as_ref(), Some(point.period * HOLE_PERIODS))] {
+                let site = Site { limits: &watch.limits, stricter: rule.direction(), hole };
+                for ask in program.iter().flat_map(|program| &program.asks) {
+                    let (recall, sound) = ask.place(&site, &mut wants);
+                    recalls.push(recall);
+                    for what in sound.err().into_iter().chain(ask.too_long(point.period)) {
+                        let message = format!("rule {:?} at point {}: {what}", rule.id, point.id);
+                        problems.push(RuleProblem::with(rule, message));
+                    }
+                }
+            }
+            watch.recalls = recalls.into();
+        }
+        plan.wants = wants;
+    }
+
+    /// Bytes at worst that all points' pasts take, each with a sample every period.
+    #[must_use]
+    pub fn memory(&self, points: &[Point]) -> usize {
+        self.points.iter().zip(points).map(|(plan, point)| plan.wants.bytes(point.period)).sum()
+    }
+
+    fn note_memory(&mut self, points: &[Point]) {
+        let bytes = self.memory(points);
+        if bytes > MUCH_MEMORY {
+            let most = self.points.iter().zip(points).max_by_key(|(plan, point)| plan.wants.bytes(point.period));
+            let most = most.map_or("", |(_, point)| &*point.id);
+            let message = format!(
+                "what rules look back on may take {} MiB of memory, most of it for points such as {most}: shorten \
+                 their spans, or give the points their true period",
+                bytes >> 20
+            );
+            self.remarks.push(RuleProblem::of("", message));
+        }
     }
 }
 
-fn watches(rule: &Rule, point: &Point) -> bool {
+/// Does the rule choose the point?
+#[must_use]
+pub fn watches(rule: &Rule, point: &Point) -> bool {
     let any = |list: &[String], word: &str| list.is_empty() || list.iter().any(|known| known == word);
     (rule.watches.kinds.is_empty() || rule.watches.kinds.contains(&point.kind))
         && any(&rule.watches.places, &point.place)

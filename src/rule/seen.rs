@@ -7,10 +7,10 @@
 
 use std::rc::Rc;
 
-use crate::engine::Window;
+use crate::engine::Past;
 use crate::model::{Grade, PointIndex, Quality, SiteState};
 
-use super::native::Comparison;
+use super::Comparison;
 use super::outlook::Outlook;
 
 /// A point as others see it now.
@@ -31,7 +31,7 @@ pub struct Member<'a> {
     pub quality: Quality,
     /// Since anything was heard of it.
     pub age_s: f64,
-    pub windows: &'a [Window],
+    pub past: &'a Past,
 }
 
 /// The members of one selector.
@@ -137,7 +137,7 @@ impl Around {
             let wanted = wanted.as_ref()?;
             let member = member(wanted.point)?;
             match member.standing {
-                Standing::Usable(_) => wanted.over.of(member.windows.get(wanted.place)?),
+                Standing::Usable(_) => member.past.over(wanted.place, wanted.over),
                 Standing::Broken | Standing::Awaited => None,
             }
         }));

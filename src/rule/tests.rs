@@ -1,4 +1,6 @@
+use super::ask::Site;
 use super::*;
+use crate::engine::{Past, Wants};
 use crate::journal::RuleFile;
 
 fn problems(text: &str) -> Vec<String> {
@@ -38,19 +40,29 @@ fn a_sound_rule_has_no_problem() {
 #[test]
 fn every_mistake_is_told_with_file_line_and_what_was_expected() {
     for (text, expected) in [
-        ("let x = ;".to_owned(), "x.rhai:1: "),
+        ("let x = ;".to_owned(), "x.rhai:1:9: "),
         ("let x = 1;".to_owned(), "the file defines no rule"),
-        (with("titel", "\"x\""), "x.rhai:2: rule \"r\": unknown key \"titel\""),
-        (with("title", ""), "title is missing"),
+        (with("titel", "\"x\""), "x.rhai:9:3: rule \"r\": unknown key \"titel\""),
+        (with("title", ""), "x.rhai:2:1: rule \"r\": title is missing"),
         (with("priority", "\"P7\""), "priority is \"P7\", not one of P1, P2, P3, P4"),
-        (with("watches", "#{ kind: \"methan\" }"), "watches.kind \"methan\" is not known"),
-        (with("watches", "#{ knd: \"methane\" }"), "unknown key watches.knd"),
+        (with("watches", "#{ kind: \"methan\" }"), "x.rhai:8:15: rule \"r\": watches.kind \"methan\" is not known"),
+        (with("watches", "#{ knd: \"methane\" }"), "x.rhai:8:15: rule \"r\": unknown key watches.knd"),
         (with("raise", ""), "raise is missing"),
-        (with("raise", "5"), "raise must be a closure"),
+        (with("raise", "5"), "x.rhai:8:3: rule \"r\": raise must be a closure"),
         (with("raise", "|p, q| true"), "takes one parameter"),
         (with("raise", "|p| p.mean(p.value) > 1.0"), "takes a span written out"),
         (with("raise", "|p| p.mean(\"5 parsecs\") > 1.0"), "is not a duration"),
         (with("raise", "|p| p.mean(\"30d\") > 1.0"), "is not between 1ms and 24h"),
+        (with("raise", "|p| p.gap(\"25h\") > 1.0"), "the window \"25h\" is not between 1ms and 24h"),
+        (with("raise", "|p| p.medain(\"5m\") > 1.0"), "asks p.medain(..), but functions are has, mean, min"),
+        (with("raise", "|p| p.mean() > 1.0"), "mean(..) takes a span written out, such as mean(\"10m\")"),
+        (with("raise", "|p| p.crossed_up(p.value)"), "crossed_up(..): its level must be known before a sample comes"),
+        (with("raise", "|p| { let x = 1.0; p.crossed_up(x) }"), "a number, p.limit.NAME or reckoned from these"),
+        (with("raise", "|p| p.crossed_up(p.limit.alram)"), "asks p.limit.alram"),
+        (with("raise", "|p| p.cusum(1, 1 + p.mean(\"5m\")) > 5.0"), "reckoned from these; p.mean(..)"),
+        (with("raise", "|p| p.crossed_down(1.0 + p.age)"), "this one changes with the samples"),
+        (with("raise", "|p| p.held_for(\"=>\", 1.0) > 5.0"), "held_for(..) takes one of \">\" \">=\""),
+        (with("raise", "|p| p.time_to(1.0) > 5.0"), "takes a level and a span written out"),
         (with("raise", "|p| value > 1.0"), "value"),
         (with("raise", "|p| p.valeu > 1.0"), "asks p.valeu, but a point has value, age"),
         (with("raise", "|p| p.value > p.limit.alram"), "asks p.limit.alram, but the rule's limits are none"),
@@ -58,15 +70,23 @@ fn every_mistake_is_told_with_file_line_and_what_was_expected() {
         (with("raise_after", "\"soon\""), "raise_after: \"soon\" is not a duration"),
         (
             with("limits", "#{ alarm: #{ value: 1.0, unit: \"%VOL\", stricter: \"lower\" } }"),
-            "limits.alarm.basis is missing",
+            "x.rhai:9:14: rule \"r\": limits.alarm.basis is missing",
         ),
         (
             with("limits", "#{ alarm: #{ value: 1.0, unit: \"%VOL\", stricter: \"up\", basis: \"b\" } }"),
-            "must be \"lower\" or \"higher\"",
+            "x.rhai:9:50: rule \"r\": limits.alarm.stricter must be \"lower\" or \"higher\"",
+        ),
+        (
+            with("limits", "#{ alarm: #{ value: 1.0, unit: \"m\", stricter: \"lower\", basis: \"b\", set: 1.1 } }"),
+            "limits.alarm.set is looser than its value 1 (b)",
+        ),
+        (
+            with("limits", "#{ alarm: #{ value: 1.0, unit: \"m\", stricter: \"lower\", basis: \"b\", hard: 0.9 } }"),
+            "limits.alarm.hard is stricter than its value 1 (b)",
         ),
         (with("limits", "#{ alarm: 1.0 }"), "limits.alarm must be a map"),
         (with("deadband", "0.1"), "a deadband needs a limit"),
-        ("while true {}".to_owned(), "x.rhai:1: "),
+        ("while true {}".to_owned(), "x.rhai:1:"),
         ("rule(\"davy-x\", #{});".to_owned(), "ids that begin with \"davy-\""),
     ] {
         let told = problems(&text);
@@ -89,21 +109,25 @@ fn judged(raise: &str, value: Option<f64>) -> Judged {
     let file = RuleFile { path: "x.rhai".into(), text: with("raise", raise) };
     let (rules, ast) = read_file(&language, &file).unwrap();
     let known = ["alarm".to_owned(), "unset".to_owned()];
+    let limits: std::rc::Rc<[_]> = std::rc::Rc::from([("alarm".into(), 1.0)]);
     let program = Program::new(&rules[0].raise, &ast, known.iter()).unwrap();
     let mut judge = Judge::new(&language);
     let point = trial::read_point(&["t1", "methane", "T1", "%VOL"]).unwrap();
+    let site = Site { limits: &limits, stricter: None, hole: None };
+    let mut wants = Wants::default();
+    let recalls = program.asks.iter().map(|ask| ask.place(&site, &mut wants).0).collect();
     let reading = Reading {
         value,
         health: crate::engine::Health::default(),
         age_s: 3.0,
         point: &point,
-        limits: &std::rc::Rc::from([("alarm".into(), 1.0)]),
-        spans: &program.spans.iter().map(|text| WindowRef { text: text.clone(), place: 0 }).collect(),
+        limits: &limits,
+        recalls: &recalls,
         around: None,
     };
-    let mut windows = vec![crate::engine::Window::new(Duration::from_secs(300))];
-    let first = judge.interpret(&program, &reading, &mut windows);
-    assert_eq!(judge.interpret(&program, &reading, &mut windows), first, "a second run says the same");
+    let mut past = Past::new(&wants);
+    let first = judge.interpret(&program, &reading, &mut past);
+    assert_eq!(judge.interpret(&program, &reading, &mut past), first, "a second run says the same");
     first
 }
 
@@ -129,4 +153,71 @@ fn a_verdict_a_missing_value_and_a_fault_are_three_things() {
             other @ (Judged::Says(_) | Judged::Unknown) => panic!("{code}: {other:?}"),
         }
     }
+}
+
+/// Limits of the configuration that can rule nowhere are told, and count for nothing.
+#[test]
+fn limits_of_the_configuration_that_do_not_fit_are_refused_with_the_words() {
+    use crate::journal::Setup;
+    use crate::model::{Point, Scope, SetLimit};
+    let limits = "#{ alarm: #{ value: 1.0, unit: \"%VOL\", stricter: \"lower\", basis: \"AQ\" } }";
+    let text = with("raise", "|p| p.value >= p.limit.alarm").replace("#{\n", &format!("#{{ limits: {limits},\n"));
+    let point = Point {
+        limits: [("r.alarm".into(), 0.9)].into(),
+        ..trial::read_point(&["t1", "methane", "T1", "%VOL"]).unwrap()
+    };
+    let limit = |id: &str, rule: Option<&str>, name: &str, scope: Scope, value: f64, unit: &str| SetLimit {
+        id: id.into(),
+        rule: rule.map(Into::into),
+        limit: name.into(),
+        scope,
+        season: None,
+        value,
+        unit: unit.into(),
+        by: "Wang".into(),
+        reason: "plan".into(),
+        at: None,
+    };
+    let here = || Scope::Site("trial".into());
+    let setup = Setup {
+        rules: vec![RuleFile { path: "x.rhai".into(), text }],
+        limits: vec![
+            limit("limit[0]", Some("r"), "alarm", here(), 1.2, "%VOL"),
+            limit("limit[1]", Some("r"), "alarm", here(), 0.5, "ppm"),
+            limit("limit[2]", Some("x"), "alarm", here(), 0.5, "%VOL"),
+            limit("limit[3]", Some("r"), "alram", here(), 0.5, "%VOL"),
+            limit("limit[4]", None, "alarm", Scope::Points(vec!["*.t2".into()]), 0.5, "%VOL"),
+            limit("limit[5]", None, "alarm", here(), 0.95, "%VOL"),
+        ],
+        ..Setup::of(vec![point])
+    };
+    let plan = Plan::new(&Language::new(), &setup);
+    assert_eq!(plan.problems, []);
+    let told: Vec<String> = plan.refused.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "x.rhai:2: limit[0] (site trial): limit alarm = 1.2 is looser than 1 %VOL of rule r (AQ); the rule's limit stands",
+            "x.rhai:2: limit[1] (site trial): limit alarm = 0.5 is in \"ppm\" but rule r has it in \"%VOL\"; the rule's limit stands",
+            "limit[2]: there is no rule \"x\" in force",
+            "limit[3]: rule r has no limit \"alram\"; its limits are: alarm",
+            "limit[4]: *.t2 names no point",
+        ]
+    );
+    assert_eq!(plan.points[0].watches[0].limits[0].1, 0.9, "the point's own number for this rule");
+    let explained = explain(&setup, OnRecord::default(), "trial.t1", setup.at).unwrap();
+    let limit = &explained.rules[0].limits[0];
+    let shown: Vec<_> =
+        limit.steps.iter().map(|step| (step.layer.word(), step.value, step.effective, &*step.standing)).collect();
+    assert_eq!(
+        shown,
+        [
+            ("legal", 1.0, false, "applies"),
+            ("site", 1.2, false, "refused"),
+            ("site", 0.5, false, "refused"),
+            ("site", 0.95, false, "applies"),
+            ("point", 0.9, true, "applies"),
+        ]
+    );
+    assert_eq!((&*explained.rules[0].raise, explained.rules[0].native), ("|p| p.value >= p.limit.alarm", true));
 }

@@ -33,6 +33,8 @@ use crate::model::{
 /// Trials begin at a fixed moment, unless they say when: nothing in them depends on today.
 const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 const SITE: &str = "trial";
+/// Points times seconds: a trial of more would hold up whoever waits for it.
+const MOST_POINT_SECONDS: u64 = 50_000_000;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -83,6 +85,11 @@ pub fn run(rules: &RuleFile, name: &str, text: &str) -> Result<Passed, Vec<Failu
     let failure = |line: usize, message: String| Failure { file: name.to_owned(), line, message };
     let Trial { start, calendar, points, lines } =
         read(text).map_err(|wrong| wrong.into_iter().map(|(at, what)| failure(at, what)).collect::<Vec<_>>())?;
+    let last = lines.iter().map(|line| line.after.as_secs()).max().unwrap_or(0);
+    if last.saturating_mul(points.len() as u64) > MOST_POINT_SECONDS {
+        let message = format!("{} points for {last} s are more than a trial is for; make it shorter", points.len());
+        return Err(vec![failure(0, message)]);
+    }
     let language = Language::new();
     let mut shard = Shard::new(&language);
     let mut effects = Vec::new();
@@ -167,15 +174,7 @@ fn enter(
 }
 
 fn told(effect: &Effect) -> Option<String> {
-    match effect {
-        Effect::Changed(change) => Some(format!("{} {}", change.happening.word(), change.alarm.rule)),
-        Effect::Answered { .. }
-        | Effect::Receipt(_)
-        | Effect::Permit { .. }
-        | Effect::Site(_)
-        | Effect::Setup(..)
-        | Effect::Snapshot(_) => None,
-    }
+    effect.change().map(|change| format!("{} {}", change.happening.word(), change.alarm.rule))
 }
 
 type Wrong = Vec<(usize, String)>;
@@ -237,6 +236,12 @@ fn words(line: &str) -> Vec<&str> {
         }
     }
     words
+}
+
+/// A point as a line of a samples file declares it: `t1 methane T1 %VOL period=10s`.
+pub fn declared(text: &str) -> Result<Point, String> {
+    let words = words(text);
+    read_point(words.strip_prefix(&["point"]).unwrap_or(&words))
 }
 
 pub(crate) fn read_point(words: &[&str]) -> Result<Point, String> {
@@ -358,6 +363,8 @@ mod tests {
     fn a_point_may_only_be_stricter() {
         let stricter = "point t1 methane T1 %VOL alarm=0.8\n0s t1 0.79\n5s t1 0.8 raised methane-face\n";
         assert!(tried(stricter).is_ok());
+        let endless = tried("point t1 methane T1 %VOL\n0s t1 0.5\n10000d -\n").unwrap_err();
+        assert!(endless[0].contains("more than a trial is for"), "{endless:?}");
         let looser = tried("point t1 methane T1 %VOL alarm=1.2\n0s t1 0.5\n").unwrap_err();
         assert!(
             looser[0].contains("limit alarm = 1.2 is looser than 1 %VOL of rule methane-face (AQ 1029-2019)"),

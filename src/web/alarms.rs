@@ -14,6 +14,7 @@ use tracing::info;
 
 use super::points::page_length;
 use super::samples::moment;
+use super::users::{Person, Role};
 use super::{Edge, Error, Shared};
 use crate::alarm::{Alarm, OccurrenceId};
 use crate::clock;
@@ -135,6 +136,7 @@ async fn find(edge: &Edge, id: &str) -> Result<Alarm, Error> {
 pub(super) struct Said {
     /// The alarm's `raises` as the person saw it.
     raises: u32,
+    #[serde(default)]
     by: String,
     #[serde(default)]
     comment: String,
@@ -142,14 +144,12 @@ pub(super) struct Said {
 
 pub(super) async fn acknowledge(
     State(edge): State<Shared>,
+    person: Person,
     id: Result<Path<String>, PathRejection>,
     said: Result<Json<Said>, JsonRejection>,
 ) -> Result<Json<Value>, Error> {
     let (Path(id), Json(said)) = (id?, said?);
-    let by = plain("by", &said.by, 64)?;
-    if by.is_empty() {
-        return Err(Error::bad("by: say who acknowledges"));
-    }
+    let by = person.acts(Role::Operator, &said.by)?;
     let comment = plain("comment", &said.comment, 500)?;
     let occurrence = OccurrenceId::named(&id);
     let (at, raises, named) = (clock::now(), said.raises, by.clone());
@@ -168,7 +168,9 @@ pub(super) async fn acknowledge(
         | Answer::PermitEnded(_)
         | Answer::NoSuchPermit
         | Answer::SiteSet(_)
-        | Answer::NoSuchSite => Err(Error::no_such("open alarm", &id)),
+        | Answer::NoSuchSite
+        | Answer::Recorded
+        | Answer::Limits(_) => Err(Error::no_such("open alarm", &id)),
     }
 }
 

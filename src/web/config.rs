@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::users::User;
 use crate::config::{Key, Problems};
 
 #[derive(Clone, Debug, Deserialize)]
@@ -73,15 +74,18 @@ impl fmt::Debug for Token {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     pub address: SocketAddr,
-    /// Absent only on a loopback address.
+    /// The one token of everybody. Absent on a loopback address, and where people have tokens of their own.
     pub token: Option<Token>,
+    /// Empty: whoever gets in is who they say they are.
+    pub users: Vec<User>,
     pub behind_tls: bool,
     pub max_streams: usize,
     pub max_connections: usize,
 }
 
 impl Raw {
-    pub fn check(self, at: &Key, problems: &mut Problems) -> Option<Config> {
+    /// `users`: people with tokens of their own.
+    pub fn check(self, users: Vec<User>, at: &Key, problems: &mut Problems) -> Option<Config> {
         let address: Option<SocketAddr> =
             problems.parsed(at.field("address"), &self.address, "ip:port, such as 127.0.0.1:8080 or [::]:8080");
         let named = self.token_file.is_some() || self.token_env.is_some();
@@ -95,12 +99,19 @@ impl Raw {
             problems.add(at.field("max_streams"), message);
             return None;
         }
+        if named && !users.is_empty() {
+            let key = at.field(if self.token_file.is_some() { "token_file" } else { "token_env" });
+            problems.add(key, "there are users: a token that is nobody's would be a way around them; take it out");
+            return None;
+        }
         if let Some(address) = address
             && !address.ip().is_loopback()
             && !named
+            && users.is_empty()
         {
             let message = format!(
-                "{address} can be reached from other machines: set token_file or token_env, or listen on 127.0.0.1"
+                "{address} can be reached from other machines: set token_file or token_env, name [user.*], or listen \
+                 on 127.0.0.1"
             );
             problems.add(at.field("address"), message);
             return None;
@@ -108,6 +119,7 @@ impl Raw {
         Some(Config {
             address: address?,
             token: token?,
+            users,
             behind_tls: self.behind_tls,
             max_streams: max_streams?,
             max_connections: max_connections?,
@@ -117,7 +129,12 @@ impl Raw {
 
 /// `Some(None)`: none is asked for. `None`: one is asked for and could not be had.
 #[expect(clippy::option_option, reason = "none wanted and none to be had are different answers")]
-fn token(file: Option<&Path>, env: Option<&str>, at: &Key, problems: &mut Problems) -> Option<Option<Token>> {
+pub(super) fn token(
+    file: Option<&Path>,
+    env: Option<&str>,
+    at: &Key,
+    problems: &mut Problems,
+) -> Option<Option<Token>> {
     let (key, text) = match (file, env) {
         (None, None) => return Some(None),
         (Some(_), Some(_)) => {
@@ -163,7 +180,7 @@ mod tests {
         let mut problems = Problems::in_file("davy.toml");
         let at = Key::of("web");
         let raw = problems.read::<Raw>(&at, toml::from_str(text).unwrap());
-        let config = raw.and_then(|raw| raw.check(&at, &mut problems));
+        let config = raw.and_then(|raw| raw.check(Vec::new(), &at, &mut problems));
         let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
         (config, told.join("\n"))
     }

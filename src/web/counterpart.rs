@@ -16,7 +16,7 @@ use crate::alarm::{Alarm, OccurrenceId};
 use crate::board::Published;
 use crate::facts::{self, Answer, Wanted};
 use crate::journal::{self, Entry, Intake};
-use crate::model::{Permit, PermitEnd, PointIndex, Quality, SiteStanding, Timestamp};
+use crate::model::{Exemption, LimitEnd, Permit, PermitEnd, PointIndex, Quality, SetLimit, SiteStanding, Timestamp};
 
 /// Alarms as they stand in `facts.db`.
 pub trait Alarms: Send + Sync {
@@ -62,6 +62,22 @@ impl Permits for facts::Reader {
 
     fn sites(&self) -> Result<Vec<SiteStanding>, facts::Error> {
         Self::sites(self)
+    }
+}
+
+/// Limits and exemptions that people have set, as they stand in `facts.db`; the newest first, with their ends.
+pub trait Limits: Send + Sync {
+    fn limits(&self, open: bool, most: usize) -> Result<Vec<(SetLimit, Option<LimitEnd>)>, facts::Error>;
+    fn exemptions(&self, open: bool, most: usize) -> Result<Vec<(Exemption, Option<LimitEnd>)>, facts::Error>;
+}
+
+impl Limits for facts::Reader {
+    fn limits(&self, open: bool, most: usize) -> Result<Vec<(SetLimit, Option<LimitEnd>)>, facts::Error> {
+        Self::limits(self, open, most)
+    }
+
+    fn exemptions(&self, open: bool, most: usize) -> Result<Vec<(Exemption, Option<LimitEnd>)>, facts::Error> {
+        Self::exemptions(self, open, most)
     }
 }
 

@@ -14,11 +14,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
-use super::alarms::plain;
+use super::users::{Person, Role};
 use super::{Error, Shared};
 use crate::alarm::{Level, Priority};
 use crate::clock;
 use crate::journal::{Condition, Entry, Note};
+use crate::model::Record;
 use crate::source::frames::{AskError, Order, Protocol, Reply, Stations};
 
 /// The devices of one door.
@@ -48,12 +49,20 @@ pub(super) async fn list(State(edge): State<Shared>) -> Json<Value> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, tag = "order", rename_all = "snake_case")]
 pub(super) enum Said {
-    SetClock { by: String },
-    PostCheck { by: String, minutes: u8 },
+    SetClock {
+        #[serde(default)]
+        by: String,
+    },
+    PostCheck {
+        #[serde(default)]
+        by: String,
+        minutes: u8,
+    },
 }
 
 pub(super) async fn order(
     State(edge): State<Shared>,
+    person: Person,
     id: Result<Path<String>, PathRejection>,
     said: Result<Json<Said>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Value>), Error> {
@@ -63,16 +72,18 @@ pub(super) async fn order(
         Said::PostCheck { minutes: 0, .. } => return Err(Error::bad("minutes: 1 to 255")),
         Said::PostCheck { by, minutes } => (Order::PostCheck { minutes }, by),
     };
-    let by = plain("by", &by, 64)?;
-    if by.is_empty() {
-        return Err(Error::bad("by: say who gives the order"));
-    }
+    let by = person.acts(Role::Operator, &by)?;
     let connected = |door: &&Door| door.stations.list().iter().any(|one| one.device == id);
     let door = edge.web.doors.iter().find(connected).ok_or_else(|| Error::no_such("connected device", &id))?;
     if door.protocol != Protocol::Gb26875 {
         return Err(Error::bad(AskError::NotOffered.to_string()));
     }
     info!(device = %id, ?order, %by, "order to a device");
+    let word = match order {
+        Order::SetClock => "device.clock_set",
+        Order::PostCheck { .. } => "device.post_check",
+    };
+    record(&edge, Record { action: word.into(), subject: id.clone(), ..Record::by(&by, clock::now()) }).await?;
     let stations = door.stations.clone();
     match order {
         Order::SetClock => {
@@ -91,6 +102,12 @@ pub(super) async fn order(
             Ok((StatusCode::ACCEPTED, Json(json!({ "reply": "asked" }))))
         }
     }
+}
+
+/// An order is in the journal before it is given.
+async fn record(edge: &Shared, record: Record) -> Result<(), Error> {
+    let taken = edge.web.desk.submit(Entry::Note(Note::Record(record))).await;
+    taken.map_err(|_| Error::busy("the journal is closed: the order was not given"))
 }
 
 /// How a post check ended, for the journal.

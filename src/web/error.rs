@@ -20,11 +20,13 @@ pub(super) struct Error {
     message: String,
     /// The alarm as it stands now, where the command did not fit it.
     alarm: Option<Box<Alarm>>,
+    /// From the text in force to the one that was to be, where the two do not meet.
+    diff: Option<String>,
 }
 
 impl Error {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), alarm: None }
+        Self { status, code, message: message.into(), alarm: None, diff: None }
     }
 
     pub(super) fn bad(message: impl Into<String>) -> Self {
@@ -34,6 +36,16 @@ impl Error {
     pub(super) fn unauthorized() -> Self {
         let message = "a valid token is needed: send \"Authorization: Bearer ...\" or sign in at /login";
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
+    }
+
+    /// Known, but not entitled.
+    pub(super) fn not_allowed(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "not_allowed", message)
+    }
+
+    /// A change of rules that cannot be made as things stand.
+    pub(super) fn conflict(code: &'static str, message: impl Into<String>, diff: Option<String>) -> Self {
+        Self { diff, ..Self::new(StatusCode::CONFLICT, code, message) }
     }
 
     pub(super) fn cross_site(message: impl Into<String>) -> Self {
@@ -90,6 +102,11 @@ impl Error {
         Self { alarm: Some(Box::new(alarm)), ..error }
     }
 
+    /// A limit or exemption that must not come into force.
+    pub(super) fn refused(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "refused", message)
+    }
+
     /// The command may or may not take effect: the person has to look.
     pub(super) fn unconfirmed() -> Self {
         let message = "the acknowledgement is not confirmed yet: look at the alarm before trying again";
@@ -116,6 +133,9 @@ impl IntoResponse for Error {
         let mut error = json!({ "code": self.code, "message": self.message });
         if let Some(alarm) = &self.alarm {
             error["alarm"] = json!(AlarmView::of(alarm));
+        }
+        if let Some(diff) = self.diff {
+            error["diff"] = json!(diff);
         }
         let mut response = (self.status, Json(json!({ "error": error }))).into_response();
         if self.status == StatusCode::UNAUTHORIZED {

@@ -1,14 +1,15 @@
 //! Who may ask, and from where: looked at before anything else happens to a request.
 //!
-//! With a token: `Authorization: Bearer`, or the cookie that `/login` gives for it. The cookie is
-//! `nonce.expiry.hmac`, sealed with a key derived from the token: it survives a restart (the control room's
-//! screen comes back by itself), ends with the token, and does not contain it. Without a token (loopback
-//! only) everything is open to this machine, but to no name that was rebound to it and to no foreign page.
+//! With a token, one for all or one for each person: `Authorization: Bearer`, or the cookie that `/login` gives for
+//! it. The cookie is `nonce.expiry.hmac`, sealed with a key derived from the token: it survives a restart (the
+//! control room's screen comes back by itself), ends with the token, says whose it is and does not contain it.
+//! Without a token (loopback only) everything is open to this machine, but to no name that was rebound to it and to
+//! no foreign page.
 //! Promised for every answer: a strict content policy, no sniffing, no framing, no caching.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::{Request, State};
@@ -21,6 +22,7 @@ use subtle::ConstantTimeEq;
 
 use super::config::{Config, Token};
 use super::error::Error;
+use super::users::Person;
 use super::{Shared, ingest, words};
 use crate::clock;
 use crate::ledger::Fate;
@@ -37,7 +39,8 @@ const COOKIE: &str = "davy_session";
 const OWN_HEADER: &str = "x-davy";
 
 pub(super) struct Gate {
-    lock: Option<Lock>,
+    /// One for each token.
+    locks: Vec<(Person, Lock)>,
     secure: bool,
 }
 
@@ -50,27 +53,41 @@ struct Lock {
 
 /// Let in. `renewed`: a fresh cookie to be sent along.
 struct Pass {
+    person: Person,
     renewed: Option<HeaderValue>,
 }
 
 impl Gate {
     pub(super) fn new(config: &Config) -> Self {
-        Self { lock: config.token.as_ref().map(Lock::new), secure: config.behind_tls }
+        let shared = config.token.iter().map(|token| (Person(None), Lock::new(token)));
+        let own = config.users.iter().map(|user| (Person(Some(Arc::new(user.clone()))), Lock::new(&user.token)));
+        Self { locks: shared.chain(own).collect(), secure: config.behind_tls }
     }
 
     pub(super) const fn is_open(&self) -> bool {
-        self.lock.is_none()
+        self.locks.is_empty()
     }
 
-    /// A cookie for whoever knows the token.
+    /// Whose token it is. Every lock is tried, whichever fits: the time says nothing.
+    fn owner(&self, token: &[u8]) -> Option<&(Person, Lock)> {
+        self.locks.iter().fold(None, |found, lock| if lock.1.knows(token) { Some(lock) } else { found })
+    }
+
+    /// Whose session it is, and how long it still lasts.
+    fn session(&self, headers: &HeaderMap, now: Timestamp) -> Option<(&(Person, Lock), Duration)> {
+        let cookie = session_cookie(headers)?;
+        self.locks.iter().find_map(|lock| Some((lock, lock.1.left(cookie, now)?)))
+    }
+
+    /// A cookie for whoever knows a token.
     pub(super) fn sign_in(&self, token: &str, now: Timestamp) -> Option<HeaderValue> {
-        let lock = self.lock.as_ref()?;
-        lock.knows(token.trim().as_bytes()).then(|| self.cookie(&lock.session(now), SESSION.as_secs()))
+        let (_, lock) = self.owner(token.trim().as_bytes())?;
+        Some(self.cookie(&lock.session(now), SESSION.as_secs()))
     }
 
     /// Ends the session of these headers and clears the cookie.
     pub(super) fn sign_out(&self, headers: &HeaderMap, now: Timestamp) -> HeaderValue {
-        if let (Some(lock), Some(cookie)) = (&self.lock, session_cookie(headers)) {
+        if let (Some(((_, lock), _)), Some(cookie)) = (self.session(headers, now), session_cookie(headers)) {
             lock.end(cookie, now);
         }
         self.cookie("", 0)
@@ -92,27 +109,30 @@ impl Gate {
         if changes && origin == Origin::Foreign {
             return Err(Error::cross_site("the request comes from a page of another site"));
         }
-        let none = Pass { renewed: None };
+        let nobody = Pass { person: Person(None), renewed: None };
         // Senders have tokens of their own, which these paths ask for.
-        if ingest::is_for_senders(request.method(), path) {
-            return Ok(none);
+        if self.is_open() || ingest::is_for_senders(request.method(), path) {
+            return Ok(nobody);
         }
-        let Some(lock) = &self.lock else { return Ok(none) };
         if matches!(path, "/livez" | "/readyz" | "/login" | "/page.css" | "/page.js" | "/page.svg") {
-            return Ok(none);
+            return Ok(nobody);
         }
         if let Some(authorization) = headers.get(header::AUTHORIZATION) {
-            let known = bearer(authorization).is_some_and(|token| lock.knows(token));
-            return if known { Ok(none) } else { Err(Error::unauthorized()) };
+            let owner = bearer(authorization).and_then(|token| self.owner(token));
+            let (person, _) = owner.ok_or_else(Error::unauthorized)?;
+            person.may_change(changes)?;
+            return Ok(Pass { person: person.clone(), renewed: None });
         }
-        let left = session_cookie(headers).and_then(|cookie| lock.left(cookie, now)).ok_or_else(Error::unauthorized)?;
+        let ((person, lock), left) = self.session(headers, now).ok_or_else(Error::unauthorized)?;
         if changes && origin != Origin::Own && !headers.contains_key(OWN_HEADER) {
             return Err(Error::cross_site(format!(
                 "a request with a cookie needs the header {OWN_HEADER} or an Origin"
             )));
         }
+        person.may_change(changes && path != "/logout")?;
         let renew = left < SESSION / 2 && path != "/logout";
-        Ok(Pass { renewed: renew.then(|| self.cookie(&lock.session(now), SESSION.as_secs())) })
+        let renewed = renew.then(|| self.cookie(&lock.session(now), SESSION.as_secs()));
+        Ok(Pass { person: person.clone(), renewed })
     }
 }
 
@@ -227,6 +247,12 @@ fn session_cookie(headers: &HeaderMap) -> Option<&str> {
     cookies.flat_map(|line| line.split(';')).find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
 }
 
+/// 256 bits that nobody can guess, as a token for a person.
+#[must_use]
+pub fn fresh_token() -> String {
+    format!("{}{}", hex(&random()), hex(&random()))
+}
+
 fn random() -> [u8; 16] {
     let mut bytes = [0; 16];
     let source = rustls::crypto::ring::default_provider().secure_random;
@@ -243,11 +269,12 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 }
 
 /// Around every route.
-pub(super) async fn guard(State(edge): State<Shared>, request: Request, next: Next) -> Response {
+pub(super) async fn guard(State(edge): State<Shared>, mut request: Request, next: Next) -> Response {
     let whole_page = request.method() == Method::GET && request.uri().path() == "/";
     let lang = words::Lang::asked(request.uri().query());
     let mut response = match edge.gate.admit(&request, clock::now()) {
         Ok(pass) => {
+            request.extensions_mut().insert(pass.person);
             let answer = tokio::time::timeout(ANSWER_WITHIN, next.run(request)).await;
             let mut response = answer.unwrap_or_else(|_| Error::too_slow().into_response());
             if let Some(cookie) = pass.renewed {

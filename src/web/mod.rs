@@ -6,32 +6,40 @@
 //!                                                                 writes: the journal, by way of the desk
 //! ```
 //! In come requests from people and programs; out go the board's values, the alarms in `facts.db` and stored
-//! samples. What goes in are people's commands (acknowledgements, permits) and samples of `[source.http]`, whose
+//! samples. What goes in are people's commands (acknowledgements, permits, limits) and samples of `[source.http]`, whose
 //! 2xx is sent after they are durable, and orders to devices.
 //! Never: an answer without credentials where a token is set, a stale value without saying so, a blocking
 //! read on the event loop, a stream that skips a change.
 
 mod alarms;
 mod assets;
+mod audit;
+mod backtests;
 mod config;
 mod counterpart;
 mod coverage;
 mod devices;
 mod error;
 mod events;
+mod functions;
 mod gate;
 mod health;
 mod ingest;
+mod limits;
 mod losses;
 mod metrics;
 mod page;
 mod permits;
 mod points;
+mod protection;
 mod reading;
+mod rule_desk;
+mod rules;
 mod samples;
 mod serve;
 mod sites;
 mod ticker;
+mod users;
 mod words;
 
 #[cfg(test)]
@@ -42,10 +50,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::backtest::Jobs;
 use crate::board::Board;
 use crate::coverage::Unit;
 use crate::ledger::{Account, Ledger};
@@ -55,10 +64,13 @@ use crate::source::modbus::Devices;
 
 pub use config::{Config, Raw, Token};
 pub use counterpart::{
-    Alarms, Answering, Asked, Desk, FrontDesk, Health, Number, Numbers, Permits, Reading, Samples, Vitals,
+    Alarms, Answering, Asked, Desk, FrontDesk, Health, Limits, Number, Numbers, Permits, Reading, Samples, Vitals,
 };
 pub use devices::Door;
+pub use gate::fresh_token;
+pub use rule_desk::{Replying, RuleDesk, RuleDone, RuleFacts, RuleOrder, RuleRefusal};
 pub use serve::{Failure, bind, serve};
+pub use users::{Role, User, read_users};
 
 use error::Error;
 
@@ -68,6 +80,9 @@ pub struct Web {
     pub board: Arc<Board>,
     pub alarms: Arc<dyn Alarms>,
     pub permits: Arc<dyn Permits>,
+    pub rules: Arc<dyn RuleFacts>,
+    pub rule_desk: Arc<dyn RuleDesk>,
+    pub limits: Arc<dyn Limits>,
     pub desk: Arc<dyn Desk>,
     pub ledger: Arc<Ledger>,
     pub losses: Arc<Losses>,
@@ -75,6 +90,7 @@ pub struct Web {
     pub samples: Arc<dyn Samples>,
     pub senders: Arc<Senders>,
     pub devices: Devices,
+    pub backtests: Jobs,
     pub health: Arc<dyn Health>,
     pub numbers: Arc<dyn Numbers>,
     /// Of devices that send frames.
@@ -153,10 +169,22 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         .route("/api/v1/alarms/{id}/ack", post(alarms::acknowledge))
         .route("/api/v1/permits", get(permits::list).post(permits::open))
         .route("/api/v1/permits/{id}/end", post(permits::end))
+        .route("/api/v1/points/{id}/rules", get(limits::explain))
+        .route("/api/v1/limits", get(limits::list).put(limits::set))
+        .route("/api/v1/limits/{id}", delete(limits::end))
+        .route("/api/v1/exemptions", get(limits::exemptions).post(limits::exempt))
+        .route("/api/v1/exemptions/{id}/end", post(limits::end_exemption))
+        .route("/api/v1/protection", get(protection::show))
         .route("/api/v1/calibrations", get(permits::calendar))
         .route("/api/v1/sites", get(sites::list))
         .route("/api/v1/sites/{site}/state", put(sites::set))
+        .merge(rules::routes())
+        .route("/api/v1/audit", get(audit::list))
+        .route("/api/v1/person", get(users::show))
+        .route("/api/v1/rules/backtest", post(backtests::start).layer(DefaultBodyLimit::max(backtests::BODY_BYTES)))
+        .route("/api/v1/rules/backtest/{id}", get(backtests::show).delete(backtests::cancel))
         .route("/api/v1/losses", get(losses::list))
+        .route("/api/v1/rules/functions", get(functions::list))
         .route("/api/v1/coverage", get(coverage::show))
         .route("/api/v1/devices/{id}/orders", post(devices::order))
         .route("/api/v1/events", get(events::stream))

@@ -11,6 +11,9 @@ const query = "lang=" + lang + (site ? "&site=" + encodeURIComponent(site) : "")
 const rows = new Map();
 for (const row of document.querySelectorAll("[data-point]")) rows.set(row.dataset.point, row);
 
+// Points of which an alarm is open.
+let alarmed = new Set();
+
 let last = document.body.dataset.after;
 let heard = performance.now();
 let heardAt = new Date(document.body.dataset.at);
@@ -48,9 +51,9 @@ function show(shown) {
   const row = rows.get(shown.id);
   if (!row) return;
   const state = stateOf(shown);
-  row.className = state;
+  row.className = alarmed.has(shown.id) ? state + " alarmed" : state;
   row.querySelector(".value").textContent = state === "stale" ? "—" : shown.text;
-  const chip = row.querySelector(".chip");
+  const chip = row.querySelector(".chip:not(.over)");
   chip.className = "chip " + state;
   chip.textContent = words.get(state);
   const reasons = shown.reasons.map((reason) => words.get(reason)).filter(Boolean);
@@ -59,6 +62,11 @@ function show(shown) {
   const time = row.querySelector("time");
   time.dateTime = shown.time || "";
   time.textContent = shown.time ? clockText(new Date(shown.time), true) : "";
+}
+
+function markAlarmed() {
+  alarmed = new Set(Array.from(document.querySelectorAll("[data-alarmed]"), (data) => data.dataset.alarmed));
+  for (const [id, row] of rows) row.classList.toggle("alarmed", alarmed.has(id));
 }
 
 // --- alarms: at most two fetches a second, however many change
@@ -81,6 +89,7 @@ async function drawAlarms() {
       const focused = document.activeElement && document.activeElement.dataset.ack;
       place.replaceChildren(...drawn.body.childNodes);
       localTimes(place);
+      markAlarmed();
       if (focused) place.querySelector('[data-ack="' + CSS.escape(focused) + '"]')?.focus();
     } else {
       again = answer.status >= 500;
@@ -251,6 +260,7 @@ document.getElementById("odd")?.addEventListener("change", (event) => {
 });
 
 localTimes(document);
+markAlarmed();
 listen();
 look();
 setInterval(look, 500);

@@ -4,7 +4,7 @@
 //! complete without a script. The page's script then keeps values and alarms fresh from the event stream;
 //! alarms are drawn in one place only, here, and fetched anew as `/alarms.html` when they change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::extract::rejection::FormRejection;
@@ -92,6 +92,8 @@ struct Line<'a> {
     kind: &'static str,
     unit: &'a str,
     state: &'static str,
+    /// An alarm of it is open.
+    alarmed: bool,
     shown: Shown,
 }
 
@@ -121,7 +123,8 @@ pub(super) async fn show(
         .map(|(index, point)| (point, latest.get(index.at()).and_then(Option::as_ref)))
         .collect();
     let overview = wanted.is_none() && in_service.len() > POINTS;
-    let sites = sites(&in_service, wanted.as_deref(), overview, lang, now);
+    let alarmed = alarmed(&edge.web.board.open_alarms());
+    let sites = sites(&in_service, wanted.as_deref(), overview, &alarmed, lang, now);
     let body = drawn_alarms(&edge, wanted.as_deref(), lang, now)?;
     let page = edge.pages.render(
         "page.html",
@@ -161,13 +164,14 @@ fn sites<'a>(
     points: &[(&'a Point, Option<&'a Sample>)],
     wanted: Option<&str>,
     overview: bool,
+    alarmed: &BTreeSet<Arc<str>>,
     lang: Lang,
     now: Timestamp,
 ) -> Vec<Site<'a>> {
     let mut sites = BTreeMap::<&str, Site<'a>>::new();
     for (point, sample) in points {
         let site = sites.entry(&point.site).or_insert_with(|| Site { name: &point.site, ..Site::default() });
-        let line = line(point, *sample, lang, now);
+        let line = Line { alarmed: alarmed.contains(&point.id), ..line(point, *sample, lang, now) };
         site.total += 1;
         site.stale += usize::from(line.shown.freshness == Freshness::Stale);
         site.bad += usize::from(line.shown.grade == Some("bad"));
@@ -187,6 +191,7 @@ fn line<'a>(point: &'a Point, sample: Option<&Sample>, lang: Lang, now: Timestam
         kind: if lang == Lang::Zh { point.kind.zh() } else { point.kind.word() },
         unit: unit(&point.unit),
         state: state(&shown),
+        alarmed: false,
         shown,
     }
 }
@@ -206,6 +211,7 @@ fn drawn_alarms(edge: &Edge, site: Option<&str>, lang: Lang, now: Timestamp) -> 
     let mut open = edge.web.board.open_alarms();
     open.retain(|alarm| site.is_none_or(|site| alarm.site.is_empty() || site == &*alarm.site));
     open.sort_by_key(|alarm| (alarm.standing == Standing::Acknowledged, alarm.priority, alarm.raised));
+    let alarmed = alarmed(&open);
     let counts = Priority::ALL.map(|priority| {
         let of: Vec<&Arc<Alarm>> = open.iter().filter(|alarm| alarm.priority == priority).collect();
         let waits = of.iter().filter(|alarm| alarm.standing != Standing::Acknowledged).count();
@@ -213,8 +219,15 @@ fn drawn_alarms(edge: &Edge, site: Option<&str>, lang: Lang, now: Timestamp) -> 
     });
     let cards: Vec<Card<'_>> = open.iter().take(ALARMS).map(|alarm| card(edge, alarm, now)).collect();
     let more = open.len().saturating_sub(ALARMS);
-    edge.pages
-        .render("alarms.html", context! { t => words::all(lang), counts, cards => Value::from(Serde(&cards)), more })
+    edge.pages.render(
+        "alarms.html",
+        context! { t => words::all(lang), counts, cards => Value::from(Serde(&cards)), more, alarmed },
+    )
+}
+
+/// Points of which an alarm is open: their rows say so, whatever else they say.
+fn alarmed(open: &[Arc<Alarm>]) -> BTreeSet<Arc<str>> {
+    open.iter().filter(|alarm| alarm.point.is_some()).map(|alarm| alarm.subject.clone()).collect()
 }
 
 fn card<'a>(edge: &Edge, alarm: &'a Alarm, now: Timestamp) -> Card<'a> {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tracing::info;
 
 use super::alarms::{command, plain};
-use super::permits::named;
+use super::users::{Person, Role};
 use super::{Error, Shared};
 use crate::clock;
 use crate::facts::Answer;
@@ -25,6 +25,7 @@ use crate::model::{SiteStanding, SiteState};
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
     state: SiteState,
+    #[serde(default)]
     by: String,
     reason: String,
 }
@@ -52,11 +53,12 @@ pub(super) async fn list(State(edge): State<Shared>) -> Result<Json<Value>, Erro
 
 pub(super) async fn set(
     State(edge): State<Shared>,
+    person: Person,
     site: Result<Path<String>, PathRejection>,
     wanted: Result<Json<Wanted>, JsonRejection>,
 ) -> Result<Json<Value>, Error> {
     let (Path(site), Json(wanted)) = (site?, wanted?);
-    let by = named("by", &wanted.by)?;
+    let by = person.acts(Role::Operator, &wanted.by)?;
     let reason = plain("reason", &wanted.reason, 500)?;
     if reason.is_empty() {
         return Err(Error::bad("reason: say why, such as \"holiday\""));

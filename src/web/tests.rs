@@ -5,5 +5,6 @@ mod counted;
 mod door;
 mod ingest;
 mod live;
+mod people;
 mod screen;
 mod stage;

@@ -115,6 +115,7 @@ const WORDS: &[(&str, &str, &str)] = &[
     ("acknowledged", "已确认", "Acknowledged"),
     ("returned_unacknowledged", "已恢复，未确认", "Over, unacknowledged"),
     ("live", "实时", "Live"),
+    ("in_alarm", "报警", "In alarm"),
     ("stale", "数据陈旧", "Stale"),
     ("waiting", "尚无数据", "No data yet"),
     ("bad", "无效", "Bad"),

@@ -1,79 +1,194 @@
 //! Rules, windows and alarm steps on one thread, in memory: no sockets, no disk.
+//!
+//! The rules are those that Davy ships with; the points are of every kind and place that one of them watches,
+//! in turn, and read values at which the mine is well. Each round is one sample a point, five seconds apart.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::super::shipped;
+use super::resident_mb;
 use crate::clock::Stopwatch;
 use crate::engine::Shard;
 use crate::journal::{Entry, Note, RuleFile, Setup};
-use crate::model::{Kind, Point, PointIndex, Sample, Timestamp};
-use crate::rule::Language;
+use crate::model::{Kind, Point, PointIndex, Sample, Stricter, Timestamp};
+use crate::rule::{Language, Plan, Rule, read_file};
+
+/// Point counts of `--growth`; China's hazardous-chemicals platform takes 440,000.
+const GROWTH: [u32; 5] = [100, 1_000, 10_000, 100_000, 440_000];
+/// A batch as it comes out of the journal.
+const BATCH: usize = 1_000;
+/// Time between two samples of a point.
+const STEP: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Points, each sampled in turn.
-    #[arg(long, default_value_t = 1_000)]
+    #[arg(long, default_value_t = 10_000)]
     points: u32,
-    /// Rules that watch every point.
-    #[arg(long, default_value_t = 3)]
-    rules: usize,
     /// How long to measure, natively and then interpreted.
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
+    /// Measure from 100 to 440,000 points instead, one round after the other.
+    #[arg(long)]
+    growth: bool,
     #[arg(long)]
     pub json: bool,
 }
 
-/// What the rules of the benchmark ask, in turn.
-pub const QUESTIONS: [&str; 3] = [
+/// What the rules of the benchmarks with a whole gateway ask, in turn.
+const QUESTIONS: [&str; 3] = [
     "p.value >= p.limit.alarm",
     "p.value >= 1.5 || p.value < 0.0",
     "p.value >= p.limit.alarm * 0.9 && p.value < p.limit.alarm",
 ];
 
-/// How the rules of a run are judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Runs {
-    Native,
-    /// By Rhai: the same questions with an operator behind them that is not lowered.
-    Interpreted,
-}
-
 /// `count` rules that watch every methane point and are never true for a value of 0.3 to 0.6.
 #[must_use]
-pub fn rules(count: usize, runs: Runs) -> RuleFile {
-    let behind = match runs {
-        Runs::Native => "",
-        Runs::Interpreted => " | false",
-    };
+pub fn rules(count: usize) -> RuleFile {
     let rule = |number: usize| {
         format!(
             r#"rule("bench-{number}", #{{ title: "t", advice: "a", watches: #{{ kind: "methane" }}, priority: "P2", level: "orange",
             limits: #{{ alarm: #{{ value: 1.0, unit: "%VOL", stricter: "lower", basis: "bench" }} }},
-            raise: |p| ({}){behind} }});"#,
+            raise: |p| {} }});"#,
             QUESTIONS[number % QUESTIONS.len()]
         )
     };
     RuleFile { path: "bench.rhai".into(), text: (0..count).map(rule).collect::<Vec<_>>().join("\n") }
 }
 
-/// A methane point of the site "bench".
-#[must_use]
-pub fn point(number: u32) -> Point {
+pub fn run(arguments: &Arguments) -> Value {
+    if arguments.growth {
+        let rows = GROWTH.map(|points| {
+            let measured = measure(points, arguments.seconds, &Language::new());
+            json!({
+                "points": points,
+                "evaluations_per_sample": (measured.evaluations_per_sample() * 10.0).round() / 10.0,
+                "ns_per_evaluation": (measured.seconds * 1e9 / measured.evaluations as f64).round(),
+                "samples_per_s": (measured.samples as f64 / measured.seconds).round(),
+                "tick_us": (measured.tick_s * 1e6).round(),
+                "setup_ms": (measured.setup_s * 1e3).round(),
+                "bytes_per_point": measured.bytes / u64::from(points),
+            })
+        });
+        return json!({ "growth": rows });
+    }
+    let native = measure(arguments.points, arguments.seconds, &Language::new());
+    let interpreted = measure(arguments.points, arguments.seconds, &Language::interpreting());
+    json!({
+        "points": arguments.points,
+        "rules": native.rules,
+        "evaluations_per_sample": (native.evaluations_per_sample() * 10.0).round() / 10.0,
+        "samples": native.samples,
+        "samples_per_s": (native.samples as f64 / native.seconds).round(),
+        "native_evals_per_s": (native.evaluations as f64 / native.seconds).round(),
+        "interpreted_evals_per_s": (interpreted.evaluations as f64 / interpreted.seconds).round(),
+        "tick_us": (native.tick_s * 1e6).round(),
+        "alarms": native.alarms + interpreted.alarms,
+        "seconds": native.seconds + interpreted.seconds,
+    })
+}
+
+struct Measured {
+    rules: usize,
+    samples: u64,
+    evaluations: u64,
+    alarms: usize,
+    seconds: f64,
+    /// Of one tick, with nothing silent.
+    tick_s: f64,
+    setup_s: f64,
+    /// Memory that the process took for the shard, its windows as full as the run made them.
+    bytes: u64,
+}
+
+impl Measured {
+    fn evaluations_per_sample(&self) -> f64 {
+        self.evaluations as f64 / self.samples as f64
+    }
+}
+
+fn measure(count: u32, at_least_s: f64, language: &Language) -> Measured {
+    let before_mb = resident_mb();
+    let files = shipped::files();
+    let places = places(&files);
+    let points: Vec<Point> = (0..count).map(|number| point(number, &places)).collect();
+    let well: Vec<f64> = well(&files, &points);
+    let start = Timestamp::from_secs(1_800_000_000);
+    let (mut shard, mut effects) = (Shard::new(language), Vec::new());
+    let watch = Stopwatch::start();
+    let setup = Setup { at: start, rules: files, ..Setup::of(points) };
+    shard.on_entry(&Entry::Note(Note::Setup(Arc::new(setup))), &mut effects);
+    let setup_s = watch.elapsed().as_secs_f64();
+    effects.clear();
+    let (mut now, mut seconds, mut tick_s, mut rounds, mut alarms) = (start, 0.0, 0.0, 0_u32, 0);
+    while seconds < at_least_s {
+        rounds += 1;
+        now = now + STEP;
+        for from in (0..count).step_by(BATCH) {
+            let batch: Vec<Sample> = (from..count.min(from + BATCH as u32))
+                .map(|number| {
+                    let stir = f64::from(number.wrapping_mul(31).wrapping_add(rounds * 7) % 5) - 2.0;
+                    let value = well[number as usize] * (1.0 + stir / 1_000.0);
+                    Sample::received(PointIndex(number), value, Some(now), now)
+                })
+                .collect();
+            let entry = Entry::Samples(Arc::new(batch));
+            let watch = Stopwatch::start();
+            shard.on_entry(&entry, &mut effects);
+            seconds += watch.elapsed().as_secs_f64();
+        }
+        let watch = Stopwatch::start();
+        shard.on_entry(&Entry::Tick(now), &mut effects);
+        tick_s += watch.elapsed().as_secs_f64();
+        alarms += effects.len();
+        effects.clear();
+    }
+    Measured {
+        rules: shard.rules(),
+        samples: u64::from(rounds) * u64::from(count),
+        evaluations: shard.counts.evaluations,
+        alarms,
+        seconds,
+        tick_s: tick_s / f64::from(rounds),
+        setup_s,
+        bytes: resident_mb().saturating_sub(before_mb) << 20,
+    }
+}
+
+/// Every kind at every place for which there is a rule.
+fn places(files: &[RuleFile]) -> Vec<(Kind, String)> {
+    let language = Language::new();
+    let rules = files.iter().filter_map(|file| read_file(&language, file).ok()).flat_map(|(rules, _)| rules);
+    let mut places: Vec<(Kind, String)> = rules
+        .flat_map(|Rule { watches, .. }| {
+            let places = if watches.places.is_empty() { vec!["bench".to_owned()] } else { watches.places };
+            watches.kinds.into_iter().flat_map(move |kind| places.clone().into_iter().map(move |place| (kind, place)))
+        })
+        .collect();
+    places.sort();
+    places.dedup();
+    places
+}
+
+/// A point at one of the places, with all its others at a site of a thousand.
+pub fn point(number: u32, places: &[(Kind, String)]) -> Point {
+    let (kind, place) = &places[number as usize % places.len()];
     Point {
-        id: format!("bench.p{number}").into(),
-        site: "bench".into(),
+        id: format!("bench-{}.p{number}", number / 1_000).into(),
+        site: format!("bench-{}", number / 1_000).into(),
         name: format!("bench {number}"),
-        kind: Kind::Methane,
-        place: "T1".into(),
-        unit: "%VOL".into(),
+        kind: *kind,
+        place: place.clone(),
+        unit: kind.unit().into(),
         range: None,
-        resolution: 0.01,
-        period: Duration::from_secs(3_600),
-        limits: std::collections::BTreeMap::new(),
+        resolution: kind.resolution(),
+        period: Duration::from_secs(60),
+        limits: BTreeMap::new(),
         coordinates: None,
         static_risk: 0,
         calibrate_every: None,
@@ -82,51 +197,19 @@ pub fn point(number: u32) -> Point {
     }
 }
 
-pub fn run(arguments: &Arguments) -> Value {
-    let native = measure(arguments, Runs::Native);
-    let interpreted = measure(arguments, Runs::Interpreted);
-    json!({
-        "points": arguments.points,
-        "rules": arguments.rules,
-        "samples": native.samples,
-        "samples_per_s": (native.samples as f64 / native.seconds).round(),
-        "native_evals_per_s": (native.evaluations as f64 / native.seconds).round(),
-        "interpreted_evals_per_s": (interpreted.evaluations as f64 / interpreted.seconds).round(),
-        "alarms": native.alarms + interpreted.alarms,
-        "seconds": native.seconds + interpreted.seconds,
-    })
-}
-
-struct Measured {
-    samples: u64,
-    evaluations: u64,
-    alarms: usize,
-    seconds: f64,
-}
-
-fn measure(arguments: &Arguments, runs: Runs) -> Measured {
-    let language = Language::new();
-    let mut shard = Shard::new(&language);
-    let start = Timestamp::from_secs(1_800_000_000);
-    let points = (0..arguments.points).map(point).collect();
-    let rules = if arguments.rules == 0 { vec![] } else { vec![rules(arguments.rules, runs)] };
-    let mut effects = Vec::new();
-    shard.on_entry(&Entry::Note(Note::Setup(Arc::new(Setup { at: start, rules, ..Setup::of(points) }))), &mut effects);
-    effects.clear();
-    let watch = Stopwatch::start();
-    let (mut round, mut samples) = (0_u64, 0_u64);
-    while watch.elapsed().as_secs_f64() < arguments.seconds {
-        round += 1;
-        let now = start + Duration::from_secs(round);
-        let batch: Vec<Sample> = (0..arguments.points)
-            .map(|point| {
-                let value = 0.3 + f64::from((point.wrapping_mul(31).wrapping_add(round as u32 * 7)) % 30) / 100.0;
-                Sample::received(PointIndex(point), value, Some(now), now)
-            })
-            .collect();
-        samples += batch.len() as u64;
-        shard.on_entry(&Entry::Samples(Arc::new(batch)), &mut effects);
-    }
-    let seconds = watch.elapsed().as_secs_f64();
-    Measured { samples, evaluations: shard.counts.evaluations, alarms: effects.len(), seconds }
+/// For each point a value between its limits.
+fn well(files: &[RuleFile], points: &[Point]) -> Vec<f64> {
+    let setup = Setup { rules: files.to_vec(), ..Setup::of(points.to_vec()) };
+    let plan = Plan::new(&Language::new(), &setup);
+    let value = |watches: &[crate::rule::Watch]| {
+        let limits = || watches.iter().flat_map(|watch| plan.rules[watch.rule].rule.limits.values());
+        let of = |side: Stricter| limits().filter(move |limit| limit.stricter == side).map(|limit| limit.value);
+        match (of(Stricter::Higher).reduce(f64::max), of(Stricter::Lower).reduce(f64::min)) {
+            (Some(low), Some(high)) => f64::midpoint(low, high),
+            (Some(low), None) => low * 1.5 + 1.0,
+            (None, Some(high)) => high * 0.5,
+            (None, None) => 1.0,
+        }
+    };
+    plan.points.iter().map(|point| value(&point.watches)).collect()
 }

@@ -1,5 +1,6 @@
 //! `davy bench`: what this machine carries; one JSON object a run, or the same in lines for people.
 
+mod backtest;
 mod engine;
 mod history;
 mod latency;
@@ -27,6 +28,8 @@ pub enum Command {
     /// The devices of `bench modbus`, in a process of their own.
     #[command(hide = true)]
     ModbusField(modbus::FieldArguments),
+    /// Rules over stored samples: a point's year at a sample every ten seconds.
+    Backtest(backtest::Arguments),
     /// Writing and reading Parquet history.
     History(history::Arguments),
 }
@@ -38,6 +41,7 @@ pub fn run(command: &Command) -> Result<ExitCode, Refusal> {
         Command::Latency(arguments) => (latency::run(arguments)?, arguments.json),
         Command::Modbus(arguments) => (modbus::run(arguments)?, arguments.json),
         Command::ModbusField(arguments) => return modbus::field(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Backtest(arguments) => (backtest::run(arguments)?, arguments.json),
         Command::History(arguments) => (history::run(arguments)?, arguments.json),
     };
     if let Value::Object(figures) = &mut figures {

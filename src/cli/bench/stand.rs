@@ -34,8 +34,7 @@ impl Stand {
             |path: &std::path::Path, error: &dyn std::fmt::Display| Refusal(format!("{}: {error}", path.display()));
         if rules > 0 {
             let path = self.folder.join("rules/bench.rhai");
-            std::fs::write(&path, engine::rules(rules, engine::Runs::Native).text)
-                .map_err(|error| broken(&path, &error))?;
+            std::fs::write(&path, engine::rules(rules).text).map_err(|error| broken(&path, &error))?;
         }
         let mut csv = String::from("id,kind,place,period\n");
         for (site, count) in [("load", points), ("probe", probes)] {

@@ -2,6 +2,7 @@
 //! a restart changes nothing for them either.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use proptest::prelude::*;
 

@@ -57,7 +57,10 @@ fn pyarrow_reads_the_same_samples() {
         let files = parquet_files(&folder.path().join("raw"));
         assert_eq!(files.len(), if merged { 1 } else { 5 });
         let Some(lines) = pyarrow("raw", &files) else { return };
-        assert_eq!(lines[0], "point:string,time:timestamp[ms, tz=UTC],micros:int32,value:double,quality:int32|500");
+        assert_eq!(
+            lines[0],
+            "point:string,time:timestamp[ms, tz=UTC],micros:int32,value:double,quality:int32,arrived:int32|500"
+        );
         let mut found: Vec<_> = lines[1..=500]
             .iter()
             .map(|line| {
@@ -71,7 +74,7 @@ fn pyarrow_reads_the_same_samples() {
         }
         found.sort();
         assert_eq!(found, expected);
-        assert_eq!(lines[501], "davy.quality|davy.time|davy.value");
+        assert_eq!(lines[501], "davy.arrived|davy.quality|davy.time|davy.value");
     }
 }
 

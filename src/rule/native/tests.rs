@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use crate::engine::{Health, Window};
+use crate::engine::{Health, Past, Wants};
 use crate::journal::RuleFile;
-use crate::model::{PermitKind, Point, PointIndex, Quality, Range, Reason, SiteState, Timestamp};
+use crate::model::{PermitKind, Point, PointIndex, Quality, Range, Reason, SiteState, Stricter, Timestamp};
+use crate::rule::ask::{Recall, Site};
+use crate::rule::functions::{Function, Shape};
 use crate::rule::seen::{Around, Member, Standing};
-use crate::rule::{Judge, Language, Program, Reading, WindowRef, outlook, read_file, trial};
+use crate::rule::{Judge, Language, Program, Reading, outlook, read_file, trial};
 
 const SPANS: [&str; 2] = ["1m", "10m"];
 
@@ -50,6 +52,43 @@ fn around_verdict(depth: u32) -> BoxedStrategy<String> {
     prop_oneof![3 => vote, 1 => word, 1 => has, 2 => bearing].boxed()
 }
 
+/// A level of a function: known before a sample comes.
+fn level() -> impl Strategy<Value = String> {
+    let leaf = prop::sample::select(vec![
+        "p.limit.alarm",
+        "p.limit.low",
+        "0.0",
+        "1.0",
+        "2",
+        "-1",
+        "0.30000000000000004",
+        "1e300",
+        "5e-324",
+        "-3.5",
+    ])
+    .prop_map(str::to_owned);
+    let arithmetic = (leaf.clone(), prop::sample::select(vec!["+", "-", "*", "/", "%", "**"]), leaf.clone())
+        .prop_map(|(a, op, b)| format!("({a} {op} ({b} * 1.0))"));
+    let call = (prop::sample::select(vec!["min", "max"]), leaf.clone()).prop_map(|(f, a)| format!("{f}({a}, 0.5)"));
+    prop_oneof![4 => leaf.clone(), 1 => arithmetic, 1 => call, 1 => leaf.prop_map(|a| format!("abs(-({a} * 1.0))"))]
+}
+
+/// A call of any function in the catalogue; `question`: of those that say true or false.
+fn call(question: bool) -> impl Strategy<Value = String> {
+    let functions: Vec<Function> = Function::ALL.into_iter().filter(|one| one.is_question() == question).collect();
+    let words = prop::sample::select(vec![">", ">=", "<", "<="]);
+    let slack = prop::sample::select(vec!["0.0", "0.05", "1", "abs(p.limit.low)"]);
+    (prop::sample::select(functions), prop::sample::select(SPANS.to_vec()), level(), words, slack).prop_map(
+        |(function, span, level, word, slack)| match (function.name(), function.shape()) {
+            (name, Shape::Span) => format!("p.{name}(\"{span}\")"),
+            (name, Shape::Level) => format!("p.{name}({level})"),
+            (name, Shape::LevelSpan) => format!("p.{name}({level}, \"{span}\")"),
+            (name, Shape::Comparison) => format!("p.{name}(\"{word}\", {level})"),
+            (name, Shape::Levels) => format!("p.{name}({level}, {slack})"),
+        },
+    )
+}
+
 /// A number of the language as text; `depth` bounds its size.
 fn number(depth: u32) -> BoxedStrategy<String> {
     let asked = prop::sample::select(vec![
@@ -69,11 +108,6 @@ fn number(depth: u32) -> BoxedStrategy<String> {
         "p.range_high",
     ])
     .prop_map(str::to_owned);
-    let window = (
-        prop::sample::select(vec!["mean", "min", "max", "sum", "count", "stddev", "delta", "rate"]),
-        prop::sample::select(SPANS.to_vec()),
-    )
-        .prop_map(|(function, span)| format!("p.{function}(\"{span}\")"));
     let constant = prop_oneof![
         prop::sample::select(vec![
             "0.0",
@@ -90,7 +124,7 @@ fn number(depth: u32) -> BoxedStrategy<String> {
         .prop_map(str::to_owned),
         (-1000.0_f64..1000.0).prop_map(|number| format!("{number:?}")),
     ];
-    let leaf = prop_oneof![3 => asked, 2 => window, 2 => constant, 2 => around(depth)];
+    let leaf = prop_oneof![3 => asked, 4 => call(false), 2 => constant, 2 => around(depth)];
     if depth == 0 {
         return leaf.boxed();
     }
@@ -128,12 +162,13 @@ fn verdict(depth: u32) -> BoxedStrategy<String> {
     ])
     .prop_map(str::to_owned);
     if depth == 0 {
-        return prop_oneof![3 => compare, 1 => asked, 1 => around_verdict(depth)].boxed();
+        return prop_oneof![3 => compare, 1 => asked, 1 => call(true), 1 => around_verdict(depth)].boxed();
     }
     let (a, b, c) = (verdict(depth - 1), verdict(depth - 1), verdict(depth - 1));
     prop_oneof![
         4 => compare,
         1 => asked,
+        1 => call(true),
         2 => around_verdict(depth.min(2)),
         2 => (a.clone(), b.clone()).prop_map(|(a, b)| format!("({a} && {b})")),
         2 => (a.clone(), b.clone(), c.clone()).prop_map(|(a, b, c)| format!("({a} || {b} || {c})")),
@@ -170,7 +205,9 @@ struct Scene {
     age_s: f64,
     limits: [f64; 2],
     range: Option<Range>,
-    samples: Vec<(u64, f64)>,
+    /// Pause before it, how far it was overtaken, value.
+    samples: Vec<(u64, u64, f64)>,
+    stricter: Option<Stricter>,
     surroundings: Surroundings,
 }
 
@@ -221,20 +258,21 @@ fn surroundings() -> impl Strategy<Value = Surroundings> {
 }
 
 /// What the engine would have seen for the program.
-fn look(program: &Program, surroundings: &Surroundings, windows: &[Window]) -> Option<Rc<Around>> {
+fn look(program: &Program, surroundings: &Surroundings, wants: &Wants, past: &Past) -> Option<Rc<Around>> {
     let mut outlook = outlook::Outlook::default();
-    for group in 0..program.asks.groups.len() {
+    for group in 0..program.beyond.groups.len() {
         let (count, own_votes) = surroundings.named[group % GROUPS.len()];
         let points = (0_u32..).map(PointIndex).skip(group).take(count).collect();
         outlook.groups.push(outlook::Members { points, own_votes });
     }
-    for asked in &program.asks.windows {
+    for asked in &program.beyond.windows {
         let alone = (outlook.groups[asked.group].points.len() == 1).then(|| outlook.groups[asked.group].points[0]);
-        let place = SPANS.iter().position(|span| **span == *asked.span).unwrap();
+        let span = crate::model::parse_duration(&asked.span).unwrap();
+        let place = wants.windows.iter().position(|(known, _)| *known == span).unwrap();
         outlook.windows.push(alone.map(|point| outlook::PlacedWindow { point, place, over: asked.over }));
     }
     let mut around = Around {
-        seasons: surroundings.seasons[..program.asks.seasons.len()].to_vec(),
+        seasons: surroundings.seasons[..program.beyond.seasons.len()].to_vec(),
         site: surroundings.site,
         hour: surroundings.hour,
         own: surroundings.own,
@@ -243,7 +281,7 @@ fn look(program: &Program, surroundings: &Surroundings, windows: &[Window]) -> O
     };
     around.look(&outlook, |point| {
         let (standing, bits, age_s) = surroundings.points[point.at()];
-        Some(Member { standing, quality: Quality::from_bits(bits), age_s, windows })
+        Some(Member { standing, quality: Quality::from_bits(bits), age_s, past })
     });
     surroundings.seen.then(|| Rc::new(around))
 }
@@ -272,10 +310,11 @@ fn scene() -> impl Strategy<Value = Scene> {
         awkward(),
         [awkward(), awkward()],
         prop::option::of((awkward(), awkward())),
-        prop::collection::vec((0_u64..90, awkward()), 0..8),
+        prop::collection::vec((0_u64..90, prop_oneof![4 => Just(0_u64), 1 => 1_u64..9], awkward()), 0..14),
+        prop::sample::select(vec![None, Some(Stricter::Lower), Some(Stricter::Higher)]),
         surroundings(),
     )
-        .prop_map(|(value, health, age_s, limits, range, samples, surroundings)| Scene {
+        .prop_map(|(value, health, age_s, limits, range, samples, stricter, surroundings)| Scene {
             value,
             health,
             age_s,
@@ -283,6 +322,7 @@ fn scene() -> impl Strategy<Value = Scene> {
             range: range.map(|(low, high)| Range { low, high }),
             samples,
             surroundings,
+            stricter,
         })
 }
 
@@ -297,30 +337,36 @@ fn program(language: &Language, code: &str) -> Program {
 fn both(program: &Program, language: &Language, scene: &Scene) -> (crate::rule::Judged, crate::rule::Judged) {
     let mut point: Point = trial::read_point(&["t1", "methane", "T1", "%VOL"]).unwrap();
     point.range = scene.range;
-    let spans: Rc<[WindowRef]> = program
-        .spans
-        .iter()
-        .map(|text| WindowRef { text: text.clone(), place: SPANS.iter().position(|span| **span == **text).unwrap() })
-        .collect();
-    let mut windows: Vec<Window> = [60, 600].map(|span| Window::new(Duration::from_secs(span))).into();
-    let mut at = Timestamp::from_secs(1_800_000_000);
-    for (pause, value) in &scene.samples {
-        at = at + Duration::from_secs(*pause);
-        windows.iter_mut().for_each(|window| window.push(at, *value));
+    let limits: Rc<[_]> = Rc::from([("alarm".into(), scene.limits[0]), ("low".into(), scene.limits[1])]);
+    let site = Site { limits: &limits, stricter: scene.stricter, hole: Some(Duration::from_secs(60)) };
+    let mut wants = Wants::default();
+    let recalls: Rc<[Recall]> = program.asks.iter().map(|ask| ask.place(&site, &mut wants).0).collect();
+    for span in [60, 600] {
+        Function::ALL.into_iter().for_each(|function| {
+            if let Function::Over(over) = function {
+                wants.window(Duration::from_secs(span), over);
+            }
+        });
     }
-    let around = look(program, &scene.surroundings, &windows);
+    let mut past = Past::new(&wants);
+    let mut at = Timestamp::from_secs(1_800_000_000);
+    for (pause, overtaken, value) in &scene.samples {
+        at = at + Duration::from_secs(*pause);
+        past.insert(at - Duration::from_secs(*overtaken), *value);
+    }
+    let around = look(program, &scene.surroundings, &wants, &past);
     let reading = Reading {
         value: scene.value,
         health: scene.health,
         age_s: scene.age_s,
         point: &point,
-        limits: &Rc::from([("alarm".into(), scene.limits[0]), ("low".into(), scene.limits[1])]),
-        spans: &spans,
+        limits: &limits,
+        recalls: &recalls,
         around: around.as_ref(),
     };
     let mut judge = Judge::new(language);
-    let native = judge.judge(program, &reading, &mut windows);
-    (native, judge.interpret(program, &reading, &mut windows))
+    let native = judge.judge(program, &reading, &mut past);
+    (native, judge.interpret(program, &reading, &mut past))
 }
 
 proptest! {
@@ -342,7 +388,7 @@ fn what_people_write_is_lowered() {
     let language = Language::new();
     for code in [
         "p.value >= p.limit.alarm",
-        "p.value >= 0.9 * p.limit.alarm",
+        "p.value >= 0.9 * p.limit.alarm && p.value > -p.limit.alarm",
         "p.value > 1",
         "p.delta(\"10m\") + 0.000001 >= p.limit.alarm && p.value >= 0.6 * p.limit.alarm",
         "p.count(\"10m\") >= 2.0 && p.max(\"10m\") - p.min(\"10m\") < p.limit.low",
@@ -350,6 +396,9 @@ fn what_people_write_is_lowered() {
         "p.has(\"calibrating\") && p.permit != \"calibration\"",
         "p.value > p.resolution && p.flat_for >= if p.resolution <= 0.01 { 10800.0 } else { 43200.0 }",
         "{ let change = p.rate(\"1m\"); change.abs() > 1.0 || change < -2.0 }",
+        "p.time_to(p.limit.alarm, \"10m\") < 5.0 || p.crossed_up(0.8 * p.limit.alarm)",
+        "p.held_for(\">=\", p.limit.low) >= 60.0 && p.since(\"<\", 1) > 5.0 && p.cusum(0.5, 0.1) > 5.0",
+        "p.median(\"10m\") > 1.5 * p.ewma(\"1m\") || p.gap(\"10m\") > 60.0 || p.resets(\"1m\") > 1.0",
         "!(p.quality == \"good\") || max(p.value, 1.0) > min(p.value, 2)",
         "p.related(\"redundant\").vote(2, \">=\", p.limit.alarm) && p.point(\"fan\").value < 0.5",
         "p.value - p.all(\"co\", \"\").median > p.related(\"feed\").mean(\"1m\") || p.all(\"co\", \"\").over(24) >= 2",
@@ -363,6 +412,14 @@ fn what_people_write_is_lowered() {
     let doubling: String = (1..8).map(|n| format!("let a{n} = a{} + a{};", n - 1, n - 1)).collect();
     let doubled = program(&language, &format!("{{ let a0 = p.value; {doubling} a7 > 100.0 }}"));
     assert!(doubled.native.is_ok(), "{:?}", doubled.native.err());
+    // A program has no loops: its size is its time, and what is larger has a budget of operations.
+    let many = |count: usize| {
+        let terms = vec!["p.value + p.age + p.period > 1.0"; count].join(" || ");
+        let lets: String = (0..5).map(|number| format!("let a{number} = {terms}; ")).collect();
+        program(&language, &format!("{{ {lets} a0 || a4 }}")).native
+    };
+    assert!(many(20).is_ok(), "{:?}", many(20).err());
+    assert!(many(30).is_err_and(|why| why.contains("more than 1000 steps")));
     for (code, why) in [
         ("{ let n = 0; while n < 3 { n += 1; } n > 2 }", "statements besides let"),
         ("{ let n = 1; n + 2 > 2 }", "two whole numbers meet"),
@@ -398,6 +455,7 @@ fn the_odd_comparisons_are_rhais_own() {
             own: Standing::Broken,
             holding: false,
         },
+        stricter: None,
     };
     for (code, value, says) in [
         ("p.value == p.limit.alarm", 0.1 + 0.2, true),

@@ -6,9 +6,10 @@ const X: f64 = 1.0;
 
 fn group(voters: &[Standing]) -> Group {
     let points = (0_u32..).map(PointIndex).take(voters.len()).collect();
+    let past = Past::default();
     let mut group = Group::default();
     group.look(&points, |point| {
-        Some(Member { standing: voters[point.at()], quality: Quality::GOOD, age_s: 0.0, windows: &[] })
+        Some(Member { standing: voters[point.at()], quality: Quality::GOOD, age_s: 0.0, past: &past })
     });
     group
 }

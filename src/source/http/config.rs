@@ -62,7 +62,14 @@ impl fmt::Debug for Config {
 }
 
 impl Config {
-    pub(super) fn may_write(&self, id: &str) -> bool {
+    /// What it may write, as written.
+    #[must_use]
+    pub fn grants(&self) -> &[String] {
+        &self.points
+    }
+
+    #[must_use]
+    pub fn may_write(&self, id: &str) -> bool {
         self.points.iter().any(|pattern| fits(pattern, id))
     }
 }

@@ -18,6 +18,7 @@ use subtle::ConstantTimeEq;
 use super::grant::{Points, Publish, Rights};
 use super::tls;
 use crate::config::{Key, Problems};
+use crate::model::fits;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -156,6 +157,30 @@ pub struct Config {
     pub limits: Limits,
     pub(super) users: Arc<Users>,
     pub(super) tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+impl Config {
+    /// Patterns of points that users may publish, with the user's name.
+    pub fn grants(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.users.named.iter().flat_map(|(name, user)| {
+            let patterns = user.rights.points.iter().flat_map(|points| points.patterns());
+            patterns.map(move |pattern| (name.as_str(), pattern))
+        })
+    }
+
+    /// Is there anybody whose samples of that point are taken?
+    #[must_use]
+    pub fn may_come(&self, id: &str) -> bool {
+        self.users.anonymous
+            || self.users.named.values().any(|user| {
+                user.rights.publish != Publish::Nowhere
+                    && user
+                        .rights
+                        .points
+                        .as_ref()
+                        .is_none_or(|points| points.patterns().any(|pattern| fits(pattern, id)))
+            })
+    }
 }
 
 /// Who may come in.

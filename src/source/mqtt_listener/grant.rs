@@ -65,6 +65,10 @@ impl Publish {
 }
 
 impl Points {
+    pub(super) fn patterns(&self) -> impl Iterator<Item = &str> {
+        self.patterns.iter().map(String::as_str)
+    }
+
     pub(super) fn new(patterns: Vec<String>) -> Self {
         Self { patterns, found: Mutex::new(None) }
     }

@@ -61,6 +61,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether metrics that no point names go to points by their names.
+    #[must_use]
+    pub const fn names_points(&self) -> bool {
+        self.points.is_some()
+    }
+
     /// Whether this source hears the nodes of a group.
     #[must_use]
     pub fn hears(&self, group: &str) -> bool {

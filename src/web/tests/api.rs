@@ -191,7 +191,7 @@ async fn bad_acknowledgements_change_nothing() {
         ("", 400),
         ("{", 400),
         ("[]", 422),
-        (r#"{"raises":1}"#, 422),
+        (r#"{"raises":1}"#, 400),
         (r#"{"raises":1,"by":""}"#, 400),
         (r#"{"raises":1,"by":"   "}"#, 400),
         (r#"{"raises":-1,"by":"wang"}"#, 422),

@@ -84,8 +84,19 @@ async fn coverage_falls_with_the_sensor_that_it_needs_and_says_which() {
 #[tokio::test]
 async fn losses_and_coverage_are_behind_the_gate() {
     let stage = Stage::locked().await;
-    for path in ["/api/v1/losses", "/api/v1/coverage"] {
+    for path in ["/api/v1/losses", "/api/v1/coverage", "/api/v1/rules/functions"] {
         assert_eq!(stage.asks(path).await.0, 401, "{path}");
     }
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn who_writes_a_rule_can_ask_what_a_rule_can_ask() {
+    let stage = Stage::open().await;
+    let (status, list) = stage.asks("/api/v1/rules/functions").await;
+    assert_eq!(status, 200);
+    let median = list.as_array().unwrap().iter().find(|entry| entry["name"] == "median").unwrap();
+    assert_eq!(median["signature"], "p.median(SPAN)");
+    assert_eq!((&median["example"]["ask"], &median["example"]["answer"]), (&"p.median(\"10m\")".into(), &0.75.into()));
     stage.close().await;
 }

@@ -56,6 +56,21 @@ async fn a_stale_value_is_never_drawn_as_a_plain_number() {
 }
 
 #[tokio::test]
+async fn a_point_over_its_limit_is_not_drawn_like_a_healthy_one() {
+    let stage = Stage::open().await;
+    let over = alarm(1, "methane over its limit");
+    let id = over.subject.to_string();
+    stage.shows(sample(0, 1.2));
+    stage.shows(sample(3, 0.42));
+    stage.backstage.happens(Happening::Raised, over);
+    let html = page(&stage, "/?lang=en").await;
+    assert!(html.contains(&format!("data-point=\"{id}\" class=\"live alarmed\"")), "{html}");
+    assert!(html.contains("data-point=\"plant.p1\" class=\"live\""));
+    assert!(page(&stage, "/alarms.html").await.contains(&format!("data-alarmed=\"{id}\"")));
+    stage.close().await;
+}
+
+#[tokio::test]
 async fn the_most_urgent_alarm_stands_on_top_with_its_button() {
     let stage = Stage::open().await;
     let standing = |number, title: &str, priority, standing| Alarm { priority, standing, ..alarm(number, title) };

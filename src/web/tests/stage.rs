@@ -20,7 +20,8 @@ use crate::clock;
 use crate::facts::{self, Answer, Wanted};
 use crate::journal::{self, Entry, Note};
 use crate::model::{
-    Kind, Permit, PermitEnd, Point, PointIndex, PointTable, Quality, Reason, Sample, SiteStanding, Timestamp,
+    Exemption, Kind, LimitEnd, Permit, PermitEnd, Point, PointIndex, PointTable, Quality, Reason, Sample, SetLimit,
+    SiteStanding, Timestamp,
 };
 
 pub const TOKEN: &str = "correct-horse-battery-staple";
@@ -39,6 +40,10 @@ pub struct Backstage {
     pub stored: Mutex<Vec<Reading>>,
     permits: Mutex<Vec<(Permit, Option<PermitEnd>)>>,
     sites: Mutex<Vec<SiteStanding>>,
+    /// What was asked of the keeper of the rules.
+    pub orders: Mutex<Vec<RuleOrder>>,
+    /// What it answers, the next first; when there is nothing more, that it is done.
+    pub replies: Mutex<Vec<Result<RuleDone, RuleRefusal>>>,
 }
 
 impl Backstage {
@@ -121,6 +126,55 @@ impl Permits for Backstage {
     }
 }
 
+impl RuleDesk for Backstage {
+    fn order(&self, order: RuleOrder) -> Replying<'_> {
+        self.orders.lock().unwrap().push(order);
+        let reply = self.replies.lock().unwrap().pop().unwrap_or(Ok(RuleDone::default()));
+        Box::pin(async move { reply })
+    }
+}
+
+/// Nothing was ever in force here; the gateway's own stories read real ones.
+impl RuleFacts for Backstage {
+    fn rules_in_force(&self) -> Result<Vec<journal::RuleFile>, facts::Error> {
+        Ok(Vec::new())
+    }
+
+    fn versions(&self, _: Option<&str>, _: usize) -> Result<Vec<facts::Version>, facts::Error> {
+        Ok(Vec::new())
+    }
+
+    fn version(&self, _: i64) -> Result<Option<(facts::Version, String)>, facts::Error> {
+        Ok(None)
+    }
+
+    fn drafts(&self, _: Option<&str>, _: usize) -> Result<Vec<facts::Drafted>, facts::Error> {
+        Ok(Vec::new())
+    }
+
+    fn draft(&self, _: &str) -> Result<Option<facts::Drafted>, facts::Error> {
+        Ok(None)
+    }
+
+    fn audit(&self, _: i64, _: Option<&str>, _: usize) -> Result<Vec<facts::Audited>, facts::Error> {
+        Ok(Vec::new())
+    }
+
+    fn audit_head(&self) -> Result<String, facts::Error> {
+        Ok(String::new())
+    }
+}
+
+impl Limits for Backstage {
+    fn limits(&self, _: bool, _: usize) -> Result<Vec<(SetLimit, Option<LimitEnd>)>, facts::Error> {
+        Ok(Vec::new())
+    }
+
+    fn exemptions(&self, _: bool, _: usize) -> Result<Vec<(Exemption, Option<LimitEnd>)>, facts::Error> {
+        Ok(Vec::new())
+    }
+}
+
 impl Desk for Backstage {
     fn expect(&self) -> Asked {
         let command = self.commands.fetch_add(1, Relaxed) + 1;
@@ -155,7 +209,14 @@ impl Desk for Backstage {
                     (set.command, Answer::SiteSet(set.standing))
                 }
                 Entry::Samples(_) | Entry::Tick(_) => return Ok(()),
-                Entry::Note(Note::Setup(_) | Note::Condition(_) | Note::Receipt(_)) => return Ok(()),
+                Entry::Note(
+                    Note::Setup(_)
+                    | Note::Condition(_)
+                    | Note::Receipt(_)
+                    | Note::Rules(_)
+                    | Note::Record(_)
+                    | Note::Limits(_),
+                ) => return Ok(()),
             };
             let asker = self.asked.lock().unwrap().remove(&command).expect("was expected");
             drop(asker.send(answer));
@@ -195,6 +256,7 @@ pub fn config(token: Option<&str>) -> Config {
     Config {
         address: "127.0.0.1:0".parse().unwrap(),
         token: token.and_then(Token::new),
+        users: Vec::new(),
         behind_tls: false,
         max_streams: 4,
         max_connections: 64,
@@ -231,11 +293,15 @@ impl Stage {
             coverage: units.into(),
             alarms: backstage.clone(),
             permits: backstage.clone(),
+            rules: backstage.clone(),
+            rule_desk: backstage.clone(),
+            limits: backstage.clone(),
             desk: backstage.clone(),
             ledger: ledger.clone(),
             samples: backstage.clone(),
             senders,
             devices: crate::source::modbus::Devices::default(),
+            backtests: crate::backtest::Jobs::new(folder.path()),
             health: backstage.clone(),
             numbers: Arc::new(numbers),
             doors: Vec::new(),

@@ -1,0 +1,79 @@
+//! The newest usable values of a point in event time: one store, whatever its rules look back on.
+//!
+//! Samples bear numbers that only grow, so that each window is a first number and nothing is stored twice.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::Timestamp;
+
+/// Samples of a point that a younger one may still be told to stand behind: the shard remembers as many to put
+/// others in order, so an overtaken sample has fewer younger ones than this.
+pub const UNSETTLED: u64 = 8;
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Track {
+    items: VecDeque<(Timestamp, f64)>,
+    /// Number of the oldest.
+    first: u64,
+}
+
+impl Track {
+    /// The number that the next sample will have.
+    pub fn end(&self) -> u64 {
+        self.first + self.items.len() as u64
+    }
+
+    pub const fn first(&self) -> u64 {
+        self.first
+    }
+
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    pub fn newest(&self) -> Option<(Timestamp, f64)> {
+        self.items.back().copied()
+    }
+
+    /// The sample before the newest.
+    pub fn before_newest(&self) -> Option<(Timestamp, f64)> {
+        self.items.iter().rev().nth(1).copied()
+    }
+
+    /// The sample of that number; it must be there.
+    pub fn at(&self, number: u64) -> (Timestamp, f64) {
+        self.items[place(number, self.first)]
+    }
+
+    pub fn from(&self, number: u64) -> impl Iterator<Item = (Timestamp, f64)> + '_ {
+        self.items.range(place(number, self.first)..).copied()
+    }
+
+    pub fn push(&mut self, at: Timestamp, value: f64) {
+        self.items.push_back((at, value));
+    }
+
+    /// Puts a sample among younger ones, behind those of its own moment; says its number.
+    pub fn insert(&mut self, at: Timestamp, value: f64) -> u64 {
+        let place = self.items.iter().rposition(|(time, _)| *time <= at).map_or(0, |place| place + 1);
+        self.items.insert(place, (at, value));
+        self.first + place as u64
+    }
+
+    /// Drops what is older than the sample of that number.
+    pub fn forget_before(&mut self, number: u64) {
+        while self.first < number && self.items.pop_front().is_some() {
+            self.first += 1;
+        }
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.items.capacity() * size_of::<(Timestamp, f64)>()
+    }
+}
+
+fn place(number: u64, first: u64) -> usize {
+    usize::try_from(number - first).expect("as many samples as are kept fit into memory")
+}

@@ -1,0 +1,132 @@
+//! People with tokens of their own: what each may do, and whose name stands in the record.
+
+use serde_json::json;
+
+use super::stage::{Stage, answer, config};
+use crate::alarm::Happening;
+use crate::journal::{Entry, Note};
+use crate::web::users::{Role, User};
+use crate::web::{RuleOrder, RuleRefusal, Token};
+
+const LI: &str = "li-correct-horse-battery";
+const WANG: &str = "wang-correct-horse-battery";
+const ZHAO: &str = "zhao-correct-horse-battery";
+
+async fn open() -> Stage {
+    let user = |key: &str, name: &str, token, roles: &[Role]| {
+        let token = Token::new(token).unwrap();
+        User { key: key.into(), name: name.into(), roles: roles.to_vec(), token }
+    };
+    let users = vec![
+        user("li-wei", "李伟", LI, &[Role::Operator, Role::RuleEditor]),
+        user("wang-fang", "王芳", WANG, &[Role::RuleApprover]),
+        user("zhao", "赵", ZHAO, &[Role::Viewer]),
+    ];
+    Stage::with(crate::web::Config { users, ..config(None) }).await
+}
+
+#[tokio::test]
+async fn everybody_reads_and_each_does_what_their_roles_allow() {
+    let stage = open().await;
+    let (status, _) = stage.asks("/api/v1/points").await;
+    assert_eq!(status, 401, "there are users, so nobody is nobody");
+    for token in [LI, WANG, ZHAO] {
+        assert_eq!(answer(stage.get("/api/v1/points").bearer_auth(token)).await.0, 200);
+    }
+    let (_, told) = answer(stage.get("/api/v1/person").bearer_auth(WANG)).await;
+    assert_eq!(told["person"], json!({ "user": "wang-fang", "name": "王芳", "roles": ["viewer", "rule-approver"] }));
+
+    let draft = json!({ "path": "a.rhai", "text": "// nothing", "reason": "quieter" });
+    let posts = |token: &'static str, path: &str, body: &serde_json::Value| {
+        answer(stage.post(path).bearer_auth(token).json(body))
+    };
+    let (status, told) = posts(WANG, "/api/v1/rules/drafts", &draft).await;
+    assert_eq!((status, told["error"]["code"].as_str()), (403, Some("not_allowed")));
+    assert_eq!(posts(LI, "/api/v1/rules/drafts", &draft).await.0, 201);
+    assert_eq!(posts(LI, "/api/v1/rules/drafts/draft-1/approve", &json!({})).await.0, 403);
+    assert_eq!(posts(WANG, "/api/v1/rules/drafts/draft-1/approve", &json!({ "comment": "seen" })).await.0, 200);
+    assert_eq!(posts(LI, "/api/v1/rules/rollback", &json!({ "path": "a.rhai", "to": 1, "reason": "x" })).await.0, 403);
+    assert_eq!(posts(LI, "/api/v1/rules/override", &json!({ "reason": "x" })).await.0, 403);
+    assert_eq!(posts(ZHAO, "/api/v1/rules/drafts", &draft).await.0, 403);
+    let orders = stage.backstage.orders.lock().unwrap().clone();
+    let (RuleOrder::Draft { by: author, .. }, RuleOrder::Approve { by: approver, comment, .. }) =
+        (&orders[0], &orders[1])
+    else {
+        panic!("{orders:?}")
+    };
+    assert_eq!((orders.len(), author.as_str(), approver.as_str(), comment.as_str()), (2, "李伟", "王芳", "seen"));
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn the_name_in_a_record_is_that_of_the_token() {
+    let stage = open().await;
+    let raised = super::stage::alarm(1, "gas");
+    stage.backstage.happens(Happening::Raised, raised.clone());
+    let path = format!("/api/v1/alarms/{}/ack", raised.id);
+    let acknowledges = |token: &'static str, by: serde_json::Value| {
+        let mut said = json!({ "raises": 1 });
+        if by.is_string() {
+            said["by"] = by;
+        }
+        answer(stage.post(&path).bearer_auth(token).json(&said))
+    };
+    assert_eq!(acknowledges(ZHAO, json!("赵")).await.0, 403, "a viewer looks");
+    assert_eq!(acknowledges(WANG, json!(null)).await.0, 403, "an approver of rules is no operator");
+    let (status, told) = acknowledges(LI, json!("王芳")).await;
+    assert_eq!(status, 403, "{told}");
+    assert!(told["error"]["message"].as_str().unwrap().contains("the token is that of 李伟"), "{told}");
+    assert!(stage.backstage.entries.lock().unwrap().is_empty(), "nothing was done");
+    let (status, told) = acknowledges(LI, json!(null)).await;
+    assert_eq!((status, &told["acknowledged"]["by"]), (200, &json!("李伟")));
+    let entries = stage.backstage.entries.lock().unwrap().clone();
+    assert!(matches!(&entries[..], [Entry::Note(Note::Acknowledge(said))] if said.by == "李伟"), "{entries:?}");
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a_session_is_its_owners_and_a_wrong_token_is_nobodys() {
+    let stage = open().await;
+    let form = |token: &str| {
+        stage.post("/login").header("content-type", "application/x-www-form-urlencoded").body(format!("token={token}"))
+    };
+    let signed_in = form(WANG).send().await.unwrap();
+    let cookie = signed_in.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let (_, told) = answer(stage.get("/api/v1/person").header("cookie", &cookie)).await;
+    assert_eq!(told["person"]["name"], "王芳");
+    assert_eq!(
+        stage.post("/logout").header("cookie", &cookie).header("x-davy", "1").send().await.unwrap().status(),
+        303
+    );
+    assert_eq!(answer(stage.get("/api/v1/person").header("cookie", &cookie)).await.0, 401);
+    assert!(form("wang-correct-horse-batterz").send().await.unwrap().headers().get("set-cookie").is_none());
+    assert_eq!(answer(stage.get("/api/v1/person").bearer_auth("nobody-correct-horse")).await.0, 401);
+    stage.close().await;
+}
+
+/// Refusals of the keeper keep their words, and the diff where there is one.
+#[tokio::test]
+async fn a_refusal_is_told_as_it_is() {
+    let stage = Stage::open().await;
+    let refusals = [
+        (RuleRefusal::NoSuch { what: "draft", id: "draft-9".into() }, 404, "not_found"),
+        (RuleRefusal::Bad("path".into()), 400, "bad_request"),
+        (RuleRefusal::Person("second person".into()), 403, "not_allowed"),
+        (RuleRefusal::Failed("disk".into()), 500, "internal"),
+        (
+            RuleRefusal::Conflict { code: "base_changed", message: "anew".into(), diff: Some("-1\n+2".into()) },
+            409,
+            "base_changed",
+        ),
+    ];
+    for (refusal, status, code) in refusals {
+        stage.backstage.replies.lock().unwrap().push(Err(refusal));
+        let asked = stage.post("/api/v1/rules/drafts/draft-9/approve").json(&json!({ "by": "wang" }));
+        let (told_status, told) = answer(asked).await;
+        assert_eq!((told_status, told["error"]["code"].as_str()), (status, Some(code)));
+        assert_eq!(told["error"].get("diff").is_some(), code == "base_changed");
+    }
+    let (status, told) = answer(stage.post("/api/v1/rules/drafts/x/approve").json(&json!({}))).await;
+    assert_eq!((status, told["error"]["message"].as_str()), (400, Some("by: say who does it")));
+    stage.close().await;
+}
