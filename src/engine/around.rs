@@ -79,17 +79,22 @@ impl Shard<'_> {
 
     /// Asks the rules of a point that look beyond it. `now` is Davy's clock with the grain of ticks.
     fn judge_onlooker(&mut self, index: PointIndex, now: Timestamp, received: Timestamp, effects: &mut Vec<Effect>) {
-        let (Some(state), Some(point)) = (self.points.get_mut(index.at()), self.table.get(index)) else { return };
-        // The source's time as the last tick had it; what came since was measured no earlier than its own samples.
-        let tick = if self.now == Timestamp::MIN { now } else { self.now };
+        let (Some(state), Some(point)) = (self.points.get(index.at()), self.table.get(index)) else { return };
+        // As the last tick had it; what came since was measured no earlier than its own samples.
+        let tick = self.last_tick(now);
         let there = Timestamp::from_micros(tick.micros().saturating_add(state.skew_micros));
-        let value = match standing(state, point, now, self.listening_since) {
+        let value = match standing(state, point, tick, self.listening_since) {
             Standing::Usable(value) => Some(value),
             Standing::Broken | Standing::Awaited => None,
         };
         let moment = Moment { at: there.max(state.source_time), received, now, value, quality: state.quality };
         self.judge_point(index.at(), moment, Asked::Around, effects);
         self.wake(index.at());
+    }
+
+    /// Who is silent is decided at ticks, as everywhere.
+    fn last_tick(&self, now: Timestamp) -> Timestamp {
+        if self.now == Timestamp::MIN { now } else { self.now }
     }
 
     /// Fills what the rules of a point will see, by the place of their watches.
@@ -99,11 +104,11 @@ impl Shard<'_> {
         else {
             return;
         };
-        let (now, listening) = (moment.now, self.listening_since);
+        let (now, tick, listening) = (moment.now, self.last_tick(moment.now), self.listening_since);
         let own = match (asked, moment.value) {
             (Asked::Overtaken, Some(value)) => Standing::Usable(value),
             (Asked::Overtaken | Asked::Around | Asked::Sample { .. } | Asked::Tick { .. }, _) => {
-                standing(state, point, now, listening)
+                standing(state, point, tick, listening)
             }
         };
         self.seen.resize_with(plan.watches.len().max(self.seen.len()), Rc::default);
@@ -113,7 +118,7 @@ impl Shard<'_> {
             seen.look(outlook, |other| {
                 let (state, point) = (self.points.get(other.at())?, self.table.get(other)?);
                 Some(Member {
-                    standing: standing(state, point, now, listening),
+                    standing: standing(state, point, tick, listening),
                     quality: state.quality,
                     age_s: now.since(state.heard).as_secs_f64(),
                     past: &state.past,
