@@ -32,10 +32,12 @@ pub mod facts;
 pub mod backtest;
 pub mod board;
 pub mod coverage;
+pub mod figures;
 pub mod history;
 pub mod influxdb;
 pub mod losses;
 pub mod notify;
+pub mod publish;
 pub mod remote;
 pub mod web;
 

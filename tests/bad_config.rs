@@ -96,7 +96,7 @@ pit.c6,C6,methane,T1,0,4,5s,,x
 
 /// Whole lines, but for those that end in the words of others.
 const EXPECTED: &[&str] = &[
-    "davy.toml: colour: \"colour\" is not a section; known are gateway, journal, payload, source, point, history, influxdb, notify, web, coverage, rules, user, calendar, limit",
+    "davy.toml: colour: \"colour\" is not a section; known are gateway, journal, payload, source, point, history, influxdb, notify, web, coverage, rules, user, calendar, limit, publish",
     "davy.toml: journal.group_kib: \"many\" is not a whole number, 0 or more",
     "points.csv: line 4: has 4 cells, but the first line names 9",
     "points.csv: line 5.limits.alarm: \"high\" is not a number",

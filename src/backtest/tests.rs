@@ -170,7 +170,7 @@ fn silence_is_no_alarm_while_davy_was_not_running() {
     let mut series = Series::of(&[0.3; 100]);
     series.samples.retain(|told| told.behind < at(300) || told.behind >= at(700));
     let outcome = play(&order(file(&[SILENCE]), None, 1_000), &series);
-    assert_eq!(told(&outcome.candidate.occurrences), [("silence", 320, Some(700))], "the sensor was silent");
+    assert_eq!(told(&outcome.candidate.occurrences), [("silence", 321, Some(700))], "the sensor was silent");
     series.listened = vec![(START, at(295)), (at(698), at(1_000))];
     let outcome = play(&order(file(&[SILENCE]), None, 1_000), &series);
     assert_eq!(told(&outcome.candidate.occurrences), [], "nobody listened");

@@ -10,7 +10,9 @@ mod check;
 mod demo;
 mod doctor;
 mod explain;
+mod figures;
 mod modbus;
+mod notify;
 mod permit;
 mod points;
 mod protection;
@@ -81,6 +83,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// How many alarms there were, against what one person at a screen can bear.
+    Figures(figures::Arguments),
     /// Import or export points in bulk.
     #[command(subcommand)]
     Points(points::Command),
@@ -96,6 +100,9 @@ enum Command {
     /// Look into a Modbus device: its registers in every type and byte order, the units that answer.
     #[command(subcommand)]
     Modbus(modbus::Command),
+    /// List who is told of alarms, or send a test message.
+    #[command(subcommand)]
+    Notify(notify::Command),
     /// Measure what this machine carries.
     #[command(subcommand)]
     Bench(bench::Command),
@@ -137,11 +144,13 @@ impl Cli {
             | Command::Protection { .. }
             | Command::Check { .. }
             | Command::Doctor { .. }
+            | Command::Figures(_)
             | Command::Points(_)
             | Command::Rules(_)
             | Command::Audit(_)
             | Command::User(_)
             | Command::Modbus(_)
+            | Command::Notify(_)
             | Command::Bench(_) => "warn",
         };
         log(self.log_json, quiet);
@@ -153,11 +162,13 @@ impl Cli {
             Command::Site(command) => site::run(&command),
             Command::Protection { at, json } => protection::run(&at, json),
             Command::Doctor { config, json } => doctor::run(&config, json),
+            Command::Figures(arguments) => figures::run(&arguments),
             Command::Points(command) => points::run(&command),
             Command::Rules(command) => rules::run(&command),
             Command::Audit(command) => audit::run(&command),
             Command::User(command) => user::run(&command),
             Command::Modbus(command) => modbus::run(&command),
+            Command::Notify(command) => notify::run(&command),
             Command::Bench(command) => bench::run(&command),
         };
         match done {

@@ -19,7 +19,7 @@ use serde::Deserialize;
 
 use crate::model::{Calendar, SetLimit};
 use crate::source::{frames, http, modbus, mqtt_client, mqtt_listener, sparkplug};
-use crate::{coverage, decode, history, influxdb, journal, notify, web};
+use crate::{coverage, decode, history, influxdb, journal, notify, publish, web};
 
 pub use points::{Binding, ConfiguredPoint, Known, Row, Table, Written, check_row, read_text, same_cell};
 pub use problem::{Key, Problem, Problems};
@@ -58,6 +58,8 @@ pub struct Config {
     pub calendar: Calendar,
     /// Limits of sites, seasons and points, stricter than the rules'.
     pub limits: Vec<SetLimit>,
+    /// Warnings for others; none unless they are chosen.
+    pub publish: Option<publish::Config>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -134,9 +136,9 @@ const fn most_mib() -> u64 {
 }
 
 /// Sections of the file; anything else is a typo.
-const SECTIONS: [&str; 14] = [
+const SECTIONS: [&str; 15] = [
     "gateway", "journal", "payload", "source", "point", "history", "influxdb", "notify", "web", "coverage", "rules",
-    "user", "calendar", "limit",
+    "user", "calendar", "limit", "publish",
 ];
 const SOURCES: [&str; 8] = ["mqtt_listener", "mqtt_client", "modbus", "sparkplug", "http", "gb26875", "sl651", "hj212"];
 
@@ -287,6 +289,7 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
     let history: Option<history::Raw> = section(file, "history", problems);
     let influxdb: Option<influxdb::Raw> = optional(file, "influxdb", problems);
     let notify: Option<notify::Raw> = section(file, "notify", problems);
+    let publish: Option<publish::Raw> = optional(file, "publish", problems);
     let web: Option<web::Raw> = section(file, "web", problems);
     let calendar: Option<calendar::Raw> = section(file, "calendar", problems);
     let journal = journal.and_then(|raw| check_journal(&raw, &data, problems));
@@ -297,6 +300,7 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
     let rule_files = rule_files.and_then(|raw| raw.check(&Key::of("rules"), problems));
     let users = web::read_users(table(file, "user", problems), problems);
     let web = web.and_then(|raw| raw.check(users, &Key::of("web"), problems));
+    let publish = publish.and_then(|raw| raw.check(&Key::of("publish"), problems));
     let calendar = calendar.and_then(|raw| raw.check(&Key::of("calendar"), problems));
     let seasons = calendar.clone().unwrap_or_default();
     let mut listening: Vec<(Key, SocketAddr)> = mqtt_listeners
@@ -368,6 +372,7 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
             coverage: units,
             calendar: calendar?,
             limits: limits.clone(),
+            publish,
         })
     };
     let config = if sound { config() } else { None };
@@ -459,7 +464,9 @@ fn read_script(
 
 /// Makes the paths of secrets and certificates relative to the configuration file.
 fn anchor(table: &mut toml::Table, base: &Path) {
-    for (key, value) in table.iter_mut().filter(|(key, _)| *key != "point" && *key != "payload") {
+    // Parts of a request to a provider of short messages have names of its own making.
+    let foreign = ["point", "payload", "headers", "query", "form", "json"];
+    for (key, value) in table.iter_mut().filter(|(key, _)| !foreign.contains(&key.as_str())) {
         match value {
             toml::Value::String(text)
                 if key.ends_with("_file") || ["certificate", "key", "ca", "client_ca"].contains(&key.as_str()) =>

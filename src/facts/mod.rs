@@ -7,9 +7,11 @@
 
 mod audit;
 mod limits;
+mod publications;
 mod read;
 mod revision;
 mod schema;
+mod span;
 mod writer;
 
 use std::collections::HashMap;
@@ -22,12 +24,13 @@ use tokio::sync::oneshot;
 use crate::alarm::{Alarm, Priority};
 use crate::board::Published;
 use crate::clock;
-use crate::model::{LimitFact, Permit, SiteStanding, Timestamp};
+use crate::model::{LimitFact, Permit, SiteStanding, Timestamp, fits};
 
 pub use audit::{Audited, Flaw, Head, verify};
 pub use read::{Attempt, Reader, Wanted};
 pub use revision::{Drafted, Version, diff, hash};
 pub use schema::Registered;
+pub use span::Delivery;
 pub use writer::{Facts, Outlets, Restart};
 
 #[derive(Debug, thiserror::Error)]
@@ -45,18 +48,23 @@ pub enum Error {
 /// Somebody who is told of alarms: one row in the outbox for each and every change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipient {
-    /// `webhook`, `mqtt`, `log`.
+    /// `webhook`, `mqtt`, `log`, `mail`, ..
     pub channel: String,
     /// Name in the channel's configuration.
     pub name: String,
     /// Only alarms of this priority and more urgent ones.
     pub from_priority: Priority,
+    /// Patterns of sites; empty: all.
+    pub sites: Vec<String>,
 }
 
 impl Recipient {
+    /// Conditions of the gateway itself are everybody's: a gateway that does not see is blind for all sites.
     #[must_use]
-    pub fn wants(&self, priority: Priority) -> bool {
-        priority <= self.from_priority
+    pub fn wants(&self, alarm: &Alarm) -> bool {
+        let here =
+            self.sites.is_empty() || alarm.point.is_none() || self.sites.iter().any(|site| fits(site, &alarm.site));
+        alarm.priority <= self.from_priority && here
     }
 }
 

@@ -49,6 +49,9 @@ pub(super) fn open(path: &Path) -> Result<Connection, Error> {
     connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(broken)?;
     Ok(connection)
 }
+const OUTGOING: &str = "SELECT changes.id, changes.body, changes.early, outbox.id, outbox.channel, outbox.recipient,
+            outbox.attempts, outbox.created
+     FROM outbox JOIN changes ON changes.id = outbox.change";
 
 impl Reader {
     /// The database must exist.
@@ -104,21 +107,28 @@ impl Reader {
 
     /// Messages to one recipient that are neither delivered nor given up: P1 first, then oldest first.
     pub fn pending(&self, channel: &str, recipient: &str, most: usize) -> Result<Vec<Outgoing>, Error> {
-        let select = "SELECT changes.id, changes.body, changes.early, outbox.id, outbox.channel, outbox.recipient,
-                             outbox.attempts, outbox.created
-             FROM outbox JOIN changes ON changes.id = outbox.change
-             WHERE outbox.channel = ?1 AND outbox.recipient = ?2 AND outbox.settled IS NULL
-             ORDER BY outbox.priority, outbox.id LIMIT ?3";
-        self.rows(select, params![channel, recipient, most as i64], |row| {
-            let broken = |source| Error::Database { path: self.path.clone(), source };
-            Ok(Outgoing {
-                published: self.published(row)?,
-                id: row.get(3).map_err(broken)?,
-                channel: row.get(4).map_err(broken)?,
-                recipient: row.get(5).map_err(broken)?,
-                attempts: row.get(6).map_err(broken)?,
-                created: Timestamp::from_micros(row.get(7).map_err(broken)?),
-            })
+        let select = format!(
+            "{OUTGOING} WHERE outbox.channel = ?1 AND outbox.recipient = ?2 AND outbox.settled IS NULL
+             ORDER BY outbox.priority, outbox.id LIMIT ?3"
+        );
+        self.rows(&select, params![channel, recipient, most as i64], |row| self.outgoing_of(row))
+    }
+
+    /// One message of the outbox, delivered or not.
+    pub fn outgoing(&self, row: i64) -> Result<Option<Outgoing>, Error> {
+        let found = self.rows(&format!("{OUTGOING} WHERE outbox.id = ?1"), [row], |row| self.outgoing_of(row))?;
+        Ok(found.into_iter().next())
+    }
+
+    fn outgoing_of(&self, row: &Row<'_>) -> Result<Outgoing, Error> {
+        let broken = |source| Error::Database { path: self.path.clone(), source };
+        Ok(Outgoing {
+            published: self.published(row)?,
+            id: row.get(3).map_err(broken)?,
+            channel: row.get(4).map_err(broken)?,
+            recipient: row.get(5).map_err(broken)?,
+            attempts: row.get(6).map_err(broken)?,
+            created: Timestamp::from_micros(row.get(7).map_err(broken)?),
         })
     }
 
@@ -209,7 +219,7 @@ impl Reader {
         Ok(list)
     }
 
-    fn published(&self, row: &Row<'_>) -> Result<Published, Error> {
+    pub(super) fn published(&self, row: &Row<'_>) -> Result<Published, Error> {
         let broken = |source| Error::Database { path: self.path.clone(), source };
         let change: AlarmChange = self.json(row, 1)?;
         Ok(Published { id: row.get(0).map_err(broken)?, early: row.get(2).map_err(broken)?, change })

@@ -21,12 +21,14 @@ const TABLES: &str = "
         id INTEGER PRIMARY KEY, seq INTEGER NOT NULL, at INTEGER NOT NULL, alarm TEXT NOT NULL,
         happening TEXT NOT NULL, early INTEGER NOT NULL, body TEXT NOT NULL);
     CREATE INDEX IF NOT EXISTS changes_by_alarm ON changes (alarm);
+    CREATE INDEX IF NOT EXISTS changes_by_time ON changes (at, alarm);
     CREATE TABLE IF NOT EXISTS outbox (
         id INTEGER PRIMARY KEY, change INTEGER NOT NULL REFERENCES changes (id), channel TEXT NOT NULL,
         recipient TEXT NOT NULL, priority TEXT NOT NULL, created INTEGER NOT NULL,
         attempts INTEGER NOT NULL DEFAULT 0, outcome TEXT, settled INTEGER);
     CREATE INDEX IF NOT EXISTS outbox_pending ON outbox (channel, recipient, priority, id) WHERE settled IS NULL;
     CREATE INDEX IF NOT EXISTS outbox_by_change ON outbox (change);
+    CREATE INDEX IF NOT EXISTS outbox_by_time ON outbox (created);
     CREATE TABLE IF NOT EXISTS attempts (
         message INTEGER NOT NULL, at INTEGER NOT NULL, outcome TEXT NOT NULL, detail TEXT NOT NULL);
     CREATE INDEX IF NOT EXISTS attempts_by_message ON attempts (message);
@@ -67,7 +69,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, Error> {
         let what = format!("it was written by a newer Davy (schema {version}, this one knows {VERSION})");
         return Err(Error::Damaged { path: path.to_owned(), what });
     }
-    for tables in [TABLES, revision::TABLES, audit::TABLES] {
+    for tables in [TABLES, revision::TABLES, audit::TABLES, super::publications::TABLES] {
         connection.execute_batch(tables).map_err(broken)?;
     }
     connection.pragma_update(None, "user_version", VERSION).map_err(broken)?;

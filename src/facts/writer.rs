@@ -10,7 +10,7 @@ use crossbeam_channel::Receiver;
 use rusqlite::{Connection, OptionalExtension, params};
 use tracing::{error, info, warn};
 
-use super::{Answers, Error, Numbers, Recipient, Registered, audit, limits, revision, schema};
+use super::{Answers, Error, Numbers, Recipient, Registered, audit, limits, publications, revision, schema};
 use crate::alarm::{AlarmChange, Happening, Level, Priority};
 use crate::board::{Board, Published};
 use crate::clock;
@@ -18,6 +18,7 @@ use crate::clock::Stopwatch;
 use crate::engine::Effect;
 use crate::journal::{Condition, Cursor, Entry, Note, Outcome, Prompt, Receipt, Seq, Tail};
 use crate::model::{Permit, PermitEnd, PermitKind, Point, SiteStanding};
+use crate::publish::Publisher;
 
 /// An alarm waits this long for its cause to be on the disk; then it goes out anyway.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -31,6 +32,8 @@ pub struct Outlets {
     pub answers: Answers,
     pub numbers: Arc<Numbers>,
     pub recipients: Vec<Recipient>,
+    /// Chosen alarms go to others too.
+    pub publisher: Option<Publisher>,
     pub tail: Tail,
     /// The engine's own cursor: moved when a snapshot is safe.
     pub engine_cursor: Cursor,
@@ -111,6 +114,11 @@ struct Writer {
 
 impl Writer {
     fn run(mut self, effects: &Receiver<(Seq, Vec<Effect>)>) -> Result<(), Error> {
+        if let Some(publisher) = &self.outlets.publisher {
+            let (connection, points) = (&mut self.facts.connection, self.outlets.board.points());
+            publications::end_left_open(connection, publisher, &points)
+                .map_err(|source| Error::Database { path: self.facts.path.clone(), source })?;
+        }
         while let Ok((seq, list)) = effects.recv() {
             if let Err(cause) = self.apply(seq, list) {
                 error!(%cause, "facts cannot be written");
@@ -141,7 +149,11 @@ impl Writer {
                     | Effect::Limits(_)
                         if known => {}
                     Effect::Changed(changed) => {
-                        news.push(Arc::new(write_change(&change, seq, changed, early, &self.outlets.recipients)?));
+                        let published = write_change(&change, seq, changed, early, &self.outlets.recipients)?;
+                        if let Some(publisher) = &self.outlets.publisher {
+                            publications::write(&change, publisher, &published, &self.outlets.board.points())?;
+                        }
+                        news.push(Arc::new(published));
                     }
                     Effect::Receipt(receipt) => write_receipt(&change, &receipt, &self.outlets.numbers)?,
                     Effect::Permit { permit, end } => write_permit(&change, &permit, end.as_ref())?,
@@ -277,7 +289,7 @@ fn write_change(
         .prepare_cached("INSERT INTO changes (seq, at, alarm, happening, early, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
         .execute(params![seq as i64, changed.at.micros(), alarm.id.as_str(), changed.happening.word(), early, body])?;
     let id = change.last_insert_rowid();
-    for recipient in recipients.iter().filter(|recipient| recipient.wants(alarm.priority)) {
+    for recipient in recipients.iter().filter(|recipient| recipient.wants(alarm)) {
         change
             .prepare_cached(
                 "INSERT INTO outbox (change, channel, recipient, priority, created) VALUES (?1, ?2, ?3, ?4, ?5)",

@@ -17,6 +17,7 @@ use crate::facts::{self, Answers, Facts, Outlets, Recipient};
 use crate::journal::{self, ENGINE, Entry, Intake, Journal, Marks, Note, RuleFile, Seq, Setup, Tail};
 use crate::ledger::Ledger;
 use crate::model::{Calendar, Point, PointTable, SetLimit};
+use crate::publish::{self, Publisher};
 
 /// Effects between the engine and facts; when it is full the engine waits.
 const EFFECTS_QUEUE: usize = 4_096;
@@ -51,6 +52,8 @@ pub struct Options {
     /// Stricter limits of the configuration.
     pub limits: Vec<SetLimit>,
     pub recipients: Vec<Recipient>,
+    /// What is published of alarms; nothing unless it is chosen.
+    pub publish: Option<publish::Config>,
     /// Cursors that may hold the journal back, besides the engine's.
     pub consumers: Vec<&'static str>,
     /// A snapshot of the engine is taken this often.
@@ -136,6 +139,7 @@ impl Core {
             answers: answers.clone(),
             numbers: facts_numbers.clone(),
             recipients: options.recipients,
+            publisher: options.publish.map(Publisher::new),
             tail: journal.tail.clone(),
             engine_cursor: journal.tail.cursor(ENGINE)?,
             prompt: intake.prompt(),

@@ -25,6 +25,7 @@ use crate::board::Board;
 use crate::clock;
 use crate::config::{Binding, Config};
 use crate::decode::{Decoder, Forms};
+use crate::figures;
 use crate::history::{self, History};
 use crate::influxdb::{self, Sink};
 use crate::journal::{Cursor, Entry, Intake, Setup};
@@ -32,6 +33,7 @@ use crate::ledger::{Fate, Ledger};
 use crate::losses::{self, Losses};
 use crate::model::{PointTable, TICK};
 use crate::notify::{self, Message};
+use crate::publish::Feeds;
 use crate::source::frames::FrameServer;
 use crate::source::mqtt_client::MqttClient;
 use crate::source::mqtt_listener::{DecoderFactory, Decoding, MqttListener, Subscribers};
@@ -66,6 +68,8 @@ pub enum Error {
     Facts(#[from] crate::facts::Error),
     #[error(transparent)]
     Losses(#[from] losses::Error),
+    #[error(transparent)]
+    LinkKey(#[from] notify::KeyError),
     #[error("a part of the gateway failed; the log says which")]
     Broken,
 }
@@ -163,7 +167,8 @@ impl Gateway {
             tasks.spawn(server.run(outlet, table.clone(), frame_points.clone(), stop.clone()));
         }
 
-        tasks.spawn(tell_people(&config, &core, &intake, &subscribers, &stop).await?);
+        let key = config.notify.links_valid().map(|_| notify::LinkKey::open(&config.data)).transpose()?;
+        tasks.spawn(tell_people(&config, &core, &intake, &subscribers, key.clone(), &stop).await?);
         let web_listener = web::bind(&config.web).await?;
         let web_address = web_listener.local_addr().map_err(|_| Error::Broken)?;
         let vitals = Arc::new(vitals::Vitals::new(&core, &history, &subscribers));
@@ -180,12 +185,16 @@ impl Gateway {
             losses: losses.clone(),
             coverage: config.coverage.clone().into(),
             samples: history.clone(),
+            publications: Arc::new(core.facts.clone()),
+            feeds: Arc::new(feeds(&config)),
+            figures: Arc::new(figures::Book::new(core.facts.clone())),
             senders: Arc::new(http::Senders::new(config.senders.clone(), &table, &intake, &ledger)),
             devices: devices.clone(),
             backtests: backtests.clone(),
             health: vitals.clone(),
             numbers: vitals,
             doors: open,
+            doorkeeper: key.zip(config.notify.links_valid()).map(|(key, valid)| notify::Doorkeeper { key, valid }),
         };
         let (web_config, web_stop) = (config.web.clone(), stop.clone());
         tasks.spawn(async move { web::serve(web_listener, &web_config, edge, web_stop).await });
@@ -288,6 +297,7 @@ async fn start_core(config: &Config, ledger: Arc<Ledger>) -> Result<(Core, Intak
         calendar: config.calendar.clone(),
         limits: config.limits.clone(),
         recipients: notify::recipients(&config.notify),
+        publish: config.publish.clone(),
         consumers,
         snapshot_every: SNAPSHOT_EVERY,
     };
@@ -321,6 +331,14 @@ async fn start_core(config: &Config, ledger: Arc<Ledger>) -> Result<(Core, Intak
         Ok((core, intake, rules))
     });
     started.await.unwrap_or(Err(Error::Broken))
+}
+
+/// Feeds of neighbours, and who stands behind them.
+fn feeds(config: &Config) -> Feeds {
+    config.publish.as_ref().map_or_else(Feeds::default, |publish| {
+        let name = if publish.sender_name.is_empty() { &publish.sender } else { &publish.sender_name };
+        Feeds { list: publish.feeds.clone(), author: name.clone() }
+    })
 }
 
 fn mqtt_bindings(config: &Config, table: &PointTable) -> Vec<(crate::model::PointIndex, crate::decode::Binding)> {
@@ -386,6 +404,7 @@ async fn tell_people(
     core: &Core,
     intake: &Intake,
     subscribers: &Arc<Subscribers>,
+    key: Option<notify::LinkKey>,
     stop: &CancellationToken,
 ) -> Result<impl Future<Output = ()> + Send + 'static, Error> {
     let office = notify::Outbox { facts: core.facts.clone(), intake: intake.clone() };
@@ -398,7 +417,7 @@ async fn tell_people(
     }
     let everybody = subscribers.clone();
     let publish: notify::Publish = Arc::new(move |change, payload| Ok(everybody.publish_alarm(change, payload)));
-    let channels = notify::channels(&config.notify, publish)?;
+    let channels = notify::channels(&config.notify, &notify::Means { publish, key })?;
     Ok(notify::run(channels, office, core.board.clone(), config.notify.patience(), stop.clone()))
 }
 

@@ -1,4 +1,10 @@
 //! What a point measures. The list is the field's; a rule that names a kind not on it is a typo.
+//!
+//! A contact whose meaning decides what people do is a kind of its own, so that rules choose by kind. 1 is what
+//! the word says: `fan` and `pump` run, `mains` and `feed` have voltage, `duct` has air, `door` and `valve` are
+//! open, `interlock` is in service, `auto_mode` is automatic, `wind_direction` is reversed; `fault`, `flame`,
+//! `manual_call`, `sprinkler` and `fire_event` are there. A contact wired the other way round is turned where it is
+//! read. `switch` is any other. New kinds go at the end: snapshots may hold a kind by its number.
 
 use std::fmt;
 
@@ -66,6 +72,44 @@ kinds! {
     Displacement "displacement" "mm" 0.1 "位移",
     Battery "battery" "V" 0.01 "电池电压",
     Switch "switch" "" 1.0 "开关量",
+    Benzene "benzene" "ppm" 0.1 "苯",
+    Hcn "hcn" "ppm" 0.1 "氰化氢",
+    Hf "hf" "ppm" 0.1 "氟化氢",
+    Hcl "hcl" "ppm" 0.1 "氯化氢",
+    Phosgene "phosgene" "ppm" 0.01 "光气",
+    OpenPath "open_path" "LEL.m" 0.01 "开路可燃气体",
+    MethanePath "methane_path" "ppm.m" 1.0 "激光甲烷遥测",
+    DrainedMethane "drained_methane" "%VOL" 0.1 "抽采、密闭内甲烷",
+    DrainagePressure "drainage_pressure" "kPa" 0.1 "抽采负压",
+    Fan "fan" "" 1.0 "风机开停",
+    FanPressure "fan_pressure" "kPa" 0.01 "风机负压",
+    Duct "duct" "" 1.0 "风筒风量",
+    WindDirection "wind_direction" "" 1.0 "风向",
+    Door "door" "" 1.0 "风门",
+    Feed "feed" "" 1.0 "馈电状态",
+    Mains "mains" "" 1.0 "主电源",
+    Interlock "interlock" "" 1.0 "联锁投用",
+    Inflow "inflow" "m3/h" 0.1 "涌水量",
+    BoreholeLevel "borehole_level" "m" 0.01 "水文钻孔水位",
+    Valve "valve" "" 1.0 "阀门",
+    ManualCall "manual_call" "" 1.0 "手动报警按钮",
+    Flame "flame" "" 1.0 "火焰探测",
+    Sprinkler "sprinkler" "" 1.0 "喷淋水流",
+    Pump "pump" "" 1.0 "水泵开停",
+    AutoMode "auto_mode" "" 1.0 "自动状态",
+    Fault "fault" "" 1.0 "设备故障",
+    ResidualCurrent "residual_current" "mA" 1.0 "剩余电流",
+    Signal "signal" "dBm" 1.0 "信号强度",
+    FireEvent "fire_event" "" 1.0 "火情识别",
+    Humidity "humidity" "%RH" 0.1 "相对湿度",
+    ReservoirLevel "reservoir_level" "m" 0.001 "水库水位",
+    Discharge "discharge" "m3/s" 0.1 "河道流量",
+    Crack "crack" "mm" 0.1 "裂缝宽度",
+    Tilt "tilt" "deg" 0.01 "倾角",
+    DryBeach "dry_beach" "m" 0.1 "干滩长度",
+    Freeboard "freeboard" "m" 0.01 "安全超高",
+    PhreaticDepth "phreatic_depth" "m" 0.01 "浸润线埋深",
+    RainTotal "rain_total" "mm" 0.1 "累计雨量",
 }
 
 impl Kind {

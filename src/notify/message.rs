@@ -6,17 +6,20 @@
 //!    "text": { "zh": "停止作业，撤出人员。mine-3 T1：..", "en": ".." } }
 //! ```
 //! The text says first what to do, then where, what, how much, and when (+08:00, as on every clock in the
-//! mine). A message that it is over begins with that. Fields are added under the same schema number;
+//! mine). A message that it is over begins with that. What a channel with a pace tells together is the most
+//! urgent of its messages, with the `others`. Fields are added under the same schema number;
 //! renaming or removing one raises it.
 
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::alarm::{Alarm, AlarmChange, Happening, Level, Standing};
+use super::wording::{Language, Wording};
+use crate::alarm::{Alarm, AlarmChange, Happening, Level, OccurrenceId, Priority, Standing};
 use crate::board::Published;
+use crate::clock;
 use crate::facts::Outgoing;
-use crate::model::{Reason, Timestamp};
+use crate::model::{Quality, Reason, Timestamp};
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Message {
@@ -27,6 +30,9 @@ pub struct Message {
     /// The outbox row; it goes into a header, because it differs from recipient to recipient.
     #[serde(skip)]
     pub outbox: i64,
+    /// When the message was made.
+    #[serde(skip)]
+    pub created: Timestamp,
     /// The change's number: grows, and tells a repeat from news.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub change: Option<i64>,
@@ -38,6 +44,9 @@ pub struct Message {
     pub point: Option<String>,
     pub alarm: Fields,
     pub text: Text,
+    /// Told with this one, less urgent or later; only where there is a pace.
+    #[serde(skip)]
+    pub others: Vec<Message>,
 }
 
 /// The alarm as it stands after the change. Times are RFC 3339, UTC.
@@ -86,7 +95,7 @@ impl Message {
 
     #[must_use]
     pub fn of(row: &Outgoing) -> Self {
-        Self::from_change(&Arc::new(row.published.clone()), row.id)
+        Self { created: row.created, ..Self::from_change(&Arc::new(row.published.clone()), row.id) }
     }
 
     fn from_change(published: &Arc<Published>, outbox: i64) -> Self {
@@ -96,6 +105,7 @@ impl Message {
             schema: Self::SCHEMA,
             published: published.clone(),
             outbox,
+            created: change.at,
             change: Some(published.id),
             happening: change.happening.word(),
             at: change.at.to_string(),
@@ -103,10 +113,19 @@ impl Message {
             point: alarm.point.map(|_| alarm.subject.to_string()),
             alarm: Fields::of(alarm),
             text: Text {
-                zh: text(Language::Chinese, change.happening, change.at, alarm),
-                en: text(Language::English, change.happening, change.at, alarm),
+                zh: Wording::of(Language::Chinese, change).sentence(),
+                en: Wording::of(Language::English, change).sentence(),
             },
+            others: Vec::new(),
         }
+    }
+
+    /// What is told as one: the first, which is the most urgent, and the others.
+    #[must_use]
+    pub fn together(rows: &[Arc<Outgoing>]) -> Self {
+        let mut messages = rows.iter().map(|row| Self::of(row));
+        let first = messages.next().expect("nothing is sent without a message");
+        Self { others: messages.collect(), ..first }
     }
 
     /// An open alarm as it stands, for whoever comes to look later.
@@ -121,6 +140,41 @@ impl Message {
         };
         let published = Published { id: 0, early: false, change: AlarmChange { happening, at, alarm: alarm.clone() } };
         Self { change: None, ..Self::from_change(&Arc::new(published), 0) }.json()
+    }
+
+    /// A message that says of itself that it is none: templates and channels are tried with it.
+    #[must_use]
+    pub fn example() -> Self {
+        let at = clock::now();
+        let subject: Arc<str> = "davy-notify-test".into();
+        let alarm = Alarm {
+            id: OccurrenceId::of(&subject, "davy-notify-test", at),
+            rule: "davy-notify-test".into(),
+            subject,
+            point: None,
+            site: "gateway".into(),
+            place: String::new(),
+            title: "通知测试 / test of notification".into(),
+            advice: "无需处置 / nothing to do".into(),
+            priority: Priority::P4,
+            level: Level::Blue,
+            standing: Standing::Unacknowledged,
+            raised: at,
+            received: at,
+            cleared: None,
+            acknowledged: None,
+            value: Some(1.0),
+            worst: Some(1.0),
+            limit: Some(1.0),
+            unit: String::new(),
+            quality: Quality::because(Reason::Exercise),
+            raises: 1,
+            held: false,
+            closed: false,
+            detail: String::new(),
+        };
+        let change = AlarmChange { happening: Happening::Raised, at, alarm };
+        Self { change: None, ..Self::from_change(&Arc::new(Published { id: 0, early: false, change }), 0) }
     }
 
     #[must_use]
@@ -162,151 +216,11 @@ impl Fields {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Language {
-    Chinese,
-    English,
-}
-
-impl Language {
-    const fn choose<'a>(self, zh: &'a str, en: &'a str) -> &'a str {
-        match self {
-            Self::Chinese => zh,
-            Self::English => en,
-        }
-    }
-
-    /// Davy's own titles say both, `中文 / English`. Whatever a rule says is left as it is, unless it is
-    /// plainly Chinese on the left and not on the right.
-    fn part(self, both: &str) -> &str {
-        let chinese = |text: &str| text.chars().any(|letter| ('\u{4e00}'..='\u{9fff}').contains(&letter));
-        match both.split_once(" / ") {
-            Some((zh, en)) if chinese(zh) && !chinese(en) => self.choose(zh.trim(), en.trim()),
-            Some(_) | None => both.trim(),
-        }
-    }
-}
-
-/// What to do, where, what, how much, when.
-fn text(language: Language, happening: Happening, at: Timestamp, alarm: &Alarm) -> String {
-    let (stop, colon) = (language.choose("。", ". "), language.choose("：", ": "));
-    // 演练 comes before everything else: nobody shall run for a drill, or take the real thing for one.
-    let exercise = alarm.quality.has(Reason::Exercise);
-    let mark = if exercise { language.choose("【演练】", "[EXERCISE] ") } else { "" };
-    let mut text = format!("{mark}{}", first(language, happening, alarm));
-    if !text.is_empty() {
-        text = text.trim_end_matches(['。', '.', '！', '!']).to_owned() + stop;
-    }
-    text.push_str(&place(alarm));
-    text.push_str(colon);
-    text.push_str(language.part(&alarm.title));
-    text.push_str(&numbers(language, happening, alarm));
-    if alarm.quality.has(Reason::Maintenance) {
-        text.push_str(language.choose("，检修作业中", ", work under a permit is going on"));
-    }
-    if alarm.held {
-        text.push_str(language.choose("，数据中断，状态保持未确认", ", data missing, state held and not confirmed"));
-    }
-    text.push_str(stop);
-    text.push_str(&format!("{} {}", alarm.priority, level(language, alarm.level)));
-    text.push_str(language.choose("，", ", "));
-    text.push_str(&clock_time(at));
-    text
-}
-
-/// The advice; for news that asks nobody to act, what the news is.
-fn first(language: Language, happening: Happening, alarm: &Alarm) -> String {
-    let advice = language.part(&alarm.advice);
-    match happening {
-        Happening::Raised => advice.to_owned(),
-        Happening::RaisedAgain => {
-            let again = match language {
-                Language::Chinese => format!("第{}次报警，仍未确认", alarm.raises),
-                Language::English => format!("alarm no. {} and still not acknowledged", alarm.raises),
-            };
-            let comma = language.choose("。", ". ");
-            if advice.is_empty() { again } else { format!("{}{comma}{again}", advice.trim_end_matches(['。', '.'])) }
-        }
-        Happening::Acknowledged => {
-            let by = alarm.acknowledged.as_ref().map_or("", |said| said.by.as_str());
-            format!("{}{by}", language.choose("已确认：", "acknowledged by "))
-        }
-        // An alarm that ends without healthy data says why.
-        Happening::Cleared if alarm.closed => {
-            format!("{}{}", language.choose("报警关闭：", "alarm closed: "), language.part(&alarm.detail))
-        }
-        Happening::Cleared => language.choose("已恢复正常", "back to normal").to_owned(),
-    }
-}
-
-/// Site, place and point: what is needed to go there.
-fn place(alarm: &Alarm) -> String {
-    let mut words: Vec<&str> = vec![&alarm.site, &alarm.place];
-    words.retain(|word| !word.is_empty());
-    let mut text = words.join(" ");
-    if !alarm.subject.is_empty() && text != *alarm.subject {
-        text = if text.is_empty() { alarm.subject.to_string() } else { format!("{text} ({})", alarm.subject) };
-    }
-    text
-}
-
-fn numbers(language: Language, happening: Happening, alarm: &Alarm) -> String {
-    let comma = language.choose("，", ", ");
-    let unit = if alarm.unit == "degC" { "°C" } else { &alarm.unit };
-    let with_unit = |value: f64| format!("{} {unit}", number(value)).trim_end().to_owned();
-    let mut text = String::new();
-    let (word, value) = match happening {
-        Happening::Raised => ("", alarm.value),
-        Happening::RaisedAgain | Happening::Acknowledged | Happening::Cleared => {
-            (language.choose("最严重 ", "worst "), alarm.worst.or(alarm.value))
-        }
-    };
-    if let Some(value) = value {
-        text.push_str(&format!("{comma}{word}{}", with_unit(value)));
-    }
-    if let Some(limit) = alarm.limit {
-        text.push_str(&format!("{comma}{} {}", language.choose("限值", "limit"), with_unit(limit)));
-    }
-    text
-}
-
-/// As a person writes it: at most six decimals, none that say nothing.
-fn number(value: f64) -> String {
-    let text = format!("{value:.6}");
-    let text = text.trim_end_matches('0').trim_end_matches('.');
-    match text {
-        "0" | "-0" if value == 0.0 => "0".to_owned(),
-        "0" | "-0" => format!("{value:e}"),
-        text => text.to_owned(),
-    }
-}
-
-const fn level(language: Language, level: Level) -> &'static str {
-    let (zh, en) = match level {
-        Level::Red => ("红色", "red"),
-        Level::Orange => ("橙色", "orange"),
-        Level::Yellow => ("黄色", "yellow"),
-        Level::Blue => ("蓝色", "blue"),
-    };
-    match language {
-        Language::Chinese => zh,
-        Language::English => en,
-    }
-}
-
-/// `2026-11-23 20:45:48 +08:00`
-fn clock_time(at: Timestamp) -> String {
-    let zone = jiff::tz::TimeZone::fixed(jiff::tz::offset(8));
-    jiff::Timestamp::from_microsecond(at.micros())
-        .map_or_else(|_| at.to_string(), |stamp| stamp.to_zoned(zone).strftime("%Y-%m-%d %H:%M:%S +08:00").to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::tests::{alarm, outgoing};
     use super::*;
-    use crate::alarm::{Acknowledgement, Priority};
-    use crate::model::Quality;
+    use crate::alarm::Acknowledgement;
 
     fn told(happening: Happening, alarm: Alarm) -> Message {
         Message::of(&outgoing(3, happening, alarm))
@@ -400,21 +314,5 @@ mod tests {
         assert_eq!((&alarm["standing"], &alarm["raised"]), (&"unacknowledged".into(), &"2027-01-15T08:00:00Z".into()));
         assert!(json["text"]["zh"].as_str().unwrap().starts_with("停止作业"));
         assert!(json.get("outbox").is_none());
-    }
-
-    #[test]
-    fn numbers_are_written_as_people_write_them() {
-        for (value, text) in [
-            (1.0, "1"),
-            (0.1 + 0.2, "0.3"),
-            (-0.5, "-0.5"),
-            (100.0, "100"),
-            (0.0, "0"),
-            (-0.0, "0"),
-            (1.25e-9, "1.25e-9"),
-            (123_456.789, "123456.789"),
-        ] {
-            assert_eq!(number(value), text);
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! People are told: what stands in the outbox is delivered, and every attempt is written down.
 //!
 //! ```text
-//!  facts.db ─pending─► Queue (one a recipient: what next, when) ─► channel.deliver ─► webhook, MQTT, log
+//!  facts.db ─pending─► Queue (one a recipient: what next, when) ─► channel.deliver ─► mail, robots, MQTT, ..
 //!     ▲                                                                  │
 //!     └──────────────── journal ◄── Receipt: delivered, failed, given up ┘
 //! ```
@@ -10,14 +10,23 @@
 //! then reach somebody twice, with the same key, and never not at all. Each recipient has a task and a
 //! queue of its own: one that is dead delays nobody, and is an alarm itself (`davy-notify-failing`).
 
+mod gsm;
+mod link;
 mod log;
+mod mail;
 mod message;
 mod mqtt;
 mod queue;
 mod recipient;
+mod robot;
+mod siren;
+mod sms;
+mod template;
 #[cfg(test)]
 mod tests;
 mod webhook;
+mod wish;
+mod wording;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -29,34 +38,62 @@ use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::alarm::Priority;
+use crate::alarm::{Alarm, Priority};
 use crate::board::Board;
 use crate::clock;
 use crate::config::{Key, Problems};
-use crate::facts::{self, Outgoing};
+use crate::facts::{self, Outgoing, Wanted};
 use crate::journal::{self, Entry, Intake, Note, Outcome, Receipt};
 use crate::remote;
 
 pub use crate::facts::Recipient;
+pub use link::{Config as LinkConfig, Doorkeeper, Key as LinkKey, KeyError, Leave, Links, PATH as LINKS};
 pub use log::Log;
 pub use message::Message;
 pub use mqtt::{Mqtt, Publish};
-pub use queue::Patience;
+pub use queue::{Pace, Patience};
 pub use webhook::Webhook;
 
-/// `[notify]` as written.
+use gsm::Gsm;
+use mail::Mail;
+use robot::{Maker, Robot};
+use siren::Keeper;
+use sms::Sms;
+use wish::Wish;
+
+/// `[notify]` as written; the tables are those of recipients by name.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Raw {
     #[serde(default)]
-    webhook: BTreeMap<String, webhook::Raw>,
+    webhook: Tables,
+    #[serde(default)]
+    mail: Tables,
+    #[serde(default)]
+    wecom: Tables,
+    #[serde(default)]
+    dingtalk: Tables,
+    #[serde(default)]
+    feishu: Tables,
+    #[serde(default)]
+    sms: Tables,
+    #[serde(default)]
+    gsm: Tables,
+    #[serde(default)]
+    siren: Tables,
     #[serde(default)]
     log: Simple,
     #[serde(default)]
     mqtt: Simple,
     #[serde(default = "one_day")]
     give_up_after: String,
+    /// Where this gateway's page is reached from outside; without it messages hold no link.
+    link_base: Option<String>,
+    #[serde(default = "one_day")]
+    link_valid: String,
 }
+
+type Tables = BTreeMap<String, toml::Table>;
 
 fn one_day() -> String {
     "24h".into()
@@ -86,41 +123,109 @@ fn everything() -> String {
     "P4".into()
 }
 
+/// A way to reach somebody, as configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Way {
+    Webhook(webhook::Config),
+    Mail(mail::Config),
+    Robot(robot::Config),
+    Sms(sms::Config),
+    Gsm(gsm::Config),
+    Siren(siren::Config),
+}
+
+/// Somebody with a table of their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Named {
+    channel: &'static str,
+    name: String,
+    wish: Wish,
+    way: Way,
+}
+
 /// Exists only if it is valid; `check` is the sole constructor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    webhooks: Vec<webhook::Config>,
+    named: Vec<Named>,
     /// From which priority; `None`: switched off.
     log: Option<Priority>,
     mqtt: Option<Priority>,
     patience: Patience,
+    links: Option<link::Config>,
 }
 
 impl Config {
     /// Is there a channel that goes out to somebody?
     #[must_use]
     pub fn reaches_people(&self) -> bool {
-        !self.webhooks.is_empty()
+        !self.named.is_empty()
     }
 }
 
 impl Raw {
     pub fn check(self, at: &Key, problems: &mut Problems) -> Option<Config> {
-        let mut sound = true;
-        let mut webhooks = Vec::new();
-        for (name, raw) in self.webhook {
-            let checked = raw.check(&at.field("webhook").field(&name), name, problems);
-            sound &= checked.is_some();
-            webhooks.extend(checked);
+        let mut tables = Checked { at, problems, named: Vec::new(), sound: true };
+        tables.channel(webhook::CHANNEL, self.webhook, |raw: webhook::Raw, at, problems| {
+            raw.check(at, problems).map(Way::Webhook)
+        });
+        tables.channel(mail::CHANNEL, self.mail, |raw: mail::Raw, at, problems| raw.check(at, problems).map(Way::Mail));
+        for (maker, list) in
+            [(Maker::WeCom, self.wecom), (Maker::DingTalk, self.dingtalk), (Maker::Feishu, self.feishu)]
+        {
+            tables.channel(maker.channel(), list, |raw: robot::Raw, at, problems| {
+                raw.check(maker, at, problems).map(Way::Robot)
+            });
         }
+        tables.channel(sms::CHANNEL, self.sms, |raw: sms::Raw, at, problems| raw.check(at, problems).map(Way::Sms));
+        tables.channel(gsm::CHANNEL, self.gsm, |raw: gsm::Raw, at, problems| raw.check(at, problems).map(Way::Gsm));
+        let mut sirens = self.siren;
+        for table in sirens.values_mut() {
+            // Nobody wants to be woken by a siren for a forecast.
+            table.entry("from_priority").or_insert_with(|| "P2".into());
+        }
+        tables.channel(siren::CHANNEL, sirens, |raw: siren::Raw, at, problems| raw.check(at, problems).map(Way::Siren));
+        let Checked { named, sound, .. } = tables;
         let log = self.log.check(&at.field("log"), problems);
         let mqtt = self.mqtt.check(&at.field("mqtt"), problems);
         let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
-        let give_up_after =
-            problems.duration(at.field("give_up_after"), &self.give_up_after, minutes(1)..=minutes(30 * 24 * 60));
+        let long = minutes(1)..=minutes(30 * 24 * 60);
+        let give_up_after = problems.duration(at.field("give_up_after"), &self.give_up_after, long.clone());
+        let valid = problems.duration(at.field("link_valid"), &self.link_valid, long);
+        let base = match &self.link_base {
+            Some(text) => Some(remote::address(problems, at.field("link_base"), text)?),
+            None => None,
+        };
         let patience = Patience { give_up_after: give_up_after?, ..Patience::default() };
-        let config = Config { webhooks, log: log?, mqtt: mqtt?, patience };
+        let valid = valid?;
+        let links = base.map(|base| link::Config { base, valid });
+        let config = Config { named, log: log?, mqtt: mqtt?, patience, links };
         sound.then_some(config)
+    }
+}
+
+/// Recipients' tables while they are checked.
+struct Checked<'a> {
+    at: &'a Key,
+    problems: &'a mut Problems,
+    named: Vec<Named>,
+    sound: bool,
+}
+
+impl Checked<'_> {
+    fn channel<R: serde::de::DeserializeOwned>(
+        &mut self,
+        channel: &'static str,
+        tables: Tables,
+        check: impl Fn(R, &Key, &mut Problems) -> Option<Way>,
+    ) {
+        for (name, table) in tables {
+            let at = self.at.field(channel).field(&name);
+            let (wish, raw) = Wish::split::<R>(table, &at, self.problems);
+            let way = raw.and_then(|raw| check(raw, &at, self.problems));
+            let named = wish.zip(way).map(|(wish, way)| Named { channel, name, wish, way });
+            self.sound &= named.is_some();
+            self.named.extend(named);
+        }
     }
 }
 
@@ -141,15 +246,27 @@ fn priority(problems: &mut Problems, at: &Key, word: &str) -> Option<Priority> {
 /// Everybody who gets an outbox row when an alarm changes.
 #[must_use]
 pub fn recipients(config: &Config) -> Vec<Recipient> {
+    let named = config.named.iter().map(Named::recipient);
     let to = |channel: &str, name: &str, from_priority| Recipient {
         channel: channel.to_owned(),
         name: name.to_owned(),
         from_priority,
+        sites: Vec::new(),
     };
-    let webhooks = config.webhooks.iter().map(|hook| to(webhook::CHANNEL, &hook.name, hook.from_priority));
     let log = config.log.map(|from| to(log::CHANNEL, "log", from));
     let mqtt = config.mqtt.map(|from| to(mqtt::CHANNEL, "subscribers", from));
-    webhooks.chain(log).chain(mqtt).collect()
+    named.chain(log).chain(mqtt).collect()
+}
+
+impl Named {
+    fn recipient(&self) -> Recipient {
+        Recipient {
+            channel: self.channel.to_owned(),
+            name: self.name.clone(),
+            from_priority: self.wish.from_priority,
+            sites: self.wish.sites.clone(),
+        }
+    }
 }
 
 /// What a delivery will have been.
@@ -159,6 +276,11 @@ pub type Delivery<'a> = Pin<Box<dyn Future<Output = Result<String, Failure>> + S
 /// timeout. The text that it returns goes into the receipt.
 pub trait Channel: Send + Sync + 'static {
     fn deliver<'a>(&'a self, message: &'a Message) -> Delivery<'a>;
+
+    /// How much it takes; messages with `others` come only to a channel that has a pace.
+    fn pace(&self) -> Option<Pace> {
+        None
+    }
 }
 
 /// Why an attempt failed.
@@ -191,30 +313,78 @@ impl Failure {
 }
 
 /// Everybody who is told, with the way to reach them.
-pub type Channels = Vec<(Recipient, Arc<dyn Channel>)>;
+#[derive(Default)]
+pub struct Channels {
+    everybody: Vec<(Recipient, Arc<dyn Channel>)>,
+    /// Of the sirens among them.
+    keepers: Vec<Keeper>,
+}
 
-/// The channels as configured. `publish` is how the MQTT listener hands a
-/// publication to its subscribers.
-pub fn channels(config: &Config, publish: Publish) -> Result<Channels, remote::Error> {
-    let mut channels = Channels::new();
-    for recipient in recipients(config) {
-        let channel: Arc<dyn Channel> = match recipient.channel.as_str() {
-            log::CHANNEL => Arc::new(Log),
-            mqtt::CHANNEL => Arc::new(Mqtt::new(publish.clone())),
-            _ => {
-                let hook = config.webhooks.iter().find(|hook| hook.name == recipient.name);
-                Arc::new(Webhook::new(hook.expect("every webhook recipient is made of a webhook"))?)
+/// What channels need of the gateway.
+pub struct Means {
+    /// How the MQTT listener hands a publication to its subscribers.
+    pub publish: Publish,
+    /// Seals links for acknowledging; without it messages hold none.
+    pub key: Option<LinkKey>,
+}
+
+/// The channels as configured.
+pub fn channels(config: &Config, means: &Means) -> Result<Channels, remote::Error> {
+    let mut channels = Channels::default();
+    let mut modems = gsm::Modems::default();
+    for named in &config.named {
+        let (to, wish) = (named.recipient(), &named.wish);
+        let links = || Some(Links::new(config.links.as_ref()?, means.key.as_ref()?, &to));
+        let channel: Arc<dyn Channel> = match &named.way {
+            Way::Webhook(webhook) => Arc::new(Webhook::new(webhook)?),
+            Way::Mail(mail) => Arc::new(Mail::new(mail, wish, links())?),
+            Way::Robot(robot) => Arc::new(Robot::new(robot, wish, links())?),
+            Way::Sms(sms) => Arc::new(Sms::new(sms, wish, links())?),
+            Way::Gsm(gsm) => Arc::new(Gsm::new(gsm, wish, links(), modems.of(gsm))),
+            Way::Siren(siren) => {
+                let (siren, keeper) = Keeper::new(&named.name, siren, wish);
+                channels.keepers.push(keeper);
+                Arc::new(siren)
             }
         };
-        channels.push((recipient, channel));
+        channels.everybody.push((to, channel));
+    }
+    for recipient in recipients(config).split_off(config.named.len()) {
+        let channel: Arc<dyn Channel> = match recipient.channel.as_str() {
+            log::CHANNEL => Arc::new(Log),
+            _ => Arc::new(Mqtt::new(means.publish.clone())),
+        };
+        channels.everybody.push((recipient, channel));
     }
     Ok(channels)
+}
+
+/// What a test of a channel came to.
+pub type Tried = Result<String, Failure>;
+
+impl Channels {
+    /// Everybody, in the order of the configuration.
+    pub fn recipients(&self) -> impl Iterator<Item = &Recipient> {
+        self.everybody.iter().map(|(recipient, _)| recipient)
+    }
+
+    /// Sends a message that is marked as a test to one recipient, once. A siren is set as the gateway's facts
+    /// say, which needs the gateway: it is refused here.
+    pub async fn test(&self, recipient: &Recipient) -> Option<Tried> {
+        let (_, channel) = self.everybody.iter().find(|(known, _)| known == recipient)?;
+        if recipient.channel == siren::CHANNEL {
+            return Some(Err(Failure::for_good("a siren is kept by the running gateway: open an exercise to hear it")));
+        }
+        Some(channel.deliver(&Message::example()).await)
+    }
 }
 
 /// Where the messages are, and where it is written what became of them.
 pub trait Office: Clone + Send + Sync + 'static {
     /// Messages to one recipient that are neither delivered nor given up, P1 first, then oldest first.
     fn pending(&self, channel: &str, recipient: &str, most: usize) -> Result<Vec<Outgoing>, facts::Error>;
+    /// Alarms that are not Normal, for whoever keeps a state and not a message.
+    fn open_alarms(&self) -> Result<Vec<Alarm>, facts::Error>;
     /// Waits while the journal's queue is full.
     fn note(&self, note: Note) -> impl Future<Output = Result<(), journal::Error>> + Send;
 }
@@ -229,6 +399,11 @@ pub struct Outbox {
 impl Office for Outbox {
     fn pending(&self, channel: &str, recipient: &str, most: usize) -> Result<Vec<Outgoing>, facts::Error> {
         self.facts.pending(channel, recipient, most)
+    }
+
+    fn open_alarms(&self) -> Result<Vec<Alarm>, facts::Error> {
+        // Far more than a site can have.
+        self.facts.alarms(&Wanted { open: true, site: None, before: None, most: 100_000 })
     }
 
     async fn note(&self, note: Note) -> Result<(), journal::Error> {
@@ -246,7 +421,10 @@ pub async fn run<O: Office>(
     stop: CancellationToken,
 ) {
     let mut tasks = tokio::task::JoinSet::new();
-    for (recipient, channel) in channels {
+    for keeper in channels.keepers {
+        tasks.spawn(keeper.run(office.clone(), stop.clone()));
+    }
+    for (recipient, channel) in channels.everybody {
         let changes = board.changes();
         let desk = recipient::Desk::new(recipient, channel, office.clone(), patience);
         tasks.spawn(desk.run(changes, stop.clone()));
@@ -284,5 +462,11 @@ impl Config {
     #[must_use]
     pub const fn patience(&self) -> Patience {
         self.patience
+    }
+
+    /// How long links are good for; None: there are none.
+    #[must_use]
+    pub fn links_valid(&self) -> Option<Duration> {
+        self.links.as_ref().map(|links| links.valid)
     }
 }

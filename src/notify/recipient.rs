@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::queue::{Patience, Queue, Verdict};
 use super::{Channel, Failure, Message, Office, Recipient};
@@ -29,7 +29,7 @@ pub struct Desk<O> {
     opened: (Timestamp, Stopwatch),
     /// There were more rows than were taken.
     more: bool,
-    under_way: JoinSet<(i64, Result<String, Failure>)>,
+    under_way: JoinSet<(Vec<i64>, Result<String, Failure>)>,
 }
 
 /// The outbox is looked into at least this often.
@@ -41,11 +41,12 @@ const GAP: Duration = Duration::from_millis(1);
 
 impl<O: Office> Desk<O> {
     pub fn new(recipient: Recipient, channel: Arc<dyn Channel>, office: O, patience: Patience) -> Self {
+        let queue = Queue::new(patience, channel.pace());
         Self {
             recipient,
             channel,
             office,
-            queue: Queue::new(patience),
+            queue,
             opened: (clock::now(), Stopwatch::start()),
             more: false,
             under_way: JoinSet::new(),
@@ -78,11 +79,11 @@ impl<O: Office> Desk<O> {
                 look = false;
             }
             let now = self.now();
-            while let Some(row) = self.queue.start(now) {
+            while let Some(rows) = self.queue.start(now) {
                 let channel = self.channel.clone();
                 self.under_way.spawn(async move {
-                    let message = Message::of(&row);
-                    (row.id, channel.deliver(&message).await)
+                    let ids = rows.iter().map(|row| row.id).collect();
+                    (ids, channel.deliver(&Message::together(&rows)).await)
                 });
             }
             let poll = if self.more && self.queue.open() == 0 { POLL_LONG } else { POLL };
@@ -98,8 +99,8 @@ impl<O: Office> Desk<O> {
                     look = true;
                 }
                 Some(ended) = self.under_way.join_next() => {
-                    let (id, result) = ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-                    self.ended(id, result).await?;
+                    let (ids, result) = ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+                    self.ended(&ids, &result).await?;
                 }
                 () = tokio::time::sleep(due.min(poll)) => look = due >= poll,
             }
@@ -125,21 +126,31 @@ impl<O: Office> Desk<O> {
         Ok(())
     }
 
-    async fn ended(&mut self, id: i64, result: Result<String, Failure>) -> Result<(), journal::Error> {
-        let now = self.now();
-        let Some(verdict) = self.queue.finished(id, result, now) else { return Ok(()) };
-        let (channel, recipient, detail) = (&self.recipient.channel, &self.recipient.name, &verdict.detail);
-        match verdict.outcome {
-            Outcome::Delivered => info!(channel, %recipient, message = id, %detail, "notification delivered"),
-            Outcome::Failed => {
-                warn!(channel, %recipient, message = id, %detail, "notification failed; it is tried again")
+    /// One line in the log when a channel is shut or opened, and for a message that is lost; attempts are in facts.
+    async fn ended(&mut self, ids: &[i64], result: &Result<String, Failure>) -> Result<(), journal::Error> {
+        let shut = self.queue.is_shut();
+        let verdicts = self.queue.finished(ids, result, self.now());
+        let (channel, recipient) = (&self.recipient.channel, &self.recipient.name);
+        match result {
+            Err(failure) if !shut && self.queue.is_shut() => {
+                warn!(channel, %recipient, %failure, "channel shut: messages wait, one is tried now and then");
             }
-            Outcome::GivenUp => warn!(channel, %recipient, message = id, %detail, "notification given up"),
+            Ok(_) if shut => info!(channel, %recipient, waiting = self.queue.open(), "channel open again"),
+            Ok(_) | Err(_) => {}
         }
-        if let Some(holds) = verdict.alarm {
-            self.office.note(Note::Condition(self.failing(holds, &verdict.detail))).await?;
+        for (id, verdict) in verdicts {
+            let detail = &verdict.detail;
+            match verdict.outcome {
+                Outcome::Delivered => debug!(channel, %recipient, message = id, %detail, "notification delivered"),
+                Outcome::Failed => debug!(channel, %recipient, message = id, %detail, "notification failed"),
+                Outcome::GivenUp => warn!(channel, %recipient, message = id, %detail, "notification given up"),
+            }
+            if let Some(holds) = verdict.alarm {
+                self.office.note(Note::Condition(self.failing(holds, &verdict.detail))).await?;
+            }
+            self.write(id, verdict).await?;
         }
-        self.write(id, verdict).await
+        Ok(())
     }
 
     async fn write(&self, message: i64, verdict: Verdict) -> Result<(), journal::Error> {

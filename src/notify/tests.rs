@@ -55,22 +55,29 @@ pub(super) fn outgoing(id: i64, happening: Happening, alarm: Alarm) -> Outgoing 
 
 /// The outbox and the journal, played in memory: a receipt moves its row as facts would.
 #[derive(Clone)]
-struct Played {
+pub(super) struct Played {
     rows: Arc<Mutex<Vec<Outgoing>>>,
+    alarms: Arc<Mutex<Vec<Alarm>>>,
     notes: Arc<watch::Sender<Vec<Note>>>,
 }
 
 impl Played {
-    fn with(rows: Vec<Outgoing>) -> Self {
-        Self { rows: Arc::new(Mutex::new(rows)), notes: Arc::new(watch::Sender::new(Vec::new())) }
+    pub(super) fn with(rows: Vec<Outgoing>) -> Self {
+        let notes = Arc::new(watch::Sender::new(Vec::new()));
+        Self { rows: Arc::new(Mutex::new(rows)), alarms: Arc::default(), notes }
     }
 
-    fn rows(&self) -> Vec<Outgoing> {
+    /// The alarms that are open from now on.
+    pub(super) fn open(&self, alarms: Vec<Alarm>) {
+        *self.alarms.lock().unwrap() = alarms;
+    }
+
+    pub(super) fn rows(&self) -> Vec<Outgoing> {
         self.rows.lock().unwrap().clone()
     }
 
     /// Receipts once `enough` of them is true.
-    async fn receipts(&self, enough: impl Fn(&[Receipt]) -> bool) -> Vec<Receipt> {
+    pub(super) async fn receipts(&self, enough: impl Fn(&[Receipt]) -> bool) -> Vec<Receipt> {
         let receipts = |notes: &Vec<Note>| -> Vec<Receipt> {
             let receipt = |note: &Note| match note {
                 Note::Receipt(receipt) => Some(receipt.clone()),
@@ -101,7 +108,7 @@ impl Played {
         of(&self.receipts(|receipts| of(receipts).len() >= count).await)
     }
 
-    fn conditions(&self) -> Vec<(String, String, bool)> {
+    pub(super) fn conditions(&self) -> Vec<(String, String, bool)> {
         let condition = |note: &Note| match note {
             Note::Condition(told) => Some((told.rule.clone(), told.subject.clone(), told.holds)),
             Note::Setup(_)
@@ -127,6 +134,10 @@ impl Office for Played {
         Ok(rows)
     }
 
+    fn open_alarms(&self) -> Result<Vec<Alarm>, facts::Error> {
+        Ok(self.alarms.lock().unwrap().clone())
+    }
+
     async fn note(&self, note: Note) -> Result<(), journal::Error> {
         if let Note::Receipt(receipt) = &note {
             let mut rows = self.rows.lock().unwrap();
@@ -143,32 +154,32 @@ impl Office for Played {
 }
 
 /// A running notification, stopped on drop.
-struct Running {
+pub(super) struct Running {
     board: Arc<Board>,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Running {
-    fn start(config: &Config, office: &Played, publish: Publish) -> Self {
+    pub(super) fn start(config: &Config, office: &Played, publish: Publish) -> Self {
         let (board, stop) = (Arc::new(Board::new()), CancellationToken::new());
         let quick = Patience { first: Duration::from_millis(20), ..config.patience() };
-        let channels = channels(config, publish).unwrap();
+        let channels = channels(config, &Means { publish, key: None }).unwrap();
         let task = tokio::spawn(run(channels, office.clone(), board.clone(), quick, stop.clone()));
         Self { board, stop, task }
     }
 
-    async fn ends(self) {
+    pub(super) async fn ends(self) {
         self.stop.cancel();
         self.task.await.unwrap();
     }
 }
 
-fn nobody() -> Publish {
+pub(super) fn nobody() -> Publish {
     Arc::new(|_: &Arc<Published>, _| Err(Failure::temporary("no listener")))
 }
 
-fn checked(text: &str) -> Result<Config, Vec<String>> {
+pub(super) fn checked(text: &str) -> Result<Config, Vec<String>> {
     let mut problems = Problems::in_file("davy.toml");
     let raw: Option<Raw> = problems.read(&Key::of("notify"), toml::from_str(text).unwrap());
     let config = raw.and_then(|raw| raw.check(&Key::of("notify"), &mut problems));
@@ -190,8 +201,12 @@ fn now_created(mut row: Outgoing) -> Outgoing {
 }
 
 fn to(recipient: &str, id: i64, point: &str, priority: Priority) -> Outgoing {
+    to_channel("webhook", recipient, id, point, priority)
+}
+
+pub(super) fn to_channel(channel: &str, recipient: &str, id: i64, point: &str, priority: Priority) -> Outgoing {
     let row = outgoing(id, Happening::Raised, alarm(point, priority));
-    now_created(Outgoing { recipient: recipient.into(), ..row })
+    now_created(Outgoing { channel: channel.into(), recipient: recipient.into(), ..row })
 }
 
 #[test]
@@ -201,9 +216,10 @@ fn everybody_who_is_configured_is_a_recipient_with_their_own_measure() {
     let everybody = recipients(&config);
     let names: Vec<_> = everybody.iter().map(|someone| (someone.channel.as_str(), someone.name.as_str())).collect();
     assert_eq!(names, [("webhook", "county-duty"), ("log", "log"), ("mqtt", "subscribers")]);
-    let wanted: Vec<_> = Priority::ALL.into_iter().filter(|priority| everybody[0].wants(*priority)).collect();
+    let wants = |who: &Recipient, priority| who.wants(&alarm("face", priority));
+    let wanted: Vec<_> = Priority::ALL.into_iter().filter(|priority| wants(&everybody[0], *priority)).collect();
     assert_eq!(wanted, [Priority::P1, Priority::P2]);
-    assert!(everybody[1].wants(Priority::P4));
+    assert!(wants(&everybody[1], Priority::P4));
     assert_eq!(recipients(&checked("log.enabled = false\nmqtt.enabled = false").unwrap()), []);
 }
 

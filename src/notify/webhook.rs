@@ -18,7 +18,6 @@ use serde::Deserialize;
 use sha2::Sha256;
 
 use super::{Channel, Delivery, Failure, Message};
-use crate::alarm::Priority;
 use crate::clock;
 use crate::config::{Key, Problems};
 use crate::model::Timestamp;
@@ -37,43 +36,26 @@ pub struct Raw {
     ca_file: Option<PathBuf>,
     #[serde(default = "ten_seconds")]
     timeout: String,
-    #[serde(default = "forecasts_too")]
-    from_priority: String,
 }
 
-fn ten_seconds() -> String {
+pub(super) fn ten_seconds() -> String {
     "10s".into()
-}
-
-fn forecasts_too() -> String {
-    "P3".into()
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    pub name: String,
     url: Url,
     secret: Option<SecretPlace>,
     authority: Option<PathBuf>,
     timeout: Duration,
-    pub from_priority: Priority,
 }
 
 impl Raw {
-    pub fn check(self, at: &Key, name: String, problems: &mut Problems) -> Option<Config> {
+    pub fn check(self, at: &Key, problems: &mut Problems) -> Option<Config> {
         let url = remote::address(problems, at.field("url"), &self.url);
         let secret = remote::secret(problems, at, "secret", self.secret_file, self.secret_env);
-        let span = |ms: u64| Duration::from_millis(ms);
-        let timeout = problems.duration(at.field("timeout"), &self.timeout, span(100)..=span(60_000));
-        let from_priority = super::priority(problems, at, &self.from_priority);
-        let config = Config {
-            name,
-            url: url?,
-            secret: secret?,
-            authority: self.ca_file,
-            timeout: timeout?,
-            from_priority: from_priority?,
-        };
+        let timeout = timeout(problems, at, &self.timeout);
+        let config = Config { url: url?, secret: secret?, authority: self.ca_file, timeout: timeout? };
         match remote::client(&config.url, config.authority.as_deref(), config.timeout) {
             Ok(_) => Some(config),
             Err(error) => {
@@ -82,6 +64,12 @@ impl Raw {
             }
         }
     }
+}
+
+/// `timeout`, as all channels over a network have it.
+pub(super) fn timeout(problems: &mut Problems, at: &Key, text: &str) -> Option<Duration> {
+    let span = |ms: u64| Duration::from_millis(ms);
+    problems.duration(at.field("timeout"), text, span(100)..=span(60_000))
 }
 
 pub struct Webhook {

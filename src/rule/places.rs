@@ -23,11 +23,8 @@ impl Places {
 
     fn collect(&mut self, ast: &AST) {
         ast.walk(&mut |path: &[ASTNode]| {
-            match path.last() {
-                Some(ASTNode::Stmt(Stmt::FnCall(call, at)) | ASTNode::Expr(Expr::FnCall(call, at))) => {
-                    self.note(call, *at)
-                }
-                Some(ASTNode::Stmt(_) | ASTNode::Expr(_) | _) | None => {}
+            if let Some(ASTNode::Stmt(Stmt::FnCall(call, at)) | ASTNode::Expr(Expr::FnCall(call, at))) = path.last() {
+                self.note(call, *at);
             }
             true
         });

@@ -8,15 +8,18 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use crate::alarm::{Alarm, OccurrenceId};
 use crate::board::Published;
-use crate::facts::{self, Answer, Wanted};
+use crate::facts::{self, Answer, Outgoing, Wanted};
+use crate::figures;
 use crate::journal::{self, Entry, Intake};
 use crate::model::{Exemption, LimitEnd, Permit, PermitEnd, PointIndex, Quality, SetLimit, SiteStanding, Timestamp};
+use crate::publish::{Entry as Warning, Feed};
 
 /// Alarms as they stand in `facts.db`.
 pub trait Alarms: Send + Sync {
@@ -25,6 +28,8 @@ pub trait Alarms: Send + Sync {
     fn alarm(&self, id: &OccurrenceId) -> Result<Option<Alarm>, facts::Error>;
     /// Changes with a number above `after`, oldest first.
     fn changes_since(&self, after: i64, most: usize) -> Result<Vec<Published>, facts::Error>;
+    /// One message of the outbox.
+    fn outgoing(&self, row: i64) -> Result<Option<Outgoing>, facts::Error>;
 }
 
 impl Alarms for facts::Reader {
@@ -38,6 +43,10 @@ impl Alarms for facts::Reader {
 
     fn changes_since(&self, after: i64, most: usize) -> Result<Vec<Published>, facts::Error> {
         Self::changes_since(self, after, most)
+    }
+
+    fn outgoing(&self, row: i64) -> Result<Option<Outgoing>, facts::Error> {
+        Self::outgoing(self, row)
     }
 }
 
@@ -78,6 +87,42 @@ impl Limits for facts::Reader {
 
     fn exemptions(&self, open: bool, most: usize) -> Result<Vec<(Exemption, Option<LimitEnd>)>, facts::Error> {
         Self::exemptions(self, open, most)
+    }
+}
+
+/// How many alarms there were. `sites` are in the report even if nothing happened at them.
+pub trait AlarmFigures: Send + Sync {
+    /// The last day.
+    fn live(&self, now: Timestamp, sites: &[Arc<str>]) -> Result<figures::Report, figures::Error>;
+    /// Any span, `from` included, `to` not.
+    fn between(&self, from: Timestamp, to: Timestamp, sites: &[Arc<str>]) -> Result<figures::Report, figures::Error>;
+}
+
+impl AlarmFigures for figures::Book {
+    fn live(&self, now: Timestamp, sites: &[Arc<str>]) -> Result<figures::Report, figures::Error> {
+        Self::live(self, now, sites)
+    }
+
+    fn between(&self, from: Timestamp, to: Timestamp, sites: &[Arc<str>]) -> Result<figures::Report, figures::Error> {
+        Self::between(self, from, to, sites)
+    }
+}
+
+/// Warnings that were published.
+pub trait Publications: Send + Sync {
+    /// The newest `most` of the feed, newest first, among the newest `within` of all.
+    fn newest(&self, within: usize, most: usize, feed: &Feed) -> Result<Vec<Warning>, facts::Error>;
+    /// By identifier, with its XML.
+    fn one(&self, identifier: &str) -> Result<Option<(Warning, String)>, facts::Error>;
+}
+
+impl Publications for facts::Reader {
+    fn newest(&self, within: usize, most: usize, feed: &Feed) -> Result<Vec<Warning>, facts::Error> {
+        self.publications(within, most, |entry| feed.takes(entry))
+    }
+
+    fn one(&self, identifier: &str) -> Result<Option<(Warning, String)>, facts::Error> {
+        self.publication(identifier)
     }
 }
 

@@ -23,7 +23,7 @@ use subtle::ConstantTimeEq;
 use super::config::{Config, Token};
 use super::error::Error;
 use super::users::Person;
-use super::{Shared, ingest, words};
+use super::{Shared, feeds, ingest, words};
 use crate::clock;
 use crate::ledger::Fate;
 use crate::model::Timestamp;
@@ -102,7 +102,9 @@ impl Gate {
     fn admit(&self, request: &Request, now: Timestamp) -> Result<Pass, Error> {
         let (headers, path) = (request.headers(), request.uri().path());
         let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-        if self.is_open() && !addressed_to_this_machine(request) {
+        // A link is its own credential, and is reached under the name that the world knows.
+        let by_link = path.starts_with(crate::notify::LINKS);
+        if self.is_open() && !by_link && !addressed_to_this_machine(request) {
             return Err(Error::unknown_host());
         }
         let origin = Origin::of(request);
@@ -110,8 +112,9 @@ impl Gate {
             return Err(Error::cross_site("the request comes from a page of another site"));
         }
         let nobody = Pass { person: Person(None), renewed: None };
-        // Senders have tokens of their own, which these paths ask for.
-        if self.is_open() || ingest::is_for_senders(request.method(), path) {
+        // Senders and neighbours have tokens of their own, which these paths ask for.
+        let own = ingest::is_for_senders(request.method(), path) || feeds::is_for_neighbours(request.method(), path);
+        if self.is_open() || own || by_link {
             return Ok(nobody);
         }
         if matches!(path, "/livez" | "/readyz" | "/login" | "/page.css" | "/page.js" | "/page.svg") {

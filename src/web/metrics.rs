@@ -26,6 +26,8 @@ pub(super) async fn scrape(State(edge): State<Shared>) -> Result<([(HeaderName, 
     numbers.extend(alarms(&edge));
     numbers.extend(points(&edge));
     numbers.extend(coverage(&edge));
+    numbers.extend(super::figures::numbers(&edge).await);
+    numbers.extend(super::feeds::numbers(&edge));
     numbers.extend(own(&edge));
     numbers.extend(edge.web.numbers.numbers());
     let mut registry = Registry::with_prefix("davy");

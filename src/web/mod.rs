@@ -21,11 +21,14 @@ mod coverage;
 mod devices;
 mod error;
 mod events;
+mod feeds;
+mod figures;
 mod functions;
 mod gate;
 mod health;
 mod ingest;
 mod limits;
+mod link;
 mod losses;
 mod metrics;
 mod page;
@@ -59,12 +62,15 @@ use crate::board::Board;
 use crate::coverage::Unit;
 use crate::ledger::{Account, Ledger};
 use crate::losses::Losses;
+use crate::notify::Doorkeeper;
+use crate::publish::Feeds;
 use crate::source::http::Senders;
 use crate::source::modbus::Devices;
 
 pub use config::{Config, Raw, Token};
 pub use counterpart::{
-    Alarms, Answering, Asked, Desk, FrontDesk, Health, Limits, Number, Numbers, Permits, Reading, Samples, Vitals,
+    AlarmFigures, Alarms, Answering, Asked, Desk, FrontDesk, Health, Limits, Number, Numbers, Permits, Publications,
+    Reading, Samples, Vitals,
 };
 pub use devices::Door;
 pub use gate::fresh_token;
@@ -88,6 +94,9 @@ pub struct Web {
     pub losses: Arc<Losses>,
     pub coverage: Arc<[Unit]>,
     pub samples: Arc<dyn Samples>,
+    pub figures: Arc<dyn AlarmFigures>,
+    pub publications: Arc<dyn Publications>,
+    pub feeds: Arc<Feeds>,
     pub senders: Arc<Senders>,
     pub devices: Devices,
     pub backtests: Jobs,
@@ -95,6 +104,8 @@ pub struct Web {
     pub numbers: Arc<dyn Numbers>,
     /// Of devices that send frames.
     pub doors: Vec<Door>,
+    /// Looks at links that acknowledge; None: no message holds one.
+    pub doorkeeper: Option<Doorkeeper>,
 }
 
 /// One running edge: what `Web` gave, and what requests share.
@@ -110,6 +121,8 @@ struct Edge {
     max_streams: usize,
     /// Reads of files and databases at the same time; more wait, within the request's time limit.
     reads: Arc<Semaphore>,
+    /// Wrong links that are being answered, slowly; when there are none left, 429.
+    strangers: Arc<Semaphore>,
     stop: CancellationToken,
 }
 
@@ -154,6 +167,7 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         streams: Arc::new(Semaphore::new(config.max_streams)),
         max_streams: config.max_streams,
         reads: Arc::new(Semaphore::new(READS)),
+        strangers: Arc::new(Semaphore::new(link::STRANGERS)),
         stop,
         web,
     });
@@ -186,8 +200,11 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         .route("/api/v1/losses", get(losses::list))
         .route("/api/v1/rules/functions", get(functions::list))
         .route("/api/v1/coverage", get(coverage::show))
+        .route("/api/v1/figures", get(figures::show))
         .route("/api/v1/devices/{id}/orders", post(devices::order))
         .route("/api/v1/events", get(events::stream))
+        .route("/feeds/{file}", get(feeds::list))
+        .route("/feeds/{feed}/{file}", get(feeds::one))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::scrape))
@@ -195,6 +212,7 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         .route("/alarms.html", get(page::alarms))
         .route("/login", get(page::login_form).post(page::login))
         .route("/logout", post(page::logout))
+        .route(link::ROUTE, get(link::show).post(link::acknowledge))
         .route("/page.js", get(assets::script))
         .route("/page.css", get(assets::style))
         .route("/page.svg", get(assets::icon))

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, RawQuery, State};
@@ -21,6 +22,7 @@ use super::{Edge, Error, Shared};
 use crate::alarm::{Alarm, Priority, Standing};
 use crate::board::Freshness;
 use crate::clock;
+use crate::figures::{Figures, TARGETS};
 use crate::ledger::Fate;
 use crate::model::{Point, Reason, Sample, Timestamp};
 
@@ -41,13 +43,14 @@ impl Pages {
             ("page.html", include_str!("page.html")),
             ("alarms.html", include_str!("alarms.html")),
             ("login.html", include_str!("login.html")),
+            ("link.html", include_str!("link.html")),
         ] {
             pages.add_template(name, text).expect("the templates in the binary parse; a test renders them");
         }
         Self(pages)
     }
 
-    fn render(&self, name: &str, values: Value) -> Result<String, Error> {
+    pub(super) fn render(&self, name: &str, values: Value) -> Result<String, Error> {
         let page = self.0.get_template(name).and_then(|page| page.render(values));
         page.map_err(|cause| Error::inside("drawing the page", &format!("{cause:#}")))
     }
@@ -125,7 +128,8 @@ pub(super) async fn show(
     let overview = wanted.is_none() && in_service.len() > POINTS;
     let alarmed = alarmed(&edge.web.board.open_alarms());
     let sites = sites(&in_service, wanted.as_deref(), overview, &alarmed, lang, now);
-    let body = drawn_alarms(&edge, wanted.as_deref(), lang, now)?;
+    let figures = super::figures::strip(&edge, wanted.as_deref()).await;
+    let body = drawn_alarms(&edge, wanted.as_deref(), figures.as_ref(), lang, now)?;
     let page = edge.pages.render(
         "page.html",
         context! {
@@ -145,7 +149,9 @@ pub(super) async fn alarms(
     headers: HeaderMap,
 ) -> Result<Html<String>, Error> {
     let lang = Lang::of(query.as_deref(), &headers);
-    drawn_alarms(&edge, site_asked(query.as_deref()).as_deref(), lang, clock::now()).map(Html)
+    let site = site_asked(query.as_deref());
+    let figures = super::figures::strip(&edge, site.as_deref()).await;
+    drawn_alarms(&edge, site.as_deref(), figures.as_ref(), lang, clock::now()).map(Html)
 }
 
 #[derive(Deserialize)]
@@ -206,8 +212,50 @@ fn state(shown: &Shown) -> &'static str {
     }
 }
 
+/// One figure of the strip: a word, what it shows, and whether the standards hold it to be too much.
+#[derive(Serialize)]
+struct Figure {
+    word: &'static str,
+    text: String,
+    too_much: bool,
+}
+
+fn strip(of: &Figures) -> Vec<Figure> {
+    let figure = |word, text: String, too_much| Figure { word, text, too_much };
+    let rate = &of.per_10_minutes;
+    let most = |name: &str| TARGETS.iter().find(|target| target.figure == name).map_or(f64::MAX, |of| of.at_most);
+    let over = |name, value: f64| value > most(name);
+    let seconds = |value: Option<f64>| value.map_or("-".to_owned(), |value| short(Duration::from_secs_f64(value)));
+    let mut strip = vec![
+        figure("kpi_raised", format!("{} ({})", of.raised, of.episodes), over("per_hour.average", of.per_hour.average)),
+        figure(
+            "kpi_rate",
+            format!("{} / {:.1} / {}", rate.now, rate.average, rate.peak),
+            over("per_10_minutes.peak", rate.peak as f64) || over("per_10_minutes.average", rate.average),
+        ),
+        figure("kpi_floods", of.floods.count.to_string(), of.floods.under_way || over("floods.share", of.floods.share)),
+        figure("kpi_chattering", of.chattering.sources.to_string(), of.chattering.sources > 0),
+        figure("kpi_stale", of.stale.count.to_string(), over("stale.count", of.stale.count as f64)),
+        figure(
+            "kpi_to_acknowledge",
+            format!("{} / {}", seconds(of.to_acknowledge.median), seconds(of.to_acknowledge.p95)),
+            false,
+        ),
+    ];
+    if let Some(rate) = of.deliveries.and_then(|of| of.rate) {
+        strip.push(figure("kpi_delivered", format!("{:.0} %", rate * 100.0), rate < 1.0));
+    }
+    strip
+}
+
 /// Most urgent first: not acknowledged, then priority, then the oldest.
-fn drawn_alarms(edge: &Edge, site: Option<&str>, lang: Lang, now: Timestamp) -> Result<String, Error> {
+fn drawn_alarms(
+    edge: &Edge,
+    site: Option<&str>,
+    figures: Option<&Figures>,
+    lang: Lang,
+    now: Timestamp,
+) -> Result<String, Error> {
     let mut open = edge.web.board.open_alarms();
     open.retain(|alarm| site.is_none_or(|site| alarm.site.is_empty() || site == &*alarm.site));
     open.sort_by_key(|alarm| (alarm.standing == Standing::Acknowledged, alarm.priority, alarm.raised));
@@ -219,10 +267,9 @@ fn drawn_alarms(edge: &Edge, site: Option<&str>, lang: Lang, now: Timestamp) -> 
     });
     let cards: Vec<Card<'_>> = open.iter().take(ALARMS).map(|alarm| card(edge, alarm, now)).collect();
     let more = open.len().saturating_sub(ALARMS);
-    edge.pages.render(
-        "alarms.html",
-        context! { t => words::all(lang), counts, cards => Value::from(Serde(&cards)), more, alarmed },
-    )
+    let strip = Value::from(Serde(&figures.map_or_else(Vec::new, strip)));
+    let cards = Value::from(Serde(&cards));
+    edge.pages.render("alarms.html", context! { t => words::all(lang), counts, cards, more, strip, alarmed })
 }
 
 /// Points of which an alarm is open: their rows say so, whatever else they say.
@@ -269,7 +316,7 @@ fn card<'a>(edge: &Edge, alarm: &'a Alarm, now: Timestamp) -> Card<'a> {
 }
 
 /// In the largest unit that fills it: 45s, 12m, 3h, 2d.
-fn short(span: std::time::Duration) -> String {
+fn short(span: Duration) -> String {
     let seconds = span.as_secs();
     let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
     let (size, unit) = units.into_iter().find(|(size, _)| seconds >= *size).unwrap_or((1, "s"));

@@ -4,6 +4,7 @@ mod api;
 mod counted;
 mod door;
 mod ingest;
+mod link;
 mod live;
 mod people;
 mod screen;

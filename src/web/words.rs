@@ -135,6 +135,18 @@ const WORDS: &[(&str, &str, &str)] = &[
     ("frozen", "数值冻结", "Frozen"),
     ("non_finite", "非有效数值", "Not a number"),
     ("no_source_time", "", ""),
+    (
+        "kpi_day",
+        "近24小时报警指标；双下划线表示超过 EEMUA 191 / ISA-18.2 建议值",
+        "Alarm figures of the last 24 hours; underlined twice: more than EEMUA 191 / ISA-18.2 hold to be bearable",
+    ),
+    ("kpi_raised", "24小时报警（起数）", "Alarms in 24 h (episodes)"),
+    ("kpi_rate", "每10分钟 现/均/峰", "Per 10 min now / mean / peak"),
+    ("kpi_floods", "报警泛滥", "Floods"),
+    ("kpi_chattering", "抖动报警源", "Chattering"),
+    ("kpi_stale", "超24小时未恢复", "Stale > 24 h"),
+    ("kpi_to_acknowledge", "确认用时 中位/95%", "To acknowledge median / 95 %"),
+    ("kpi_delivered", "消息送达", "Delivered"),
 ];
 
 #[cfg(test)]

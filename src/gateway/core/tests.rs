@@ -30,15 +30,26 @@ fn point(name: &str) -> Point {
     }
 }
 
+fn publishes() -> Option<publish::Config> {
+    let text = "area = \"140525\"\nsector = \"013\"\nsender = \"county\"\nsites = [\"mine\"]\nlevels = [\"orange\"]
+        scope = \"public\"";
+    let mut problems = crate::config::Problems::default();
+    let at = crate::config::Key::of("publish");
+    let raw: publish::Raw = problems.read(&at, toml::from_str(text).unwrap()).unwrap();
+    raw.check(&at, &mut problems)
+}
+
 struct Plant {
     folder: tempfile::TempDir,
     points: Vec<&'static str>,
+    publish: Option<publish::Config>,
     core: Option<(Core, Intake)>,
 }
 
 impl Plant {
     fn open(points: &[&'static str]) -> Self {
-        let mut plant = Self { folder: tempfile::tempdir().unwrap(), points: points.to_vec(), core: None };
+        let mut plant =
+            Self { folder: tempfile::tempdir().unwrap(), points: points.to_vec(), publish: publishes(), core: None };
         plant.start().unwrap();
         plant
     }
@@ -54,8 +65,11 @@ impl Plant {
                 channel: "webhook".into(),
                 name: "county".into(),
                 from_priority: Priority::P3,
+                sites: Vec::new(),
             }],
-            consumers: vec![],
+            publish: self.publish.clone(),
+            // Holds the journal: what has passed everybody is trimmed every ten seconds.
+            consumers: vec!["archive"],
             snapshot_every: Duration::from_secs(30),
         };
         self.core = Some(Core::start(self.folder.path(), options, Arc::default(), |_, _| rules)?);
@@ -272,4 +286,108 @@ fn a_journal_that_hangs_holds_no_alarm_back() {
     assert!(core.judged() > core.tail.last(), "judged, and not yet on the disk");
     thief.execute_batch("COMMIT").unwrap();
     assert!(first.durable_blocking().unwrap() <= second.durable_blocking().unwrap());
+}
+
+/// Every message as it lies in the file: identifier, kind, what it refers to, and the whole text.
+fn publications(plant: &Plant) -> Vec<(String, String, String)> {
+    let facts = rusqlite::Connection::open(plant.folder.path().join("facts.db")).unwrap();
+    let mut select = facts.prepare("SELECT identifier, kind, xml FROM publications ORDER BY change").unwrap();
+    let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
+#[test]
+fn a_crash_neither_doubles_nor_loses_nor_renames_a_published_warning() {
+    const NAMES: [&str; 13] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m"];
+    let mut plant = Plant::open(&NAMES);
+    plant.reads(1, 0, 1.4);
+    let id = plant.core().board.open_alarms()[0].id.to_string();
+    plant.stop();
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::copy(plant.folder.path().join("facts.db"), copy.path().join("facts.db")).unwrap();
+    plant.start().unwrap();
+    // Twelve more in one second, an acknowledgement, an end, and the first one again.
+    for point in 1..13 {
+        plant.reads(2, point, 1.4);
+    }
+    assert!(matches!(plant.acknowledges(&id, 1), Answer::Acknowledged(_)));
+    plant.reads(5, 0, 0.2);
+    plant.reads(6, 0, 1.6);
+    let told = publications(&plant);
+    plant.stop();
+    let kinds: Vec<&str> = told.iter().map(|(_, kind, _)| kind.as_str()).collect();
+    assert_eq!(kinds, [&["Alert"; 13][..], &["Update", "Cancel", "Alert"]].concat());
+    let mut identifiers: Vec<&str> = told.iter().map(|(identifier, ..)| identifier.as_str()).collect();
+    identifiers.sort_unstable();
+    identifiers.dedup();
+    assert_eq!(identifiers.len(), told.len(), "ten have room in a second, the others go into the next");
+    let refers = |place: usize| {
+        let text = &told[place].2;
+        let inner = text.split_once("<references>").map(|(_, rest)| rest.split_once("</references>").unwrap().0);
+        inner.map(|inner| inner.split(' ').map(|one| one.split(',').nth(1).unwrap().to_owned()).collect::<Vec<_>>())
+    };
+    assert_eq!(refers(13), Some(vec![told[0].0.clone()]));
+    assert_eq!(refers(14), Some(vec![told[0].0.clone(), told[13].0.clone()]));
+    assert_eq!(refers(15), None);
+
+    // Power is cut, and facts are as they were before all this.
+    std::fs::copy(copy.path().join("facts.db"), plant.folder.path().join("facts.db")).unwrap();
+    plant.start().unwrap();
+    plant.reads(7, 0, 1.7);
+    assert_eq!(publications(&plant), told);
+}
+
+#[test]
+fn a_warning_that_ended_while_nothing_was_published_is_cancelled_afterwards() {
+    let mut plant = Plant::open(&["t1", "t2"]);
+    plant.reads(1, 0, 1.4);
+    plant.reads(1, 1, 1.4);
+    plant.stop();
+    plant.publish = None;
+    plant.start().unwrap();
+    plant.reads(2, 0, 0.2);
+    plant.stop();
+    assert_eq!(publications(&plant).len(), 2);
+    plant.publish = publishes();
+    for _ in 0..2 {
+        plant.start().unwrap();
+        plant.reads(3, 1, 1.5);
+        plant.stop();
+        let told = publications(&plant);
+        let kinds: Vec<&str> = told.iter().map(|(_, kind, _)| kind.as_str()).collect();
+        assert_eq!(kinds, ["Alert", "Alert", "Cancel"], "once, and not that of t2, which goes on");
+        assert!(told[2].2.contains(&told[0].0));
+    }
+}
+
+#[test]
+fn figures_after_a_restart_are_those_of_a_gateway_that_ran_on() {
+    use crate::figures::Book;
+    let mut plant = Plant::open(&["t1", "t2"]);
+    let day = 86_400;
+    let now = |second: i64| Timestamp::from_secs(1_800_000_000 + second);
+    let kept = Book::new(plant.core().facts.clone());
+    // A day and a bit: an old alarm that stands on, one that flutters, and one that is over before the day.
+    plant.reads(1, 0, 1.4);
+    for second in [100, 130, 160, 7_000, 50_000, 50_020, 50_040, day + 3_000] {
+        plant.reads(second, 1, 1.2);
+        kept.live(now(second), &[]).unwrap();
+        plant.reads(second + 10, 1, 0.2);
+    }
+    let told = kept.live(now(day + 5_000), &[]).unwrap();
+    assert_eq!((told.total.raised, told.total.episodes, told.total.stale.count), (5, 3, 1));
+    assert_eq!((told.total.chattering.sources, told.total.fleeting), (1, 5));
+    assert_eq!(told.total.deliveries.unwrap().messages, 0, "messages are due by the clock, not by the samples");
+    let past = kept.between(now(0), now(day), &[]).unwrap();
+    assert_eq!((past.total.raised, past.total.chattering.raised), (8, 7));
+    plant.stop();
+    plant.start().unwrap();
+    let anew = Book::new(plant.core().facts.clone());
+    assert_eq!(anew.live(now(day + 5_000), &[]).unwrap(), told);
+    assert_eq!(anew.between(told.from, told.to, &[]).unwrap(), told);
+    assert_eq!(anew.between(now(0), now(day), &[]).unwrap(), past);
+    let clock = clock::now();
+    let hour = anew.between(clock - Duration::from_secs(3_600), clock + Duration::from_secs(1), &[]).unwrap();
+    let messages = hour.total.deliveries.unwrap();
+    assert_eq!((messages.messages > 0, messages.delivered, messages.rate), (true, 0, Some(0.0)));
 }

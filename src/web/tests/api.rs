@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::stage::{Stage, alarm, answer, bad_sample, old_sample, sample};
-use crate::alarm::{Happening, Standing};
+use crate::alarm::{Alarm, Happening, Standing};
 use crate::clock;
 use crate::journal::{Entry, Note};
 use crate::ledger::Fate;
@@ -283,5 +283,41 @@ async fn a_site_is_producing_until_somebody_says_otherwise_with_a_reason() {
     assert_eq!((status, &told["state"], &told["reduced"]), (200, &"stopped".into(), &true.into()), "{told}");
     let (_, told) = stage.asks("/api/v1/sites").await;
     assert_eq!((&told["sites"][0]["by"], &told["sites"][0]["reason"]), (&"李".into(), &"holiday".into()));
+}
+
+#[tokio::test]
+async fn the_figures_are_told_by_site_and_drawn_beside_the_alarms() {
+    let stage = Stage::open().await;
+    let now = clock::now();
+    let long_ago = now - Duration::from_secs(90_000);
+    for (number, raised) in [(1, now), (2, now), (3, long_ago)] {
+        let mut raised = Alarm { raised, ..alarm(number, "t") };
+        if number == 2 {
+            raised.quality = Quality::because(Reason::Exercise);
+        }
+        stage.backstage.happens(Happening::Raised, raised);
+    }
+    let (status, told) = stage.asks("/api/v1/figures").await;
+    assert_eq!((status, &told["live"], &told["complete"]), (200, &json!(true), &json!(true)));
+    let total = &told["total"];
+    assert_eq!((&total["raised"], &total["exercise"], &total["stale"]["count"]), (&json!(1), &json!(1), &json!(1)));
+    assert_eq!(total["stale"]["oldest"], json!(long_ago.to_string()));
+    assert_eq!(told["sites"]["plant"]["raised"], 0, "a site without alarms is there");
+    // Every target is one of the figures, under the name that it has there.
+    for target in told["targets"].as_array().unwrap() {
+        let path = format!("/{}", target["figure"].as_str().unwrap().replace('.', "/"));
+        assert!(total.pointer(&path).is_some_and(serde_json::Value::is_number), "{path}");
+    }
+
+    let (status, told) = stage.asks("/api/v1/figures?site=plant").await;
+    assert_eq!((status, &told["total"]["raised"], told["sites"].as_object().unwrap().len()), (200, &json!(0), 1));
+    assert_eq!(stage.asks("/api/v1/figures?site=nowhere").await.0, 404);
+    assert_eq!(stage.asks("/api/v1/figures?from=2026-11-02T00:00:00Z&to=2026-11-01T00:00:00Z").await.0, 400);
+    assert_eq!(stage.asks("/api/v1/figures?from=2020-11-02T00:00:00Z").await.0, 400, "more than a year");
+
+    let html = stage.get("/?lang=en").send().await.unwrap().text().await.unwrap();
+    assert!(html.contains("<dt>Alarms in 24 h (episodes)</dt><dd>1 (1)</dd>"), "{html}");
+    let metrics = stage.get("/metrics").send().await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("davy_alarms_raised_24h{site=\"mine\"} 1"), "{metrics}");
     stage.close().await;
 }

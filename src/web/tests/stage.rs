@@ -18,11 +18,14 @@ use crate::alarm::{Acknowledgement, Alarm, AlarmChange, Happening, Level, Occurr
 use crate::board::Published;
 use crate::clock;
 use crate::facts::{self, Answer, Wanted};
+use crate::figures;
 use crate::journal::{self, Entry, Note};
 use crate::model::{
     Exemption, Kind, LimitEnd, Permit, PermitEnd, Point, PointIndex, PointTable, Quality, Reason, Sample, SetLimit,
     SiteStanding, Timestamp,
 };
+use crate::notify::Doorkeeper;
+use crate::publish::{Entry as Warning, Feed};
 
 pub const TOKEN: &str = "correct-horse-battery-staple";
 
@@ -44,6 +47,7 @@ pub struct Backstage {
     pub orders: Mutex<Vec<RuleOrder>>,
     /// What it answers, the next first; when there is nothing more, that it is done.
     pub replies: Mutex<Vec<Result<RuleDone, RuleRefusal>>>,
+    pub outbox: Mutex<Vec<facts::Outgoing>>,
 }
 
 impl Backstage {
@@ -105,6 +109,32 @@ impl Alarms for Backstage {
     fn changes_since(&self, after: i64, most: usize) -> Result<Vec<Published>, facts::Error> {
         let changes = self.changes.lock().unwrap();
         Ok(changes.iter().filter(|change| change.id > after).take(most).cloned().collect())
+    }
+
+    fn outgoing(&self, row: i64) -> Result<Option<facts::Outgoing>, facts::Error> {
+        Ok(self.outbox.lock().unwrap().iter().find(|outgoing| outgoing.id == row).cloned())
+    }
+}
+
+impl AlarmFigures for Backstage {
+    fn live(&self, now: Timestamp, sites: &[Arc<str>]) -> Result<figures::Report, figures::Error> {
+        self.between(now - figures::WINDOW, now, sites)
+    }
+
+    fn between(&self, from: Timestamp, to: Timestamp, sites: &[Arc<str>]) -> Result<figures::Report, figures::Error> {
+        let mut tally = figures::Tally::new(figures::Opened::default(), from, to, sites);
+        self.changes.lock().unwrap().iter().for_each(|change| tally.take(&figures::Event::of(change)));
+        Ok(tally.finish())
+    }
+}
+
+impl Publications for Backstage {
+    fn newest(&self, _: usize, _: usize, _: &Feed) -> Result<Vec<Warning>, facts::Error> {
+        Ok(Vec::new())
+    }
+
+    fn one(&self, _: &str) -> Result<Option<(Warning, String)>, facts::Error> {
+        Ok(None)
     }
 }
 
@@ -246,6 +276,8 @@ pub struct Stage {
     pub ledger: Arc<Ledger>,
     pub address: SocketAddr,
     pub client: reqwest::Client,
+    /// What seals links.
+    pub key: crate::notify::LinkKey,
     stop: CancellationToken,
     /// Of `losses.db`.
     _folder: tempfile::TempDir,
@@ -287,6 +319,7 @@ impl Stage {
         let unit = "[\"mine.face\"]\nsets = [\"coal-heading\"]\n[\"plant.r1\"]\nrequires = [{ kind = \"pressure\" }]";
         let mut problems = crate::config::Problems::default();
         let units = crate::coverage::read(toml::from_str(unit).unwrap(), &mut problems);
+        let key = crate::notify::LinkKey::open(folder.path()).unwrap();
         let web = Web {
             board: backstage.board.clone(),
             losses: Arc::new(losses),
@@ -299,12 +332,16 @@ impl Stage {
             desk: backstage.clone(),
             ledger: ledger.clone(),
             samples: backstage.clone(),
+            figures: backstage.clone(),
+            publications: backstage.clone(),
+            feeds: Arc::default(),
             senders,
             devices: crate::source::modbus::Devices::default(),
             backtests: crate::backtest::Jobs::new(folder.path()),
             health: backstage.clone(),
             numbers: Arc::new(numbers),
             doors: Vec::new(),
+            doorkeeper: Some(Doorkeeper { key: key.clone(), valid: Duration::from_secs(3_600) }),
         };
         let listener = bind(&config).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -317,7 +354,7 @@ impl Stage {
             .timeout(Duration::from_secs(20))
             .build()
             .unwrap();
-        Self { backstage, ledger, address, client, stop, _folder: folder, server }
+        Self { backstage, ledger, address, client, key, stop, _folder: folder, server }
     }
 
     pub async fn close(self) {

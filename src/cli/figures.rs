@@ -1,0 +1,122 @@
+//! `davy figures`: the alarm figures of a running gateway as a table, with what the standards hold to be bearable.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::Value;
+
+use super::Refusal;
+use super::ask::{Gateway, ask};
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Only this site.
+    #[arg(long)]
+    site: Option<String>,
+    /// From this moment on (2026-11-23T00:00:00+08:00); the last 24 hours unless told.
+    #[arg(long)]
+    from: Option<String>,
+    /// Up to this moment.
+    #[arg(long)]
+    to: Option<String>,
+    /// The API's answer as it is.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    at: Gateway,
+}
+
+pub fn run(arguments: &Arguments) -> Result<ExitCode, Refusal> {
+    let mut query = Vec::new();
+    for (key, value) in [("site", &arguments.site), ("from", &arguments.from), ("to", &arguments.to)] {
+        query.extend(value.as_ref().map(|value| (key, value.as_str())));
+    }
+    let query = reqwest::Url::parse_with_params("http://davy/api/v1/figures", &query)
+        .map_err(|error| Refusal(format!("the question cannot be put: {error}")))?;
+    let path = format!("{}?{}", query.path(), query.query().unwrap_or_default());
+    let told = ask(&arguments.at, &path, None)?;
+    if arguments.json {
+        println!("{told}");
+    } else {
+        print!("{}", table(&told));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One row a site, then what is too much of all of them, then the sources that alarm most.
+fn table(told: &Value) -> String {
+    let mut text = format!("{} .. {}", word(&told["from"]), word(&told["to"]));
+    if told["complete"] == false {
+        text.push_str("  (shorter than asked for: too many alarms to keep)");
+    }
+    text.push_str(&format!(
+        "\n{:<20} {:>7} {:>8} {:>16} {:>7} {:>8} {:>8} {:>6} {:>7} {:>14} {:>9}\n",
+        "site",
+        "alarms",
+        "episodes",
+        "10min now/avg/pk",
+        "floods",
+        "chatter",
+        "fleeting",
+        "stale",
+        "unack",
+        "ack med/p95 s",
+        "delivered"
+    ));
+    let sites = told["sites"].as_object().into_iter().flatten();
+    let rows = sites.map(|(site, of)| (if site.is_empty() { "(gateway)" } else { site }, of));
+    for (site, of) in rows.chain([("all", &told["total"])]) {
+        text.push_str(&row(site, of));
+    }
+    let total = &told["total"];
+    for target in told["targets"].as_array().into_iter().flatten() {
+        let figure = word(&target["figure"]);
+        let value = figure.split('.').fold(total, |value, key| &value[key]).as_f64();
+        // Ten sources or fewer are all of them, whatever they do.
+        if figure == "top.share" && count(&total["top"]["sources"]) <= 10 {
+            continue;
+        }
+        let (Some(value), Some(most)) = (value, target["at_most"].as_f64()) else { continue };
+        if value > most {
+            text.push_str(&format!("too much: {figure} is {value:.3}, at most {most} ({})\n", word(&target["basis"])));
+        }
+    }
+    for top in total["top"]["list"].as_array().into_iter().flatten() {
+        let share = top["share"].as_f64().unwrap_or(0.0) * 100.0;
+        text.push_str(&format!(
+            "{:>7} {share:>5.1} %  {} {}\n",
+            count(&top["raised"]),
+            word(&top["rule"]),
+            word(&top["subject"])
+        ));
+    }
+    text
+}
+
+fn row(site: &str, of: &Value) -> String {
+    let rate = &of["per_10_minutes"];
+    let average = rate["average"].as_f64().unwrap_or(0.0);
+    let seconds = |value: &Value| value.as_f64().map_or("-".to_owned(), |value| format!("{value:.0}"));
+    let spread = &of["to_acknowledge"];
+    let delivered = of["deliveries"]["rate"].as_f64().map_or("-".to_owned(), |rate| format!("{:.0} %", rate * 100.0));
+    format!(
+        "{site:<20} {:>7} {:>8} {:>16} {:>7} {:>8} {:>8} {:>6} {:>7} {:>14} {delivered:>9}\n",
+        count(&of["raised"]),
+        count(&of["episodes"]),
+        format!("{}/{average:.1}/{}", count(&rate["now"]), count(&rate["peak"])),
+        count(&of["floods"]["count"]),
+        count(&of["chattering"]["sources"]),
+        count(&of["fleeting"]),
+        count(&of["stale"]["count"]),
+        count(&of["unacknowledged"]),
+        format!("{}/{}", seconds(&spread["median"]), seconds(&spread["p95"])),
+    )
+}
+
+fn word(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn count(value: &Value) -> u64 {
+    value.as_u64().unwrap_or(0)
+}

@@ -1,0 +1,67 @@
+//! Facts of a span of time: its changes, what was open when it began, and what became of its messages.
+
+use std::sync::Arc;
+
+use rusqlite::params;
+
+use super::{Error, Reader};
+use crate::board::Published;
+use crate::model::{Reason, Timestamp};
+
+/// Messages of one site: how many were due, and what became of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    pub site: Arc<str>,
+    pub messages: u64,
+    pub delivered: u64,
+    pub given_up: u64,
+    pub waiting: u64,
+    pub attempts: u64,
+}
+
+impl Reader {
+    /// Lowest and highest number of a change that happened in the span, `from` included, `to` not.
+    pub fn numbers_between(&self, from: Timestamp, to: Timestamp) -> Result<Option<(i64, i64)>, Error> {
+        let select = "SELECT min(id), max(id) FROM changes INDEXED BY changes_by_time WHERE at >= ?1 AND at < ?2";
+        let found = self.rows(select, [from.micros(), to.micros()], |row| {
+            let broken = |source| Error::Database { path: self.path.clone(), source };
+            let first: Option<i64> = row.get(0).map_err(broken)?;
+            let last: Option<i64> = row.get(1).map_err(broken)?;
+            Ok(first.zip(last))
+        })?;
+        Ok(found.into_iter().next().flatten())
+    }
+
+    /// Changes before `at` of every alarm that was open then, oldest first.
+    pub fn changes_of_open_at(&self, at: Timestamp) -> Result<Vec<Published>, Error> {
+        let select = "SELECT id, body, early FROM changes WHERE at < ?1 AND alarm IN (
+                 SELECT id FROM alarms INDEXED BY alarms_open WHERE standing <> 'normal' AND raised < ?1
+                 UNION SELECT alarm FROM changes WHERE at >= ?1) ORDER BY id";
+        self.rows(select, [at.micros()], |row| self.published(row))
+    }
+
+    /// What became of the messages that were due in the span, by site. Exercises are not among them, nor is the
+    /// log: what is written there has reached nobody.
+    pub fn deliveries_between(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Delivery>, Error> {
+        let select = "SELECT alarms.site, count(*), sum(outbox.outcome IS 'delivered'),
+                 sum(outbox.outcome IS 'given_up'), sum(outbox.settled IS NULL), sum(outbox.attempts)
+             FROM outbox JOIN changes ON changes.id = outbox.change JOIN alarms ON alarms.id = changes.alarm
+             WHERE outbox.created >= ?1 AND outbox.created < ?2 AND outbox.channel <> 'log'
+                 AND coalesce(json_extract(alarms.body, '$.quality'), 0) & ?3 = 0
+             GROUP BY alarms.site";
+        let exercise = i64::from(Reason::Exercise as u16);
+        self.rows(select, params![from.micros(), to.micros(), exercise], |row| {
+            let broken = |source| Error::Database { path: self.path.clone(), source };
+            let count = |column| row.get::<_, i64>(column).map(|count| count as u64).map_err(broken);
+            let site: String = row.get(0).map_err(broken)?;
+            Ok(Delivery {
+                site: site.into(),
+                messages: count(1)?,
+                delivered: count(2)?,
+                given_up: count(3)?,
+                waiting: count(4)?,
+                attempts: count(5)?,
+            })
+        })
+    }
+}

@@ -1,0 +1,80 @@
+//! The changes of the last day, in memory.
+//!
+//! In come changes by their numbers; out comes the report of any span within the last day. What is older is
+//! folded into the set of open occurrences, so that memory is bounded by [`Log::MOST`] changes and the open
+//! alarms. If there are more changes than that in a day, the report says from when on it is complete.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::event::{Event, Opened};
+use super::{LEAD, Report, Tally, WINDOW};
+use crate::model::Timestamp;
+
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// Open occurrences before the first of the events.
+    before: Opened,
+    events: VecDeque<Event>,
+    /// Number of the newest change.
+    last: i64,
+    /// Every change since then is there or in `before`.
+    complete_from: Timestamp,
+}
+
+impl Log {
+    /// Some 300 bytes each. A day with more alarms than this is beyond every figure.
+    pub const MOST: usize = 50_000;
+
+    /// `before` is what was open at `from`; the changes since then follow.
+    #[must_use]
+    pub const fn new(before: Opened, from: Timestamp) -> Self {
+        Self { before, events: VecDeque::new(), last: 0, complete_from: from }
+    }
+
+    /// The number after which changes are wanted.
+    #[must_use]
+    pub const fn last(&self) -> i64 {
+        self.last
+    }
+
+    /// Changes up to this number are not wanted: they are in what was open.
+    pub const fn start_after(&mut self, number: i64) {
+        self.last = number;
+    }
+
+    /// A change that is already known is not counted again.
+    pub fn take(&mut self, event: Event) {
+        if event.id <= self.last {
+            return;
+        }
+        self.last = event.id;
+        self.events.push_back(event);
+        if self.events.len() > Self::MOST
+            && let Some(oldest) = self.events.pop_front()
+        {
+            self.before.take(&oldest);
+            self.complete_from = self.complete_from.max(oldest.at);
+        }
+    }
+
+    /// Folds what no report asks for any more.
+    pub fn forget(&mut self, now: Timestamp) {
+        let kept_from = now - WINDOW - LEAD;
+        while self.events.front().is_some_and(|event| event.at < kept_from)
+            && let Some(oldest) = self.events.pop_front()
+        {
+            self.before.take(&oldest);
+        }
+    }
+
+    /// The last day up to `now`; `sites` are there even if nothing happened at them.
+    #[must_use]
+    pub fn report(&self, now: Timestamp, sites: &[Arc<str>]) -> Report {
+        let wanted = now - WINDOW;
+        let from = wanted.max(self.complete_from + LEAD).min(now);
+        let mut tally = Tally::new(self.before.clone(), from, now, sites);
+        self.events.iter().for_each(|event| tally.take(event));
+        Report { complete: from == wanted, ..tally.finish() }
+    }
+}

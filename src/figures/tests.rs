@@ -1,0 +1,341 @@
+//! The fold against a plain recount, the log against itself after a restart, and the numbers of the standards.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::alarm::{Happening, OccurrenceId, Priority, Standing};
+use crate::model::Timestamp;
+
+const START: i64 = 1_800_000_000;
+
+fn second(second: i64) -> Timestamp {
+    Timestamp::from_secs(START + second)
+}
+
+/// Sources alarm, are acknowledged and come to rest; every third one is part of an exercise.
+#[derive(Default)]
+struct Plant {
+    list: Vec<Event>,
+    open: BTreeMap<usize, (OccurrenceId, Timestamp, Standing)>,
+}
+
+impl Plant {
+    fn change(&mut self, source: usize, happening: Happening, at: i64) {
+        let at = second(at);
+        let open = self.open.get(&source).cloned();
+        let (occurrence, raised, standing) = match (happening, open) {
+            (Happening::Raised, None) => {
+                let id = OccurrenceId::named(&format!("{source}-{}", self.list.len()));
+                (id, at, Standing::Unacknowledged)
+            }
+            (Happening::RaisedAgain, Some((id, raised, Standing::ReturnedUnacknowledged))) => {
+                (id, raised, Standing::Unacknowledged)
+            }
+            (Happening::Acknowledged, Some((id, raised, Standing::Unacknowledged))) => {
+                (id, raised, Standing::Acknowledged)
+            }
+            (Happening::Acknowledged, Some((id, raised, Standing::ReturnedUnacknowledged))) => {
+                (id, raised, Standing::Normal)
+            }
+            (Happening::Cleared, Some((id, raised, Standing::Unacknowledged))) => {
+                (id, raised, Standing::ReturnedUnacknowledged)
+            }
+            (Happening::Cleared, Some((id, raised, Standing::Acknowledged))) => (id, raised, Standing::Normal),
+            (Happening::Raised | Happening::RaisedAgain | Happening::Acknowledged | Happening::Cleared, _) => return,
+        };
+        if standing == Standing::Normal {
+            self.open.remove(&source);
+        } else {
+            self.open.insert(source, (occurrence.clone(), raised, standing));
+        }
+        self.list.push(Event {
+            id: self.list.len() as i64 + 1,
+            at: at.max(raised),
+            happening,
+            occurrence,
+            source: Source { rule: format!("rule-{}", source % 2).into(), subject: format!("p{source}").into() },
+            site: format!("site-{}", source % 2).into(),
+            priority: Priority::ALL[source % 4],
+            raised,
+            standing,
+            exercise: source % 3 == 2,
+        });
+    }
+
+    fn raises(&mut self, source: usize, at: i64) {
+        self.change(source, Happening::Raised, at);
+        self.change(source, Happening::RaisedAgain, at);
+    }
+}
+
+/// Figures by counting, without any cleverness.
+struct Recount<'a> {
+    list: &'a [Event],
+    from: Timestamp,
+    to: Timestamp,
+    site: Option<&'a str>,
+}
+
+impl Recount<'_> {
+    fn counted(&self) -> impl Iterator<Item = &Event> {
+        let here = |event: &&Event| self.site.is_none_or(|site| site == &*event.site);
+        self.list.iter().filter(|event| !event.exercise && event.at < self.to).filter(here)
+    }
+
+    fn raises(&self) -> Vec<&Event> {
+        self.counted().filter(|event| event.is_raise()).collect()
+    }
+
+    fn inside(&self, event: &Event) -> bool {
+        event.at >= self.from
+    }
+
+    fn peak(&self, length: Duration) -> usize {
+        let raises = self.raises();
+        let ending_with = |last: &&Event| {
+            raises.iter().filter(|event| event.at <= last.at && last.at.since(event.at) < length).count()
+        };
+        raises.iter().filter(|event| self.inside(event)).map(|event| ending_with(event)).max().unwrap_or(0)
+    }
+
+    /// Second by second, from the lead on.
+    fn floods(&self) -> (usize, i64, bool) {
+        let begin = self.from - LEAD;
+        let seconds = self.to.since(begin).as_secs() as usize;
+        let mut raised = vec![0_usize; seconds + 1];
+        for event in self.raises().iter().filter(|event| event.at >= begin) {
+            raised[event.at.since(begin).as_secs() as usize] += 1;
+        }
+        let mut sums = vec![0; seconds + 2];
+        for (place, count) in raised.iter().enumerate() {
+            sums[place + 1] = sums[place] + count;
+        }
+        let lead = LEAD.as_secs() as usize;
+        let (mut began, mut count, mut total) = (None::<usize>, 0, 0);
+        let mut end = |began: usize, end: usize| {
+            if end > lead {
+                count += 1;
+                total += (end - began.max(lead)) as i64;
+            }
+        };
+        for now in 0..=seconds {
+            let first = (now + 1).saturating_sub(600);
+            if began.is_some() && sums[now] - sums[first.min(now)] < 5 {
+                end(began.take().unwrap(), now);
+            }
+            if now < seconds && began.is_none() && sums[now + 1] - sums[first] > 10 {
+                began = Some(now);
+            }
+        }
+        let under_way = began.is_some();
+        began.into_iter().for_each(|began| end(began, seconds));
+        (count, total, under_way)
+    }
+
+    fn episodes(&self) -> usize {
+        let heard: Vec<&Event> =
+            self.counted().filter(|event| event.is_raise() || event.happening == Happening::Cleared).collect();
+        let anew = |event: &&Event| {
+            heard
+                .iter()
+                .filter(|before| before.id < event.id && before.source == event.source)
+                .all(|before| event.at.since(before.at) > Duration::from_secs(600))
+        };
+        self.raises().iter().filter(|event| self.inside(event)).filter(|event| anew(event)).count()
+    }
+
+    fn chattering(&self) -> (usize, usize) {
+        let mut sources = BTreeMap::<&Source, Vec<Timestamp>>::new();
+        for event in self.raises().into_iter().filter(|event| self.inside(event)) {
+            sources.entry(&event.source).or_default().push(event.at);
+        }
+        let wild = sources.values().filter(|times| {
+            times.iter().any(|first| {
+                times.iter().filter(|at| *at >= first && at.since(*first) < Duration::from_secs(60)).count() >= 3
+            })
+        });
+        wild.fold((0, 0), |(count, raised), times| (count + 1, raised + times.len()))
+    }
+
+    fn last_raise_before(&self, event: &Event) -> Timestamp {
+        let of_it = |other: &&Event| other.occurrence == event.occurrence && other.id < event.id && other.is_raise();
+        self.counted().filter(of_it).last().map_or(event.raised, |raise| raise.at)
+    }
+
+    /// (active, unacknowledged, stale)
+    fn open(&self) -> (usize, usize, usize) {
+        let last: BTreeMap<&OccurrenceId, &Event> = self.counted().map(|event| (&event.occurrence, event)).collect();
+        last.values().fold((0, 0, 0), |(active, waits, stale), event| {
+            let since = if event.is_raise() { event.at } else { self.last_raise_before(event) };
+            let holds = matches!(event.standing, Standing::Unacknowledged | Standing::Acknowledged);
+            let unseen = matches!(event.standing, Standing::Unacknowledged | Standing::ReturnedUnacknowledged);
+            let old = holds && self.to.since(since) > Duration::from_secs(86_400);
+            (active + usize::from(holds), waits + usize::from(unseen), stale + usize::from(old))
+        })
+    }
+
+    fn spread(&self, happening: Happening, span: impl Fn(&Event) -> Duration) -> Spread {
+        let times: Vec<f64> = self
+            .counted()
+            .filter(|event| event.happening == happening && self.inside(event))
+            .map(|event| span(event).as_secs_f64())
+            .collect();
+        let rank = |share: f64| {
+            let enough =
+                |x: &f64| times.iter().filter(|at| *at <= x).count() as f64 >= share * times.len() as f64 - 1e-9;
+            times.iter().copied().filter(enough).min_by(f64::total_cmp)
+        };
+        Spread { count: times.len(), median: rank(0.5), p95: rank(0.95) }
+    }
+
+    fn agrees_with(&self, told: &Figures) {
+        assert_eq!(told.raised, self.raises().iter().filter(|event| self.inside(event)).count());
+        assert_eq!(told.episodes, self.episodes());
+        for (rate, length, most) in
+            [(&told.per_10_minutes, Duration::from_secs(600), 10), (&told.per_hour, Duration::from_secs(3_600), 30)]
+        {
+            assert_eq!(rate.peak, self.peak(length));
+            let within = |from: Timestamp, to: Timestamp| {
+                self.raises().iter().filter(|event| event.at >= from && event.at < to).count()
+            };
+            assert_eq!(rate.now, within(self.to - length, self.to));
+            let periods: Vec<Timestamp> = std::iter::successors(Some(self.from), |start| Some(*start + length))
+                .take_while(|start| *start + length <= self.to)
+                .collect();
+            let over = periods.iter().filter(|start| within(**start, **start + length) > most).count();
+            assert!((rate.share_over - over as f64 / periods.len() as f64).abs() < 1e-9);
+            let spans = self.to.since(self.from).as_secs_f64() / length.as_secs_f64();
+            assert!((rate.average - told.raised as f64 / spans).abs() < 1e-9);
+        }
+        let floods = (told.floods.count, told.floods.seconds.round() as i64, told.floods.under_way);
+        assert_eq!(floods, self.floods());
+        assert_eq!((told.chattering.sources, told.chattering.raised), self.chattering());
+        assert_eq!((told.active, told.unacknowledged, told.stale.count), self.open());
+        assert_eq!(told.to_acknowledge, self.spread(Happening::Acknowledged, |event| event.at.since(event.raised)));
+        let lasted = |event: &Event| event.at.since(self.last_raise_before(event));
+        assert_eq!(told.to_clear, self.spread(Happening::Cleared, lasted));
+        let cleared = self.counted().filter(|event| event.happening == Happening::Cleared && self.inside(event));
+        assert_eq!(told.fleeting, cleared.filter(|event| lasted(event) < Duration::from_secs(60)).count());
+        assert_eq!(told.priorities.iter().map(|share| share.raised).sum::<usize>(), told.raised);
+        assert_eq!(told.top.list.iter().map(|top| top.raised).sum::<usize>(), told.top.raised);
+    }
+}
+
+/// Bursts, calm hours, and sources whose clocks are a little behind.
+fn steps() -> impl Strategy<Value = Vec<(usize, u8, i64, i64)>> {
+    let pause = prop_oneof![40 => 0_i64..10, 5 => 10_i64..400, 1 => 400_i64..20_000];
+    prop::collection::vec((0_usize..9, 0_u8..8, pause, 0_i64..30), 1..700)
+}
+
+fn played(steps: &[(usize, u8, i64, i64)]) -> (Plant, i64) {
+    let (mut plant, mut clock) = (Plant::default(), 0);
+    for (source, what, pause, behind) in steps {
+        clock += pause;
+        match what {
+            0..=3 => plant.raises(*source, clock - behind),
+            4 | 5 => plant.change(*source, Happening::Cleared, clock - behind),
+            _ => plant.change(*source, Happening::Acknowledged, clock),
+        }
+    }
+    (plant, clock)
+}
+
+proptest! {
+    #[test]
+    fn the_fold_is_a_plain_recount_and_a_restart_changes_nothing(steps in steps(), rest in 1_i64..5_000) {
+        let (plant, clock) = played(&steps);
+        let now = second(clock + rest);
+        let mut log = Log::new(Opened::default(), second(0) - WINDOW - WINDOW);
+        for event in &plant.list {
+            log.take(event.clone());
+            log.forget(event.at);
+        }
+        let told = log.report(now, &[]);
+        prop_assert!(told.complete);
+        let (from, to) = (told.from, told.to);
+        Recount { list: &plant.list, from, to, site: None }.agrees_with(&told.total);
+        for (site, figures) in &told.sites {
+            Recount { list: &plant.list, from, to, site: Some(site) }.agrees_with(figures);
+        }
+        let exercise = plant.list.iter().filter(|event| event.exercise && event.is_raise() && event.at >= from);
+        prop_assert_eq!(told.total.exercise, exercise.filter(|event| event.at < to).count());
+
+        // Begun anew from what is on the disk.
+        let begin = from - LEAD;
+        let mut before = Opened::default();
+        plant.list.iter().filter(|event| event.at < begin).for_each(|event| {
+            before.take(event);
+        });
+        let mut anew = Log::new(before, begin);
+        plant.list.iter().filter(|event| event.at >= begin).for_each(|event| anew.take(event.clone()));
+        let sites: Vec<Arc<str>> = told.sites.keys().cloned().collect();
+        let again = anew.report(now, &sites);
+        prop_assert_eq!(&again.total, &told.total);
+        for (site, figures) in &told.sites {
+            prop_assert_eq!(&again.sites[site], figures);
+        }
+    }
+}
+
+#[test]
+fn a_flood_begins_with_the_eleventh_alarm_in_ten_minutes_and_ends_below_five() {
+    let mut plant = Plant::default();
+    for number in 0..10 {
+        plant.raises(100 + 3 * number, 40_000 + number as i64 * 30);
+    }
+    let report = |plant: &Plant, to: i64| {
+        let mut tally = Tally::new(Opened::default(), second(39_000), second(to), &["site-9".into()]);
+        plant.list.iter().for_each(|event| tally.take(event));
+        tally.finish()
+    };
+    assert_eq!(report(&plant, 50_000).total.floods.count, 0, "ten are not a flood");
+    plant.raises(201, 40_300);
+    let told = report(&plant, 40_400).total;
+    assert!(told.floods.under_way && told.floods.list[0].to.is_none());
+    assert_eq!(told.floods.list[0].from, second(40_300));
+    assert_eq!((told.per_10_minutes.peak, told.per_10_minutes.now), (11, 11));
+    // The seventh falls out of the ten minutes at 40180 + 600: four are left.
+    let told = report(&plant, 50_000);
+    let floods = &told.total.floods;
+    assert_eq!((floods.count, floods.under_way, floods.list[0].to), (1, false, Some(second(40_780))));
+    assert_eq!((floods.seconds, floods.list[0].raised), (480.0, 11));
+    assert_eq!(told.sites["site-9"].raised, 0, "a quiet site is in the report");
+}
+
+#[test]
+fn an_intermittent_alarm_is_one_episode_and_still_every_alarm_counts() {
+    let mut plant = Plant::default();
+    for at in [0, 100, 400, 1_300] {
+        plant.raises(0, at);
+        plant.change(0, Happening::Cleared, at + 50);
+    }
+    let mut tally = Tally::new(Opened::default(), second(0), second(3_600), &[]);
+    plant.list.iter().for_each(|event| tally.take(event));
+    let told = tally.finish().total;
+    // 1300 is more than ten minutes after the end at 450.
+    assert_eq!((told.raised, told.episodes, told.fleeting), (4, 2, 4));
+    assert_eq!((told.active, told.unacknowledged), (0, 1), "over, and nobody has said that they saw it");
+}
+
+#[test]
+fn a_day_with_more_alarms_than_are_kept_says_since_when_it_is_complete() {
+    let mut log = Log::new(Opened::default(), second(-200_000));
+    let mut plant = Plant::default();
+    plant.raises(0, 0);
+    let one = plant.list.remove(0);
+    let all = Log::MOST as i64 + 10;
+    for id in 1..=all {
+        let occurrence = OccurrenceId::named(&id.to_string());
+        log.take(Event { id, at: second(id), standing: Standing::Normal, occurrence, ..one.clone() });
+    }
+    let told = log.report(second(all + 1), &[]);
+    assert!(!told.complete);
+    assert_eq!(told.from, second(10) + LEAD);
+    assert_eq!(told.total.raised as i64, all + 1 - 10 - LEAD.as_secs() as i64);
+    log.take(Event { id: 5, ..one });
+    assert_eq!(log.last(), all, "what is known is not counted again");
+}

@@ -1,0 +1,232 @@
+//! The words of a message in one language: each part by itself, and the sentence made of them.
+//!
+//! In comes a change of an alarm; out go what to do, what it is, where, how much against which limit, and
+//! when (+08:00, as on every clock in the mine). Pure; templates put the parts in the order that they want.
+
+use serde::Serialize;
+
+use crate::alarm::{Alarm, AlarmChange, Happening, Level};
+use crate::model::{Reason, Timestamp, Zone};
+
+/// What a recipient reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    Chinese,
+    English,
+}
+
+/// The parts; empty where there is nothing to say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Wording {
+    /// 【演练】 before an exercise: nobody shall run for a drill, or take the real thing for one.
+    pub mark: &'static str,
+    /// The advice; for news that asks nobody to act, what the news is.
+    pub action: String,
+    pub what: String,
+    /// Site, place and point: what is needed to go there.
+    pub place: String,
+    /// The value against its limit, with their unit.
+    pub number: String,
+    /// What is in doubt, or who works there.
+    pub state: String,
+    pub priority: &'static str,
+    pub level: &'static str,
+    /// `2026-11-23 20:45:48 +08:00`
+    pub time: String,
+    #[serde(skip)]
+    language: Language,
+}
+
+impl Wording {
+    #[must_use]
+    pub fn of(language: Language, change: &AlarmChange) -> Self {
+        let alarm = &change.alarm;
+        let exercise = alarm.quality.has(Reason::Exercise);
+        let action = first(language, change.happening, alarm);
+        Self {
+            mark: if exercise { language.choose("【演练】", "[EXERCISE] ") } else { "" },
+            action: action.trim_end_matches(['。', '.', '！', '!']).to_owned(),
+            what: language.part(&alarm.title).to_owned(),
+            place: place(alarm),
+            number: number_of(language, change.happening, alarm),
+            state: state(language, alarm),
+            priority: alarm.priority.word(),
+            level: level(language, alarm.level),
+            time: clock_time(change.at),
+            language,
+        }
+    }
+
+    /// What to do, where, what, how much, when.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let (stop, colon, comma) = self.language.marks();
+        let Self { mark, action, what, place, priority, level, time, .. } = self;
+        let ended = if action.is_empty() { "" } else { stop };
+        let more: String = [&self.number, &self.state]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .flat_map(|part| [comma, part.as_str()])
+            .collect();
+        format!("{mark}{action}{ended}{place}{colon}{what}{more}{stop}{priority} {level}{comma}{time}")
+    }
+
+    /// Characters of the longest of the parts that can be shortened.
+    #[must_use]
+    pub fn longest(&self) -> usize {
+        let wordy = [&self.action, &self.what, &self.place, &self.state];
+        wordy.into_iter().map(|part| part.chars().count()).max().unwrap_or(0)
+    }
+
+    /// The same with wordy parts of at most so many characters; number, time and mark stay whole.
+    #[must_use]
+    pub fn shortened(&self, most: usize) -> Self {
+        let short = |part: &str| match part.char_indices().nth(most) {
+            Some(_) if most == 0 => String::new(),
+            Some(_) => part.chars().take(most - 1).chain(['…']).collect(),
+            None => part.to_owned(),
+        };
+        let (action, what) = (short(&self.action), short(&self.what));
+        Self { action, what, place: short(&self.place), state: short(&self.state), ..self.clone() }
+    }
+}
+
+impl Language {
+    pub const ALL: [(&'static str, Self); 2] = [("zh", Self::Chinese), ("en", Self::English)];
+
+    /// Full stop, colon, comma.
+    const fn marks(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Chinese => ("。", "：", "，"),
+            Self::English => (". ", ": ", ", "),
+        }
+    }
+
+    pub const fn choose<'a>(self, zh: &'a str, en: &'a str) -> &'a str {
+        match self {
+            Self::Chinese => zh,
+            Self::English => en,
+        }
+    }
+
+    /// Davy's own titles say both, `中文 / English`. Whatever a rule says is left as it is, unless it is
+    /// plainly Chinese on the left and not on the right.
+    fn part(self, both: &str) -> &str {
+        let chinese = |text: &str| text.chars().any(|letter| ('\u{4e00}'..='\u{9fff}').contains(&letter));
+        match both.split_once(" / ") {
+            Some((zh, en)) if chinese(zh) && !chinese(en) => self.choose(zh.trim(), en.trim()),
+            Some(_) | None => both.trim(),
+        }
+    }
+}
+
+/// The advice; for news that asks nobody to act, what the news is.
+fn first(language: Language, happening: Happening, alarm: &Alarm) -> String {
+    let advice = language.part(&alarm.advice);
+    match happening {
+        Happening::Raised => advice.to_owned(),
+        Happening::RaisedAgain => {
+            let again = match language {
+                Language::Chinese => format!("第{}次报警，仍未确认", alarm.raises),
+                Language::English => format!("alarm no. {} and still not acknowledged", alarm.raises),
+            };
+            let comma = language.choose("。", ". ");
+            if advice.is_empty() { again } else { format!("{}{comma}{again}", advice.trim_end_matches(['。', '.'])) }
+        }
+        Happening::Acknowledged => {
+            let by = alarm.acknowledged.as_ref().map_or("", |said| said.by.as_str());
+            format!("{}{by}", language.choose("已确认：", "acknowledged by "))
+        }
+        // An alarm that ends without healthy data says why.
+        Happening::Cleared if alarm.closed => {
+            format!("{}{}", language.choose("报警关闭：", "alarm closed: "), language.part(&alarm.detail))
+        }
+        Happening::Cleared => language.choose("已恢复正常", "back to normal").to_owned(),
+    }
+}
+
+/// Site, place and point: what is needed to go there.
+fn place(alarm: &Alarm) -> String {
+    let mut words: Vec<&str> = vec![&alarm.site, &alarm.place];
+    words.retain(|word| !word.is_empty());
+    let mut text = words.join(" ");
+    if !alarm.subject.is_empty() && text != *alarm.subject {
+        text = if text.is_empty() { alarm.subject.to_string() } else { format!("{text} ({})", alarm.subject) };
+    }
+    text
+}
+
+fn state(language: Language, alarm: &Alarm) -> String {
+    let mut states = Vec::new();
+    if alarm.quality.has(Reason::Maintenance) {
+        states.push(language.choose("检修作业中", "work under a permit is going on"));
+    }
+    if alarm.held {
+        states.push(language.choose("数据中断，状态保持未确认", "data missing, state held and not confirmed"));
+    }
+    states.join(language.choose("，", ", "))
+}
+
+fn number_of(language: Language, happening: Happening, alarm: &Alarm) -> String {
+    let unit = if alarm.unit == "degC" { "°C" } else { &alarm.unit };
+    let with_unit = |value: f64| format!("{} {unit}", number(value)).trim_end().to_owned();
+    let worst = language.choose("最严重 ", "worst ");
+    let (word, value) = match happening {
+        Happening::Raised => ("", alarm.value),
+        Happening::RaisedAgain | Happening::Acknowledged | Happening::Cleared => (worst, alarm.worst.or(alarm.value)),
+    };
+    let value = value.map(|value| format!("{word}{}", with_unit(value)));
+    let limit = alarm.limit.map(|limit| format!("{} {}", language.choose("限值", "limit"), with_unit(limit)));
+    value.into_iter().chain(limit).collect::<Vec<_>>().join(language.choose("，", ", "))
+}
+
+/// As a person writes it: at most six decimals, none that say nothing.
+fn number(value: f64) -> String {
+    let text = format!("{value:.6}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    match text {
+        "0" | "-0" if value == 0.0 => "0".to_owned(),
+        "0" | "-0" => format!("{value:e}"),
+        text => text.to_owned(),
+    }
+}
+
+const fn level(language: Language, level: Level) -> &'static str {
+    let (zh, en) = match level {
+        Level::Red => ("红色", "red"),
+        Level::Orange => ("橙色", "orange"),
+        Level::Yellow => ("黄色", "yellow"),
+        Level::Blue => ("蓝色", "blue"),
+    };
+    match language {
+        Language::Chinese => zh,
+        Language::English => en,
+    }
+}
+
+fn clock_time(at: Timestamp) -> String {
+    let wall = Zone::BEIJING.wall(at);
+    let (hour, minute, second) = (wall.hour, wall.minute, wall.second);
+    format!("{:04}-{:02}-{:02} {hour:02}:{minute:02}:{second:02} +08:00", wall.year, wall.month, wall.day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_people_write_them() {
+        for (value, text) in [
+            (1.0, "1"),
+            (0.1 + 0.2, "0.3"),
+            (-0.5, "-0.5"),
+            (100.0, "100"),
+            (0.0, "0"),
+            (-0.0, "0"),
+            (1.25e-9, "1.25e-9"),
+            (123_456.789, "123456.789"),
+        ] {
+            assert_eq!(number(value), text);
+        }
+    }
+}

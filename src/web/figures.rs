@@ -1,0 +1,122 @@
+//! `/api/v1/figures`: how many alarms the people at the screen had to bear; the last day unless told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::extract::{Query, rejection::QueryRejection};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::samples::moment;
+use super::{Edge, Error, Number, Shared};
+use crate::clock;
+use crate::figures::{self, Figures, Report, TARGETS};
+use crate::model::PointTable;
+
+/// The alarms are drawn without the figures rather than late.
+const DRAWN_WITHIN: Duration = Duration::from_millis(500);
+/// The longest span that is asked for.
+const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    site: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+}
+
+pub(super) async fn show(
+    State(edge): State<Shared>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Json<Value>, Error> {
+    let Query(asked) = asked?;
+    let (from, to) = (moment("from", asked.from.as_deref())?, moment("to", asked.to.as_deref())?);
+    let is_live = from.is_none() && to.is_none();
+    let sites = sites(&edge.web.board.points());
+    if let Some(site) = asked.site.as_deref().filter(|site| !site.is_empty() && sites.iter().all(|of| **of != **site)) {
+        return Err(Error::no_such("site", site));
+    }
+    let mut report = if is_live {
+        live(&edge).await?
+    } else {
+        let to = to.unwrap_or_else(clock::now);
+        let from = from.unwrap_or(to - figures::WINDOW);
+        if from >= to || to.since(from) > LONGEST {
+            return Err(Error::bad(format!("from: {from} to {to} is not a span of at most 366 days")));
+        }
+        // Asking for too much is the asker's mistake, not the gateway's.
+        let told = edge.read("reading the figures", move |web| match web.figures.between(from, to, &sites) {
+            Err(error @ figures::Error::TooMany(_)) => Ok(Err(error)),
+            told => told.map(Ok),
+        });
+        told.await?.map_err(|error| Error::bad(format!("from: {error}")))?
+    };
+    if let Some(site) = &asked.site {
+        report.total = report.sites.get(site.as_str()).cloned().unwrap_or_default();
+        report.sites.retain(|of, _| **of == **site);
+    }
+    let mut view = json!(report);
+    view["live"] = json!(is_live);
+    view["targets"] = json!(TARGETS);
+    Ok(Json(view))
+}
+
+/// Sites with points in service, and the gateway itself.
+fn sites(table: &PointTable) -> Vec<Arc<str>> {
+    let mut sites: Vec<Arc<str>> =
+        table.list().iter().filter(|point| !point.retired).map(|point| point.site.clone()).collect();
+    sites.push("".into());
+    sites.sort_unstable();
+    sites.dedup();
+    sites
+}
+
+pub(super) async fn live(edge: &Edge) -> Result<Report, Error> {
+    let sites = sites(&edge.web.board.points());
+    edge.read("reading the figures", move |web| web.figures.live(clock::now(), &sites)).await
+}
+
+/// For the page: the figures of a site or of all, if they can be had at once.
+pub(super) async fn strip(edge: &Edge, site: Option<&str>) -> Option<Figures> {
+    let mut report = timeout(DRAWN_WITHIN, live(edge)).await.ok()?.ok()?;
+    match site {
+        Some(site) => report.sites.remove(site),
+        None => Some(report.total),
+    }
+}
+
+/// For `/metrics`: one series a site and figure. A trouble with facts leaves them out; the log says why.
+pub(super) async fn numbers(edge: &Edge) -> Vec<Number> {
+    let Ok(report) = live(edge).await else { return Vec::new() };
+    type Figure = (&'static str, &'static str, fn(&Figures) -> Option<f64>);
+    let figures: [Figure; 9] = [
+        ("alarms_raised_10m", "alarms raised in the last ten minutes", |of| Some(of.per_10_minutes.now as f64)),
+        ("alarms_raised_24h", "alarms raised in the last day", |of| Some(of.raised as f64)),
+        ("alarm_episodes_24h", "alarms of the last day, repeats within ten minutes counted once", |of| {
+            Some(of.episodes as f64)
+        }),
+        ("alarm_flood", "1 during an alarm flood", |of| Some(f64::from(u8::from(of.floods.under_way)))),
+        ("alarms_chattering_24h", "sources that chattered in the last day", |of| Some(of.chattering.sources as f64)),
+        ("alarms_stale", "alarms active for more than a day", |of| Some(of.stale.count as f64)),
+        ("alarms_unacknowledged", "alarms that nobody has seen", |of| Some(of.unacknowledged as f64)),
+        ("alarm_acknowledge_seconds_p95", "95th percentile of the last day, from raised to acknowledged", |of| {
+            of.to_acknowledge.p95
+        }),
+        ("messages_delivered_ratio_24h", "share of the messages of the last day that were delivered", |of| {
+            of.deliveries.and_then(|of| of.rate)
+        }),
+    ];
+    let mut numbers = Vec::new();
+    for (name, help, figure) in figures {
+        for (site, of) in &report.sites {
+            if let Some(value) = figure(of) {
+                numbers.push(Number { name, help, labels: vec![("site", site.to_string())], value, counter: false });
+            }
+        }
+    }
+    numbers
+}

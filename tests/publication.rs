@@ -1,0 +1,105 @@
+//! A neighbouring county reads what this one publishes: its own feed, with its own token, over a power cut, until
+//! the token is taken back.
+
+#![allow(clippy::unwrap_used, reason = "a story that cannot go on fails where it stands")]
+
+mod stage;
+
+use reqwest::header::{ETAG, IF_NONE_MATCH, LAST_MODIFIED};
+use roxmltree::Document;
+
+use stage::device::{Device, Message};
+use stage::{Davy, Site, methane_rule, now_ms, until, wait_for};
+
+const TOKEN: &str = "a-token-of-county-b-alone";
+
+fn config() -> String {
+    "[web]\naddress = \"127.0.0.1:0\"\n\
+     [source.mqtt_listener.front]\naddress = \"127.0.0.1:0\"\nanonymous = true\n\
+     [publish]\narea = \"140525\"\nsector = \"013\"\nsender = \"zezhou\"\nsites = [\"pit\", \"river\"]\n\
+     levels = [\"orange\"]\nrestriction = \"neighbours\"\n\
+     [publish.feed.county-b]\ntoken_file = \"county-b\"\nsites = [\"pit\"]\n\
+     [publish.feed.county-c]\ntoken_file = \"county-c\"\nsites = [\"river\"]\n\
+     [point.\"pit.t1\"]\nname = \"3201 T1\"\nkind = \"methane\"\nplace = \"T1\"\ncoordinates = [112.93, 35.62]\n"
+        .into()
+}
+
+async fn asks(davy: &Davy, path: &str, token: &str, tag: Option<&str>) -> reqwest::Response {
+    let request = davy.client().get(davy.url(path)).bearer_auth(token);
+    let request = match tag {
+        Some(tag) => request.header(IF_NONE_MATCH, tag),
+        None => request,
+    };
+    request.send().await.unwrap()
+}
+
+/// Kind and address of each message, newest first.
+async fn feed(davy: &Davy) -> Vec<(String, String)> {
+    let answer = asks(davy, "/feeds/county-b.atom", TOKEN, None).await;
+    assert_eq!(answer.status(), 200);
+    let text = answer.text().await.unwrap();
+    let document = Document::parse(&text).unwrap();
+    let entries = document.descendants().filter(|node| node.tag_name().name() == "entry");
+    let of = |entry: roxmltree::Node<'_, '_>, name: &str, attribute: &str| {
+        let found = entry.children().find(|node| node.tag_name().name() == name).unwrap();
+        found.attribute(attribute).unwrap().to_owned()
+    };
+    entries.map(|entry| (of(entry, "category", "term"), of(entry, "link", "href"))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_neighbour_reads_what_was_chosen_over_a_power_cut_until_its_token_is_taken_back() {
+    let site = Site::new(&config(), &[("coal.rhai", &methane_rule(1.0, ""))]);
+    site.write("county-b", TOKEN);
+    site.write("county-c", "a-token-of-county-c-alone");
+    let davy = site.start().await;
+    assert_eq!(feed(&davy).await, []);
+    let mut device = Device::new("t1");
+    device.send(davy.mqtt(), [Message::value("pit/t1", 1.3, now_ms())]).await;
+    let (_, address) = wait_for("the warning is in the feed", async || feed(&davy).await.pop()).await;
+
+    let answer = asks(&davy, "/feeds/county-b.atom", TOKEN, None).await;
+    assert_eq!(answer.headers()["content-type"], "application/atom+xml; charset=utf-8");
+    assert!(answer.headers()[LAST_MODIFIED].to_str().unwrap().ends_with(" GMT"));
+    let tag = answer.headers()[ETAG].to_str().unwrap().to_owned();
+    assert_eq!(asks(&davy, "/feeds/county-b.atom", TOKEN, Some(&tag)).await.status(), 304);
+    let answer = asks(&davy, &address, TOKEN, None).await;
+    assert_eq!(answer.headers()["content-type"], "application/cap+xml; charset=utf-8");
+    let alert = answer.text().await.unwrap();
+    assert!(alert.contains("<circle>35.62,112.93 0</circle>") && alert.contains("<msgType>Alert</msgType>"), "{alert}");
+
+    // Each token opens its own feed, and what is not in a feed is not there for its reader.
+    for (path, token, status) in [
+        ("/feeds/county-b.atom", "a-token-of-county-c-alone", 401),
+        ("/feeds/county-b.atom", "", 401),
+        ("/feeds/nobody.atom", TOKEN, 404),
+        ("/feeds/county-c.atom", "a-token-of-county-c-alone", 200),
+        ("/feeds/county-b", TOKEN, 404),
+        (&address.replace("county-b", "county-c"), "a-token-of-county-c-alone", 404),
+        (&address, "a-token-of-county-c-alone", 401),
+    ] {
+        assert_eq!(asks(&davy, path, token, None).await.status(), status, "{path}");
+    }
+    assert!(davy.metric("davy_feed_reads_total", &[("feed", "county-b"), ("outcome", "read")]).await >= 3.0);
+    assert_eq!(davy.metric("davy_feed_reads_total", &[("feed", "county-b"), ("outcome", "unchanged")]).await, 1.0);
+    assert_eq!(davy.metric("davy_feed_reads_total", &[("feed", "county-b"), ("outcome", "refused")]).await, 3.0);
+    davy.kill();
+
+    let davy = site.start().await;
+    assert_eq!(feed(&davy).await, [("Alert".to_owned(), address.clone())]);
+    assert_eq!(asks(&davy, &address, TOKEN, None).await.text().await.unwrap(), alert);
+    device.send(davy.mqtt(), [Message::value("pit/t1", 0.2, now_ms())]).await;
+    until("it is cancelled", async || feed(&davy).await.first().is_some_and(|(kind, _)| kind == "Cancel")).await;
+    let cancel = asks(&davy, &feed(&davy).await[0].1, TOKEN, None).await.text().await.unwrap();
+    let identifier = alert.split_once("<identifier>").unwrap().1.split_once('<').unwrap().0;
+    assert!(cancel.contains(&format!("<references>zezhou,{identifier},")), "{cancel}");
+    assert_eq!(site.fact("SELECT count(*) FROM publications"), 2);
+
+    let figures = site.command(&["figures", "--url", &davy.url("")]);
+    let told = String::from_utf8(figures.stdout).unwrap();
+    assert!(told.lines().any(|line| line.starts_with("pit ") && line.contains(" 1 ")), "{told}");
+
+    // The token is taken back: shut at once, without a restart.
+    site.write("county-b", "\n");
+    assert_eq!(asks(&davy, "/feeds/county-b.atom", TOKEN, None).await.status(), 401);
+}
