@@ -291,6 +291,7 @@ mod tests {
             coordinates: None,
             static_risk: 0,
             calibrate_every: None,
+            relations: std::collections::BTreeMap::new(),
             retired: false,
         };
         PointTable::new(vec![point("mine.t0"), point("mine.t1")])

@@ -222,6 +222,7 @@ fn point(id: String, kind: Kind, place: &str, limits: &[(&str, f64)]) -> Point {
         coordinates: None,
         static_risk: 0,
         calibrate_every: None,
+        relations: BTreeMap::new(),
         retired: false,
     }
 }

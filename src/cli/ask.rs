@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use reqwest::Method;
 use serde_json::Value;
 
 use super::{Refusal, runtime};
@@ -56,15 +57,27 @@ pub fn ask(at: &Gateway, path: &str, body: Option<Value>) -> Result<Value, Refus
     ask_at(&base, token.as_ref(), path, body)
 }
 
+/// The same with a method of its own.
+pub fn ask_by(at: &Gateway, method: Method, path: &str, body: Option<Value>) -> Result<Value, Refusal> {
+    let (base, token) = at.place()?;
+    send(&base, token.as_ref(), method, path, body)
+}
+
 /// The same of the gateway at that address.
 pub fn ask_at(base: &str, token: Option<&Token>, path: &str, body: Option<Value>) -> Result<Value, Refusal> {
+    let method = if body.is_some() { Method::POST } else { Method::GET };
+    send(base, token, method, path, body)
+}
+
+fn send(base: &str, token: Option<&Token>, method: Method, path: &str, body: Option<Value>) -> Result<Value, Refusal> {
     let base = base.trim_end_matches('/');
     let url: reqwest::Url = base.parse().map_err(|error| Refusal(format!("{base}: {error}")))?;
     let client = remote::client(&url, None, ANSWER_WITHIN).map_err(|error| Refusal::of(&error))?;
     let target = format!("{base}{path}");
+    let request = client.request(method, target);
     let request = match &body {
-        Some(body) => client.post(target).json(body),
-        None => client.get(target),
+        Some(body) => request.json(body),
+        None => request,
     };
     let request = match token {
         Some(token) => request.bearer_auth(token.reveal()),

@@ -20,6 +20,7 @@ mod revisions;
 mod rules;
 mod run;
 mod shipped;
+mod site;
 mod user;
 
 use std::io::IsTerminal;
@@ -62,6 +63,9 @@ enum Command {
     /// Open, end or list work on sensors: calibration, maintenance, exercise.
     #[command(subcommand)]
     Permit(permit::Command),
+    /// Say or show what sites are doing: producing, stopped, maintenance.
+    #[command(subcommand)]
+    Site(site::Command),
     /// Show what reduces protection now, and what is left at each site.
     Protection {
         #[command(flatten)]
@@ -136,6 +140,7 @@ impl Cli {
             Command::Run { .. } => "info",
             Command::Demo(_)
             | Command::Permit(_)
+            | Command::Site(_)
             | Command::Protection { .. }
             | Command::Check { .. }
             | Command::Doctor { .. }
@@ -154,6 +159,7 @@ impl Cli {
             Command::Demo(arguments) => demo::run(&arguments),
             Command::Check { config, json } => check::run(&config, json),
             Command::Permit(command) => permit::run(&command),
+            Command::Site(command) => site::run(&command),
             Command::Protection { at, json } => protection::run(&at, json),
             Command::Doctor { config, json } => doctor::run(&config, json),
             Command::Figures(arguments) => figures::run(&arguments),

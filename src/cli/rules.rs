@@ -111,7 +111,7 @@ fn show_functions(as_json: bool, as_page: bool) {
     } else if as_page {
         print!("{}", functions::markdown());
     } else {
-        for entry in functions::CATALOGUE {
+        for entry in functions::entries() {
             println!("{:<30} {} ({})", entry.signature, entry.says.en, entry.unit.en);
             println!("{:<30} {} ({})", "", entry.says.zh, entry.unit.zh);
             println!("{:<30} missing data: {}", "", entry.missing.en);

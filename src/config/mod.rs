@@ -325,6 +325,7 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
     }
     problems.enter(path.display().to_string());
     points::check_unique(&found.sound, problems);
+    points::check_relations(&found, problems);
     points::check_doors(&found.sound, &kinds, problems);
     let limits = limits::read(file.remove("limit"), &seasons, &found.sound, problems);
     let by_sparkplug = found.sound.iter().filter_map(|configured| match &configured.binding {

@@ -8,6 +8,7 @@
 //! range = [0.0, 4.0]
 //! period = "5s"
 //! limits.alarm = 0.8                                # only stricter than the rule's
+//! relations = { redundant = ["3201-t1-b"], feed = "feed-3201" }   # points of the site that rules look at from here
 //! limits.methane-trend.alarm = 0.7                  # the same for one rule, where several have that name
 //! mqtt = { topic = "yuxi/3201/t1", value = "$.v" }    # or nothing: `[[payload]]` patterns find it by its id
 //! modbus = { device = "substation-1", register = 40003, type = "float32" }
@@ -18,10 +19,10 @@
 //! several, `channel = 2`: see `config::templates`. What the point says itself wins.
 //!
 //! A CSV file has the same keys as column names, with a dot for what is inside (`range.low`, `limits.alarm`,
-//! `modbus.register`). An empty cell is a key that is not there. `notes` are kept for people and for exports
+//! `modbus.register`); several related points stand in one cell with blanks between them. An empty cell is a key that is not there. `notes` are kept for people and for exports
 //! (`notes.code = "140524..."`, `notes.related`): nothing in the gateway goes by them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ use serde::Deserialize;
 use super::templates::Templates;
 use super::{Key, Problems};
 use crate::decode;
-use crate::model::{Coordinates, Kind, Point, Range, duration_text};
+use crate::model::{Coordinates, Kind, Point, REDUNDANT, Range, duration_text};
 use crate::source::{frames, modbus, sparkplug};
 
 /// How a point is read from the field.
@@ -86,6 +87,8 @@ struct RawPoint {
     #[serde(default)]
     static_risk: u8,
     calibrate_every: Option<String>,
+    #[serde(default)]
+    relations: BTreeMap<String, RawNames>,
     mqtt: Option<decode::RawBinding>,
     modbus: Option<modbus::RawBinding>,
     fire: Option<frames::RawFire>,
@@ -102,6 +105,23 @@ struct RawPoint {
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
 struct RawRange([f64; 2]);
+
+/// One local name, several in a list, or several in a text with blanks between them.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum RawNames {
+    Text(String),
+    List(Vec<String>),
+}
+
+impl RawNames {
+    fn names(self) -> Vec<String> {
+        match self {
+            Self::Text(text) => text.split_whitespace().map(str::to_owned).collect(),
+            Self::List(list) => list,
+        }
+    }
+}
 
 /// How often a sample is expected of a point that does not say.
 const USUAL_PERIOD: Duration = Duration::from_secs(5);
@@ -138,6 +158,9 @@ const TEXT_COLUMNS: &[&str] = &[
     "modbus.bits",
     "modbus.type",
 ];
+
+/// How the columns of related points begin.
+const RELATIONS: &str = "relations.";
 
 /// What a point may refer to.
 #[derive(Clone, Copy, Debug)]
@@ -233,7 +256,7 @@ pub fn same_cell(column: &str, one: &str, other: &str) -> bool {
 }
 
 fn is_text(column: &str) -> bool {
-    TEXT_COLUMNS.contains(&column) || column.starts_with("notes.")
+    TEXT_COLUMNS.contains(&column) || column.starts_with("notes.") || column.starts_with(RELATIONS)
 }
 
 impl Written {
@@ -280,6 +303,9 @@ fn cell_text(column: &str, value: &toml::Value) -> Option<String> {
             let other = !is_text(column) && cell_value(column, text) != Ok(toml::Value::String(text.clone()));
             let plain = !text.is_empty() && text.trim() == text && !text.starts_with('"') && !other;
             if plain { text.clone() } else { quoted(text) }
+        }
+        toml::Value::Array(names) if column.starts_with(RELATIONS) => {
+            names.iter().filter_map(toml::Value::as_str).collect::<Vec<_>>().join(" ")
         }
         toml::Value::Integer(_)
         | toml::Value::Float(_)
@@ -518,6 +544,15 @@ fn read_point(
         let span = Duration::from_secs(3_600)..=Duration::from_secs(3_660 * 86_400);
         problems.duration(at.field("calibrate_every"), &written, span)
     });
+    let mut relations = BTreeMap::new();
+    for (word, names) in raw.relations {
+        let names = names.names();
+        let local = id.split_once('.').map_or(id, |(_, local)| local);
+        if names.is_empty() || names.iter().any(|name| name == local) {
+            problems.add(at.field("relations").field(&word), "names other points of the site, such as \"t1-b\"");
+        }
+        relations.insert(word, names);
+    }
     let static_risk = problems.within(at.field("static_risk"), raw.static_risk, 0..=4);
     let mut ways: Vec<(&str, Option<Binding>)> = Vec::new();
     if let Some(raw) = raw.mqtt {
@@ -582,6 +617,7 @@ fn read_point(
         coordinates,
         static_risk: static_risk?,
         calibrate_every,
+        relations,
         retired: false,
     };
     Some(ConfiguredPoint { point, binding: binding? })
@@ -633,6 +669,34 @@ pub fn check_unique(points: &[ConfiguredPoint], problems: &mut Problems) {
     for point in points {
         if !seen.insert(point.point.id.clone()) {
             problems.add(Key::of(format!("point.{:?}", point.point.id)), "is there twice; an id names one point");
+        }
+    }
+}
+
+/// Related points that the site does not have, and redundant ones that measure something else: their votes
+/// would compare what cannot be compared.
+pub fn check_relations(points: &Points, problems: &mut Problems) {
+    let written: HashSet<&str> = points.written.iter().map(|point| &*point.id).collect();
+    let sound: HashMap<&str, &Point> = points.sound.iter().map(|point| (&*point.point.id, &point.point)).collect();
+    for point in points.sound.iter().map(|configured| &configured.point) {
+        for (word, name) in point.relations.iter().flat_map(|(word, names)| names.iter().map(move |name| (word, name)))
+        {
+            let other = format!("{}.{name}", point.site);
+            let message = match sound.get(&*other) {
+                None if written.contains(&*other) => continue,
+                None => format!("{} names {name:?}, but the site {} has no such point", point.id, point.site),
+                Some(other) if word == REDUNDANT && (other.kind, &other.unit) != (point.kind, &point.unit) => format!(
+                    "{} measures {} in {:?}, but {other} {} in {:?}: they are not redundant",
+                    point.id,
+                    point.kind,
+                    point.unit,
+                    other.kind,
+                    other.unit,
+                    other = other.id
+                ),
+                Some(_) => continue,
+            };
+            problems.add(Key::of(format!("point.{:?}", point.id)).field("relations").field(word), message);
         }
     }
 }

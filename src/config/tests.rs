@@ -262,6 +262,41 @@ fn seasons_are_read_as_one_part_or_several_and_wrong_days_are_told() {
 }
 
 #[test]
+fn related_points_are_named_in_tables_and_columns_and_wrong_ones_are_told_with_both_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = "id,kind,relations.redundant,relations.feed\n\
+        mine.a,methane,b 3,feed\n\
+        mine.b,methane,,\n\
+        mine.3,methane,,\n\
+        mine.feed,switch,,\n";
+    std::fs::write(folder.path().join("points.csv"), csv).unwrap();
+    let path = folder.path().join("davy.toml");
+    let head = "[gateway]\npoints = [\"points.csv\"]\n";
+    let table =
+        "[point.\"mine.t\"]\nkind = \"methane\"\nrelations = { upstream = \"a\", neighbour = [\"a\", \"b\"] }\n";
+    let seen = look_at(&format!("{head}{table}"), &path, Problems::in_file("davy.toml"));
+    let config = seen.config.expect("sound");
+    let of = |id: &str| config.points.iter().find(|point| &*point.point.id == id).unwrap().point.relations.clone();
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    assert_eq!(of("mine.a"), [("feed".into(), names(&["feed"])), ("redundant".into(), names(&["b", "3"]))].into());
+    assert_eq!(of("mine.t"), [("neighbour".into(), names(&["a", "b"])), ("upstream".into(), names(&["a"]))].into());
+    let written = seen.written.iter().find(|written| written.id == "mine.t").unwrap();
+    assert!(written.cells().contains(&("relations.neighbour".into(), "a b".into())), "{:?}", written.cells());
+
+    let wrong = "[point.\"mine.t\"]\nkind = \"methane\"\nrelations = { redundant = [\"gone\", \"feed\"], feed = \"t\" }\n\
+        [point.\"mine.u\"]\nkind = \"methane\"\nrelations = { redundant = [\"gone\", \"feed\"] }\n";
+    let problems = parse(&format!("{head}{wrong}"), &path, Problems::in_file("davy.toml")).unwrap_err();
+    let told = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    for expected in [
+        "point.\"mine.t\".relations.feed: names other points of the site",
+        "point.\"mine.u\".relations.redundant: mine.u names \"gone\", but the site mine has no such point",
+        "mine.u measures methane in \"%VOL\", but mine.feed switch in \"\": they are not redundant",
+    ] {
+        assert!(told.contains(expected), "{expected}\nis not in\n{told}");
+    }
+}
+
+#[test]
 fn what_is_most_likely_not_meant_is_a_warning_and_no_problem() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("secret"), "0123456789abcdef0123456789abcdef\n").unwrap();

@@ -27,6 +27,7 @@ fn point(id: &str, kind: Kind, place: &str) -> Point {
         coordinates: None,
         static_risk: 0,
         calibrate_every: None,
+        relations: std::collections::BTreeMap::new(),
         retired: false,
     }
 }

@@ -6,6 +6,7 @@
 //! clock, and the same entries give the same alarms with the same ids. Restart, standby and backtest run
 //! this very code.
 
+mod around;
 mod condition;
 mod health;
 mod keep;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 use crate::alarm::AlarmChange;
 use crate::facts::Answer;
 use crate::journal::{Receipt, RuleFile, RuleStep, Setup};
-use crate::model::{Cause, LimitFact, Permit, PermitEnd, PointTable, Record, Timestamp};
+use crate::model::{Cause, LimitFact, Permit, PermitEnd, PointTable, Record, SiteStanding, Timestamp};
 
 use open::Slot;
 
@@ -52,6 +53,8 @@ pub enum Effect {
         permit: Permit,
         end: Option<PermitEnd>,
     },
+    /// What a site is doing from here on.
+    Site(SiteStanding),
     /// For the audit chain.
     Record(Record),
     /// A rule file has another text in force; an empty one when it is no longer there.

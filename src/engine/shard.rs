@@ -1,12 +1,14 @@
 //! The state of a set of points, and what one entry does to it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::Effect;
+use super::around::{self, Stirred};
 use super::condition::Conditions;
 use super::health::{Health, Memory, Twin, find_twins};
 use super::open::{About, Moment, Slot};
@@ -20,10 +22,10 @@ use crate::alarm::{
 use crate::facts::Answer;
 use crate::journal::{Acknowledge, Condition, Entry, Note, PermitEnded, PermitOpened, Setup};
 use crate::model::{
-    Cause, Permit, PermitEnd, PermitKind, Point, PointIndex, PointTable, Quality, Reason, Sample, Stricter, TICK,
-    Timestamp,
+    Cause, Permit, PermitEnd, PermitKind, Point, PointIndex, PointTable, Quality, Reason, Sample, SiteId, SiteStanding,
+    Stricter, TICK, Timestamp,
 };
-use crate::rule::{Judge, Judged, Judges, Language, Layers, Ordered, Plan, Program, Reading};
+use crate::rule::{Around, Judge, Judged, Judges, Language, Layers, Ordered, Plan, Program, Reading};
 
 /// A wall clock that steps back by more than this was set.
 const SET_BACK: Duration = Duration::from_secs(1);
@@ -80,6 +82,8 @@ pub(super) struct PointState {
     pub permit: Option<PermitKind>,
     /// When it was last calibrated under a permit.
     pub calibrated: Option<Timestamp>,
+    /// Event time of the newest verdict of its rules that look beyond it.
+    pub looked: Timestamp,
 }
 
 /// What became of samples inside the engine; summed up for the loss ledger.
@@ -123,6 +127,14 @@ pub struct Shard<'a> {
     pub(super) permits: Vec<(Permit, bool)>,
     /// Sites with sensors that are due for calibration.
     pub(super) due: BTreeMap<String, BTreeSet<String>>,
+    /// What sites are doing, where somebody has said so.
+    pub(super) sites: BTreeMap<SiteId, SiteStanding>,
+    /// By place among the plan's seasons, and when they were last looked up.
+    pub(super) in_season: Vec<bool>,
+    pub(super) today: Timestamp,
+    pub(super) stirred: Stirred,
+    /// What rules see beyond their point, by the place of their watch; lent to one point at a time.
+    pub(super) seen: Vec<Rc<Around>>,
     /// When a tick can next change something at each point.
     wakes: Wakes,
     pub counts: Counts,
@@ -149,6 +161,11 @@ impl<'a> Shard<'a> {
             listening_since: Timestamp::MIN,
             permits: Vec::new(),
             due: BTreeMap::new(),
+            sites: BTreeMap::new(),
+            in_season: Vec::new(),
+            today: Timestamp::MIN,
+            stirred: Stirred::default(),
+            seen: Vec::new(),
             wakes: Wakes::default(),
             counts: Counts::default(),
             held: Held::default(),
@@ -191,6 +208,7 @@ impl<'a> Shard<'a> {
                 for sample in samples.iter() {
                     self.on_sample(sample, effects);
                 }
+                self.settle_around(effects);
             }
             Entry::Tick(now) => self.on_tick(*now, effects),
             Entry::Note(Note::Setup(setup)) => self.on_setup(setup, None, effects),
@@ -199,6 +217,7 @@ impl<'a> Shard<'a> {
             Entry::Note(Note::Receipt(receipt)) => effects.push(Effect::Receipt(receipt.clone())),
             Entry::Note(Note::PermitOpened(opened)) => self.on_permit(opened, effects),
             Entry::Note(Note::PermitEnded(ended)) => self.on_permit_end(ended, effects),
+            Entry::Note(Note::SiteSet(set)) => self.on_site(set, effects),
             Entry::Note(Note::Rules(step)) => self.on_rule_step(step, effects),
             Entry::Note(Note::Limits(limits)) => self.on_limits(limits, effects),
             Entry::Note(Note::Record(record)) => effects.push(Effect::Record(record.clone())),
@@ -207,12 +226,13 @@ impl<'a> Shard<'a> {
 
     /// Davy's clock as far as it decides anything: with the grain of ticks, so that what is stored (behind
     /// which tick a sample came) says the same again. Ticks that are under way are brought forward.
-    fn arrival(&mut self, received: Timestamp, effects: &mut Vec<Effect>) -> Timestamp {
+    pub(super) fn arrival(&mut self, received: Timestamp, effects: &mut Vec<Effect>) -> Timestamp {
         let tick = received.tick();
         if self.now == Timestamp::MIN || received + DOWN_TIME < self.now {
             return received;
         }
         if tick > self.now {
+            self.settle_around(effects);
             self.on_tick(tick, effects);
         }
         // By then it was here.
@@ -224,6 +244,9 @@ impl<'a> Shard<'a> {
         let received_at = sample.receive_time;
         let sample = &Sample { receive_time: self.arrival(received_at, effects), ..*sample };
         let at = sample.point.at();
+        if self.spoke(sample.point) {
+            self.settle_around(effects);
+        }
         if self.points.get(at).is_some_and(|state| state.waits && sample.source_time > state.source_time) {
             self.settle(at, sample, effects);
         }
@@ -268,6 +291,10 @@ impl<'a> Shard<'a> {
         }
         let usable = sample.quality.usable();
         let turned = sample.quality != state.quality;
+        if sample.source_time < state.source_time {
+            // The clock was set back, and event times with it.
+            state.looked = Timestamp::MIN;
+        }
         // It may have come at the tick itself: a delay is over by the tick at which it can be.
         let earliest = if self.now == Timestamp::MIN { sample.receive_time } else { sample.receive_time - TICK };
         state.skew_micros = sample.source_time.micros() - earliest.micros();
@@ -305,9 +332,8 @@ impl<'a> Shard<'a> {
             let moment = sample.source_time.max(newest - TICK).min(newest);
             self.judge_health(at, moment, effects);
         }
-        if self.points[at].waits || self.points[at].health_waits {
-            self.wakes.put(at, self.due(at));
-        }
+        self.wake(at);
+        self.stir(sample.point, sample.receive_time, received_at);
     }
 
     /// Delays that ran out before a sample was measured, judged by what was known until then: whether a tick
@@ -434,6 +460,13 @@ impl<'a> Shard<'a> {
         health.min(silence)
     }
 
+    /// After a verdict from which something may wait.
+    pub(super) fn wake(&mut self, at: usize) {
+        if self.points[at].waits || self.points[at].health_waits {
+            self.wakes.put(at, self.due(at));
+        }
+    }
+
     /// Every point is looked at by the next tick.
     #[cfg(test)]
     pub fn rouse(&mut self) {
@@ -457,6 +490,7 @@ impl<'a> Shard<'a> {
                 state.usable_received = state.usable_received.min(now);
                 state.heard = state.heard.min(now);
                 state.health_asked = state.health_asked.min(now);
+                state.looked = Timestamp::MIN;
             }
             self.listening_since = self.listening_since.min(now);
         }
@@ -469,6 +503,7 @@ impl<'a> Shard<'a> {
         }
         self.look_at_permits(now, effects);
         self.look_at_limits(now, effects);
+        self.look_at_seasons(now, effects);
         if next_minute {
             self.held = self.points.iter().fold(Held::default(), |sum, state| sum.and(state.past.held()));
             self.warn_of_ends(now, effects);
@@ -503,7 +538,10 @@ impl<'a> Shard<'a> {
     }
 
     /// Asks the rules of a point and moves their alarms.
-    fn judge_point(&mut self, at: usize, moment: Moment, asked: Asked, effects: &mut Vec<Effect>) {
+    pub(super) fn judge_point(&mut self, at: usize, moment: Moment, asked: Asked, effects: &mut Vec<Effect>) {
+        if self.plan.points.get(at).is_some_and(|plan| plan.looks) {
+            self.look_around(at, moment, asked);
+        }
         let (Some(state), Some(plan), Some(point)) =
             (self.points.get_mut(at), self.plan.points.get(at), self.table.list().get(at))
         else {
@@ -512,31 +550,48 @@ impl<'a> Shard<'a> {
         if plan.watches.is_empty() {
             return;
         }
+        // What looks beyond the point is asked by many: its event times must not run backwards.
+        let looked = state.looked.max(moment.at);
+        // Ticks at which nothing waits may be passed over, and must leave nothing behind.
+        if state.waits || !matches!(asked, Asked::Tick { .. }) {
+            state.looked = looked;
+        }
         let heard = match asked {
             Asked::Tick { unheard: true, .. } => state.heard.max(self.listening_since),
-            Asked::Tick { unheard: false, .. } | Asked::Sample { .. } | Asked::Overtaken => state.heard,
+            Asked::Tick { unheard: false, .. } | Asked::Sample { .. } | Asked::Overtaken | Asked::Around => state.heard,
         };
         let health = if plan.shows_health {
             health(state, moment.now)
         } else {
             Health { quality: state.quality, ..Health::default() }
         };
+        let value = match asked {
+            Asked::Overtaken => moment.value,
+            Asked::Sample { .. } | Asked::Tick { .. } | Asked::Around => state.value,
+        };
         let mut reading = Reading {
-            value: match asked {
-                Asked::Overtaken => moment.value,
-                Asked::Sample { .. } | Asked::Tick { .. } => state.value,
-            },
+            value,
             health,
             age_s: moment.now.since(heard).as_secs_f64(),
             point,
             limits: &plan.watches[0].limits,
             recalls: &plan.watches[0].recalls,
+            around: None,
         };
-        for (watch, slot) in plan.watches.iter().zip(&mut state.slots) {
+        for (place, (watch, slot)) in plan.watches.iter().zip(&mut state.slots).enumerate() {
             let compiled = &self.plan.rules[watch.rule];
             let rule = &compiled.rule;
+            let looks = watch.outlooks.is_some();
+            let moment = if looks { Moment { at: looked, ..moment } } else { moment };
+            reading.around = if looks { self.seen.get(place) } else { None };
+            // Where other points speak too, a stale or bad value of its own is none.
+            reading.value = if looks && rule.judges == Judges::Samples { moment.value } else { value };
+            let asked = if looks { asked.around(slot) } else { asked };
             let input = match (asked, rule.judges) {
-                (_, Judges::Health) => continue,
+                (_, Judges::Health) | (Asked::Around, Judges::Silence) => continue,
+                (Asked::Around, Judges::Samples) if !looks => continue,
+                // All samples of the entry come first.
+                (Asked::Sample { .. }, Judges::Samples) if looks => continue,
                 (Asked::Sample { usable: false, .. }, Judges::Samples) => {
                     if let Some(alarm) = &mut slot.open {
                         alarm.held = true;
@@ -563,7 +618,7 @@ impl<'a> Shard<'a> {
                     note_worst(slot, moment, watch.plain);
                     continue;
                 }
-                (Asked::Sample { usable: true, .. } | Asked::Overtaken, Judges::Samples)
+                (Asked::Sample { usable: true, .. } | Asked::Overtaken | Asked::Around, Judges::Samples)
                 | (Asked::Sample { heard: true, .. } | Asked::Tick { unheard: true, .. }, Judges::Silence) => {
                     reading.limits = &watch.limits;
                     reading.recalls = &watch.recalls;
@@ -584,14 +639,24 @@ impl<'a> Shard<'a> {
             };
             note_worst(slot, moment, watch.plain);
             slot.note_limit(watch.plain.map(|(limit, _)| limit), watch.exempt.as_deref());
-            let detail = watch.exempt.as_deref().unwrap_or_default();
-            slot.advance(&compiled.policy, input, moment, || about(rule, point, at, watch.plain, detail), effects);
+            if let (true, Some(alarm)) = (looks, &mut slot.open) {
+                alarm.held = input == Input::Judged(Verdict::Unknown);
+            }
+            let raises = input == Input::Judged(Verdict::Violated) && slot.open.is_none();
+            let seen = reading.around.filter(|_| raises).map(|seen| around::told(seen, &self.table));
+            let words = watch.exempt.as_deref().into_iter().chain(seen.as_deref()).filter(|words| !words.is_empty());
+            let detail = words.collect::<Vec<_>>().join("; ");
+            slot.advance(&compiled.policy, input, moment, || about(rule, point, at, watch.plain, &detail), effects);
         }
         state.waits = state.slots.iter().any(|slot| slot.state.waits());
     }
 
     /// Asks the rules about the sensor itself. They run on Davy's clock: it is the source that is in doubt.
     fn judge_health(&mut self, at: usize, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.plan.points.get(at).is_some_and(|plan| plan.looks) {
+            let (value, quality) = (self.points[at].value, self.points[at].quality);
+            self.look_around(at, Moment { value, quality, ..Moment::of(now) }, Asked::Around);
+        }
         let (Some(state), Some(plan), Some(point)) =
             (self.points.get_mut(at), self.plan.points.get(at), self.table.list().get(at))
         else {
@@ -609,15 +674,17 @@ impl<'a> Shard<'a> {
             point,
             limits: &plan.watches[0].limits,
             recalls: &plan.watches[0].recalls,
+            around: None,
         };
         let moment = Moment { value: state.value, quality: state.quality, ..Moment::of(now) };
         let mut waits = false;
-        for (watch, slot) in plan.watches.iter().zip(&mut state.slots) {
+        for (place, (watch, slot)) in plan.watches.iter().zip(&mut state.slots).enumerate() {
             let compiled = &self.plan.rules[watch.rule];
             let rule = &compiled.rule;
             if rule.judges != Judges::Health {
                 continue;
             }
+            reading.around = if watch.outlooks.is_some() { self.seen.get(place) } else { None };
             reading.limits = &watch.limits;
             reading.recalls = &watch.recalls;
             let active = matches!(slot.state, State::Active { .. });
@@ -799,6 +866,7 @@ impl<'a> Shard<'a> {
         }
         self.table = Arc::new(PointTable::new(setup.points.clone()));
         self.setup = Some(setup.clone());
+        self.look_up_seasons(setup.at);
         self.wake_all();
         self.forget_faults(setup.at, effects);
         effects.push(Effect::Setup(setup.clone(), self.table.clone()));
@@ -827,6 +895,7 @@ impl<'a> Shard<'a> {
                 state.calibrated = Some(at);
             }
         }
+        self.sites = remembered.sites.into_iter().map(|standing| (standing.site.clone(), standing)).collect();
         self.permits = remembered.permits.into_iter().map(|permit| (permit, false)).collect();
         for alarm in remembered.alarms {
             let slot = alarm.point.and_then(|point| {
@@ -868,19 +937,36 @@ impl<'a> Shard<'a> {
         self.listening_since = snapshot.listening_since;
         self.permits = snapshot.permits;
         self.due = snapshot.due;
+        self.sites = snapshot.sites;
+        self.look_up_seasons(snapshot.today);
         self.wake_all();
     }
 }
 
 /// Why a point is asked.
 #[derive(Clone, Copy)]
-enum Asked {
+pub(super) enum Asked {
     /// `heard`: the sensor or its station spoke, even if only of a fault.
     Sample { usable: bool, heard: bool },
     /// `silent`: nothing usable for longer than the period; `unheard`: nothing at all.
     Tick { silent: bool, unheard: bool },
     /// By a sample that younger ones overtook.
     Overtaken,
+    /// By what a rule looks at beyond the point.
+    Around,
+}
+
+impl Asked {
+    /// As a rule hears it that looks beyond its point: a point that is silent itself may have others that
+    /// speak for it, and whether a clear goes on is for them to say.
+    fn around(self, slot: &Slot) -> Self {
+        match self {
+            Self::Tick { silent: true, .. } if slot.state.waits() && matches!(slot.state, State::Active { .. }) => {
+                Self::Around
+            }
+            Self::Sample { .. } | Self::Tick { .. } | Self::Overtaken | Self::Around => self,
+        }
+    }
 }
 
 pub(super) fn fresh(at: Timestamp) -> PointState {
@@ -905,11 +991,12 @@ pub(super) fn fresh(at: Timestamp) -> PointState {
         health_waits: false,
         permit: None,
         calibrated: None,
+        looked: Timestamp::MIN,
     }
 }
 
 /// A sensor is silent when it has said nothing for so long.
-fn patience(point: &Point) -> Duration {
+pub(super) fn patience(point: &Point) -> Duration {
     point.period + Duration::from_secs(1)
 }
 
@@ -1074,7 +1161,11 @@ fn verdict(
     let violated = match judged {
         Judged::Unknown => return Verdict::Unknown,
         Judged::Says(says) if asked_clear => !says,
-        Judged::Says(false) if active && deadband > 0.0 => plain_says(deadband).unwrap_or(false),
+        Judged::Says(false) if active && deadband > 0.0 => match plain_says(deadband) {
+            Some(violated) => violated,
+            // Nobody knows how far from the limit it is.
+            None => return Verdict::Unknown,
+        },
         Judged::Says(says) => *says,
         // The rule failed: its plain limit stands in, and without one nothing is known.
         Judged::Fault(_) => match plain_says(0.0) {

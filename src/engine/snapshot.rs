@@ -12,7 +12,7 @@ use super::condition::Conditions;
 use super::shard::{PointState, Shard};
 use crate::alarm::Alarm;
 use crate::journal::Setup;
-use crate::model::{Exemption, Permit, PointIndex, SetLimit, Timestamp};
+use crate::model::{Exemption, Permit, PointIndex, SetLimit, SiteId, SiteStanding, Timestamp};
 use crate::rule::Ordered;
 
 const VERSION: u8 = 3;
@@ -27,11 +27,15 @@ pub struct Snapshot {
     pub(super) listening_since: Timestamp,
     pub(super) permits: Vec<(Permit, bool)>,
     pub(super) due: BTreeMap<String, BTreeSet<String>>,
+    pub(super) sites: BTreeMap<SiteId, SiteStanding>,
+    /// When the seasons were last looked up.
+    pub(super) today: Timestamp,
     pub(super) layers: Ordered,
 }
 
 /// What facts know of the shard's state, for a start without a snapshot that can be read: after an update whose
-/// snapshots have another form. Windows and delays are lost, alarms, permits and calibrations are not.
+/// snapshots have another form. Windows and delays are lost, alarms, permits, calibrations and
+/// what sites are doing are not.
 #[derive(Debug, Default)]
 pub struct Remembered {
     /// Facts are complete up to this entry.
@@ -41,6 +45,7 @@ pub struct Remembered {
     pub alarms: Vec<Alarm>,
     pub permits: Vec<Permit>,
     pub calibrations: HashMap<PointIndex, Timestamp>,
+    pub sites: Vec<SiteStanding>,
     /// Set and not ended.
     pub limits: Vec<SetLimit>,
     pub exemptions: Vec<Exemption>,
@@ -75,6 +80,8 @@ impl Shard<'_> {
             listening_since: self.listening_since,
             permits: self.permits.clone(),
             due: self.due.clone(),
+            sites: self.sites.clone(),
+            today: self.today,
             layers: self.layers.ordered(),
         };
         let body = postcard::to_stdvec(&snapshot).expect("plain data always serialises");

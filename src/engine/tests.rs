@@ -36,6 +36,7 @@ fn point(name: &str) -> Point {
         coordinates: None,
         static_risk: 0,
         calibrate_every: None,
+        relations: std::collections::BTreeMap::new(),
         retired: false,
     }
 }
@@ -612,6 +613,16 @@ fn busy_rules() -> Vec<RuleFile> {
         ),
         rule("flat", "judges: \"health\", raise: |p| p.flat_for > 60.0"),
         rule("rising", "raise: |p| p.rate(\"1m\") > 0.5"),
+        rule(
+            "voted",
+            "raise: |p| p.all(\"methane\", \"\").vote(2, \">=\", p.limit.alarm), raise_after: \"3s\", clear_after: \"4s\"",
+        ),
+        rule(
+            "beside",
+            "raise: |p| p.value > p.point(\"t2\").mean(\"1m\") && p.site == \"producing\", raise_after: \"2s\"",
+        ),
+        rule("mute", "judges: \"silence\", raise: |p| p.age > 9.0 && p.all(\"methane\", \"\").known < 2.0"),
+        rule("odd", "judges: \"health\", raise: |p| abs(p.value - p.all(\"methane\", \"\").median) > 0.3"),
     ]
 }
 

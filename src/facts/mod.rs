@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 use crate::alarm::{Alarm, Priority};
 use crate::board::Published;
 use crate::clock;
-use crate::model::{LimitFact, Permit, Timestamp, fits};
+use crate::model::{LimitFact, Permit, SiteStanding, Timestamp, fits};
 
 pub use audit::{Audited, Flaw, Head, verify};
 pub use read::{Attempt, Reader, Wanted};
@@ -96,6 +96,9 @@ pub enum Answer {
     PermitEnded(Permit),
     /// No permit with that id is open.
     NoSuchPermit,
+    SiteSet(SiteStanding),
+    /// No point belongs to a site of that name.
+    NoSuchSite,
     /// It is done, durable and in `facts.db`.
     Recorded,
     /// What is on record now, or why nothing was done.

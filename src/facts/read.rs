@@ -10,7 +10,7 @@ use super::{Error, Outgoing};
 use crate::alarm::{Alarm, AlarmChange, OccurrenceId};
 use crate::board::Published;
 use crate::journal::Setup;
-use crate::model::{Permit, PermitEnd, PointIndex, Timestamp};
+use crate::model::{Permit, PermitEnd, PointIndex, SiteStanding, Timestamp};
 
 /// Reads facts beside the writer; cheap to clone. Queries block: call them off the event loop.
 #[derive(Clone, Debug)]
@@ -167,6 +167,11 @@ impl Reader {
             Ok((PointIndex(row.get(0).map_err(broken)?), Timestamp::from_micros(row.get(1).map_err(broken)?)))
         })?;
         Ok(rows.into_iter().collect())
+    }
+
+    /// What sites are doing, where somebody has said so.
+    pub fn sites(&self) -> Result<Vec<SiteStanding>, Error> {
+        self.rows("SELECT standing FROM sites ORDER BY site", [], |row| self.json(row, 0))
     }
 
     /// The setup that was last in force.

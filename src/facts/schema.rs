@@ -39,6 +39,9 @@ const TABLES: &str = "
     CREATE INDEX IF NOT EXISTS permits_open ON permits (until) WHERE ended IS NULL;
     CREATE TABLE IF NOT EXISTS calibrations (
         point INTEGER NOT NULL, at INTEGER NOT NULL, permit TEXT NOT NULL, PRIMARY KEY (point, at)) WITHOUT ROWID;
+    -- What sites are doing, where somebody has said so.
+    CREATE TABLE IF NOT EXISTS sites (
+        site TEXT PRIMARY KEY, state TEXT NOT NULL, since INTEGER NOT NULL, standing TEXT NOT NULL) WITHOUT ROWID;
     -- Limits that people set over the rules', and exemptions from the legal ones.
     CREATE TABLE IF NOT EXISTS limits (
         id TEXT PRIMARY KEY, at INTEGER, ended INTEGER, body TEXT NOT NULL, end TEXT) WITHOUT ROWID;

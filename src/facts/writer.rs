@@ -17,7 +17,7 @@ use crate::clock;
 use crate::clock::Stopwatch;
 use crate::engine::Effect;
 use crate::journal::{Condition, Cursor, Entry, Note, Outcome, Prompt, Receipt, Seq, Tail};
-use crate::model::{Permit, PermitEnd, PermitKind, Point};
+use crate::model::{Permit, PermitEnd, PermitKind, Point, SiteStanding};
 use crate::publish::Publisher;
 
 /// An alarm waits this long for its cause to be on the disk; then it goes out anyway.
@@ -142,6 +142,7 @@ impl Writer {
                     Effect::Changed(_)
                     | Effect::Receipt(_)
                     | Effect::Permit { .. }
+                    | Effect::Site(_)
                     | Effect::Record(_)
                     | Effect::Version { .. }
                     | Effect::Rules(_)
@@ -156,6 +157,7 @@ impl Writer {
                     }
                     Effect::Receipt(receipt) => write_receipt(&change, &receipt, &self.outlets.numbers)?,
                     Effect::Permit { permit, end } => write_permit(&change, &permit, end.as_ref())?,
+                    Effect::Site(standing) => write_site(&change, &standing)?,
                     Effect::Record(record) => audit::append(&change, &record)?,
                     Effect::Version { file, at, cause } => revision::write_version(&change, &file, at, &cause)?,
                     Effect::Rules(step) => revision::write_step(&change, &step)?,
@@ -321,6 +323,13 @@ fn write_permit(
             row.execute(params![point.0, end.at.micros(), permit.id])?;
         }
     }
+    Ok(())
+}
+
+fn write_site(change: &rusqlite::Transaction<'_>, standing: &SiteStanding) -> Result<(), rusqlite::Error> {
+    let body = serde_json::to_string(standing).expect("plain data always serialises");
+    let mut row = change.prepare_cached("INSERT OR REPLACE INTO sites VALUES (?1, ?2, ?3, ?4)")?;
+    row.execute(params![&*standing.site, standing.state.word(), standing.since.micros(), body])?;
     Ok(())
 }
 

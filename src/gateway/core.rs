@@ -124,6 +124,7 @@ impl Core {
                 alarms: open.clone(),
                 permits: reader.permits(true, usize::MAX >> 1)?.into_iter().map(|(permit, _)| permit).collect(),
                 calibrations: reader.calibrations()?,
+                sites: reader.sites()?,
                 limits: reader.limits(true, usize::MAX >> 1)?.into_iter().map(|(limit, _)| limit).collect(),
                 exemptions: reader.exemptions(true, usize::MAX >> 1)?.into_iter().map(|(one, _)| one).collect(),
             }),

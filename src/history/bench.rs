@@ -90,6 +90,7 @@ pub(super) fn table(points: usize) -> PointTable {
         coordinates: None,
         static_risk: 0,
         calibrate_every: None,
+        relations: std::collections::BTreeMap::new(),
         retired: false,
     };
     PointTable::new((0..points).map(point).collect())

@@ -147,6 +147,7 @@ impl<'a> Follower<'a> {
                 | Note::Receipt(_)
                 | Note::PermitOpened(_)
                 | Note::PermitEnded(_)
+                | Note::SiteSet(_)
                 | Note::Rules(_)
                 | Note::Record(_)
                 | Note::Limits(_),

@@ -179,6 +179,7 @@ fn drive(sink: &mut Sink, side: &mut impl Side, stop: &CancellationToken) -> Res
                     | Note::Receipt(_)
                     | Note::PermitOpened(_)
                     | Note::PermitEnded(_)
+                    | Note::SiteSet(_)
                     | Note::Rules(_)
                     | Note::Record(_)
                     | Note::Limits(_),

@@ -25,6 +25,7 @@ pub(super) fn point(site: &str, local: &str, place: &str) -> Point {
         coordinates: None,
         static_risk: 0,
         calibrate_every: None,
+        relations: std::collections::BTreeMap::new(),
         retired: false,
     }
 }

@@ -89,7 +89,12 @@ impl Marks {
                     self.learn(&setup.points);
                 }
             }
-            Note::Acknowledge(_) | Note::Condition(_) | Note::Receipt(_) | Note::Record(_) | Note::Limits(_) => {}
+            Note::Acknowledge(_)
+            | Note::Condition(_)
+            | Note::Receipt(_)
+            | Note::Record(_)
+            | Note::Limits(_)
+            | Note::SiteSet(_) => {}
         }
     }
 

@@ -27,7 +27,8 @@ use tokio::sync::oneshot;
 
 use crate::alarm::{Level, OccurrenceId, Priority};
 use crate::model::{
-    Approval, Calendar, Cause, Draft, LimitOrder, Permit, PermitEnd, Point, Record, Sample, SetLimit, Timestamp,
+    Approval, Calendar, Cause, Draft, LimitOrder, Permit, PermitEnd, Point, Record, Sample, SetLimit, SiteStanding,
+    Timestamp,
 };
 
 pub use marks::Marks;
@@ -65,6 +66,8 @@ pub enum Note {
     /// Work on sensors begins.
     PermitOpened(PermitOpened),
     PermitEnded(PermitEnded),
+    /// What a site is doing from here on.
+    SiteSet(SiteSet),
     /// A step in the life of a change of rules.
     Rules(Box<RuleStep>),
     /// Something a person did that no other note tells of.
@@ -192,6 +195,13 @@ pub struct Limits {
     pub command: u64,
     /// Boxed, because every entry is as large as the largest one.
     pub order: Box<LimitOrder>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteSet {
+    /// Ties the answer to the asker; chosen by whoever submits.
+    pub command: u64,
+    pub standing: SiteStanding,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

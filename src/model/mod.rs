@@ -12,6 +12,7 @@ mod quality;
 mod record;
 mod revision;
 mod sample;
+mod site;
 mod time;
 
 pub use calendar::{Calendar, MonthDay, Season, Wall, Zone};
@@ -19,9 +20,12 @@ pub use kind::Kind;
 pub use limit::{Exemption, Layer, LimitEnd, LimitFact, LimitOrder, Scope, SetLimit};
 pub use pattern::fits;
 pub use permit::{Permit, PermitEnd, PermitKind};
-pub use point::{Coordinates, Limit, LimitSet, Point, PointId, PointIndex, PointTable, Range, SiteId, Stricter};
+pub use point::{
+    Coordinates, Limit, LimitSet, NEIGHBOUR, Point, PointId, PointIndex, PointTable, REDUNDANT, Range, SiteId, Stricter,
+};
 pub use quality::{Grade, Quality, Reason};
 pub use record::Record;
 pub use revision::{Approval, Cause, Checks, Draft, Origin, Trial};
 pub use sample::Sample;
+pub use site::{SiteStanding, SiteState};
 pub use time::{DurationError, TICK, Timestamp, duration_text, parse_duration};

@@ -95,6 +95,11 @@ pub struct Limit {
     pub hard: Option<f64>,
 }
 
+/// Sensors for the same thing at the same place. Said once, it holds among all of them.
+pub const REDUNDANT: &str = "redundant";
+/// Sensors side by side. Holds both ways.
+pub const NEIGHBOUR: &str = "neighbour";
+
 /// Limits by name ("alarm", "power_cut").
 pub type LimitSet = BTreeMap<String, Limit>;
 
@@ -121,6 +126,10 @@ pub struct Point {
     pub coordinates: Option<Coordinates>,
     /// Static risk level of the place, 1 (highest) to 4; 0 when not assessed.
     pub static_risk: u8,
+    /// Other points of the site by what they are to this one, by their local names: `redundant`, `upstream`,
+    /// `feed`. Rules look at them; `redundant` and `neighbour` hold both ways.
+    #[serde(default)]
+    pub relations: BTreeMap<String, Vec<String>>,
     /// The sensor has to be calibrated this often (catalytic methane: 15 days, AQ 1029).
     #[serde(default)]
     pub calibrate_every: Option<Duration>,

@@ -86,6 +86,7 @@ impl Played {
                 | Note::Condition(_)
                 | Note::PermitOpened(_)
                 | Note::PermitEnded(_)
+                | Note::SiteSet(_)
                 | Note::Rules(_)
                 | Note::Record(_)
                 | Note::Limits(_) => None,
@@ -115,6 +116,7 @@ impl Played {
             | Note::Receipt(_)
             | Note::PermitOpened(_)
             | Note::PermitEnded(_)
+            | Note::SiteSet(_)
             | Note::Rules(_)
             | Note::Record(_)
             | Note::Limits(_) => None,

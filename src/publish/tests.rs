@@ -237,6 +237,7 @@ fn point() -> Point {
         coordinates: Some(Coordinates { longitude: 112.93, latitude: 35.62 }),
         static_risk: 0,
         calibrate_every: None,
+        relations: std::collections::BTreeMap::default(),
         retired: false,
     }
 }

@@ -1,12 +1,14 @@
-//! The catalogue: everything that a closure can ask of its point, once.
+//! The catalogue: everything that a closure can ask, once.
 //!
-//! [`CATALOGUE`] is the one list. The language registers its functions from [`Function::ALL`]; tests hold the names
+//! [`CATALOGUE`] lists what is asked of the point, [`BEYOND`] what is asked of others, the site and the calendar. The language registers its functions from [`Function::ALL`]; tests hold the names
 //! that the language knows, the names that are lowered and the catalogue together, and play every example.
 //! `davy rules functions`, `GET /api/v1/rules/functions` and docs/rules.md show it.
 
+mod beyond;
 mod catalogue;
 mod page;
 
+pub use beyond::BEYOND;
 pub use catalogue::CATALOGUE;
 pub use page::{json, markdown};
 
@@ -146,6 +148,11 @@ pub fn names() -> String {
     Function::ALL.map(Function::name).join(", ")
 }
 
+/// Both lists.
+pub fn entries() -> impl Iterator<Item = &'static Entry> {
+    CATALOGUE.iter().chain(BEYOND)
+}
+
 /// Where an entry stands in the catalogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
@@ -153,6 +160,7 @@ pub enum Group {
     Window,
     Course,
     Sensor,
+    Beyond,
 }
 
 impl Group {
@@ -163,6 +171,7 @@ impl Group {
             Self::Window => "window",
             Self::Course => "course",
             Self::Sensor => "sensor",
+            Self::Beyond => "beyond",
         }
     }
 }

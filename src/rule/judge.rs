@@ -7,12 +7,14 @@ use std::rc::Rc;
 
 use rhai::{AST, ASTNode, Dynamic, Expr, FnPtr, ImmutableString, Scope, Stmt};
 
+use super::around::{self, Asks};
 use super::ask::{Ask, Recall};
 use super::functions::{self, Function};
-use super::language::{Language, PROPERTIES, PointView, unknown_reason};
+use super::language::{LONGEST_WINDOW, Language, PROPERTIES, PointView, unknown_reason};
 use super::native::Native;
+use super::seen::Around;
 use crate::engine::{Health, Needs, Past};
-use crate::model::{Point, Reason};
+use crate::model::{Point, Reason, parse_duration};
 
 /// A compiled closure.
 #[derive(Clone, Debug)]
@@ -22,6 +24,8 @@ pub struct Program {
     pub asks: Vec<Ask>,
     /// What of the sensor's health it asks for.
     pub needs: Needs,
+    /// What it asks beyond its point.
+    pub beyond: Rc<Asks>,
     /// Without Rhai, or why not.
     pub native: Result<Native, String>,
     /// Place of its calls among those of its rule: the closures of a rule share one list.
@@ -44,9 +48,15 @@ impl Program {
         let mut asks: Vec<Ask> = Vec::new();
         // A name that there is not says more than a call that cannot be read because of it.
         let (mut needs, mut wrong, mut wrong_call) = (Needs::default(), None, None);
+        let mut around = around::Reader::new(point);
         own.walk(&mut |path: &[ASTNode]| {
             if let [ASTNode::Stmt(statement)] = path {
                 body.push((*statement).clone());
+            }
+            match around.node(path) {
+                Ok(false) => {}
+                Ok(true) => return true,
+                Err(told) => wrong = wrong.take().or(Some(told)),
             }
             match path.last() {
                 Some(ASTNode::Expr(Expr::MethodCall(call, _))) if Function::named(&call.name).is_some() => {
@@ -75,9 +85,22 @@ impl Program {
         if let Some(wrong) = wrong.or(wrong_call) {
             return Err(wrong);
         }
-        let native = Native::lower(&body, point, &limits, &asks);
-        Ok(Self { ast: AST::new(body, file.shared_lib().clone()), asks, needs, native, first_ask: 0 })
+        let beyond = around.finish();
+        check_spans(beyond.windows.iter().map(|window| &window.span))?;
+        let native = Native::lower(&body, point, &limits, &asks, &beyond);
+        let ast = AST::new(body, file.shared_lib().clone());
+        Ok(Self { ast, asks, needs, beyond: beyond.into(), native, first_ask: 0 })
     }
+}
+
+fn check_spans<'s>(spans: impl Iterator<Item = &'s Rc<str>>) -> Result<(), String> {
+    for span in spans {
+        let length = parse_duration(span).map_err(|error| error.to_string())?;
+        if length.is_zero() || length > LONGEST_WINDOW {
+            return Err(format!("the window {span:?} is not between 1ms and 24h"));
+        }
+    }
+    Ok(())
 }
 
 /// What `point.rhs` asks for that there is not.
@@ -88,14 +111,17 @@ fn unknown_name(lhs: &Expr, rhs: &Expr, point: &str, limits: &[&str]) -> Option<
     }
     let (first, then) = if let Expr::Dot(inner, ..) = rhs { (&inner.lhs, Some(&inner.rhs)) } else { (rhs, None) };
     if let Expr::MethodCall(call, _) = first {
-        let known = call.name == "has" || Function::named(&call.name).is_some();
+        let name = call.name.as_str();
+        let known = name == "has" || around::FUNCTIONS.contains(&name) || Function::named(name).is_some();
+        let around = around::FUNCTIONS.join(", ");
         return (!known)
-            .then(|| format!("asks {point}.{}(..), but functions are has, {}", call.name, functions::names()));
+            .then(|| format!("asks {point}.{name}(..), but functions are has, {}, {around}", functions::names()));
     }
     let Expr::Property(property, _) = first else { return None };
     let name = property.2.as_str();
-    if !PROPERTIES.contains(&name) {
-        return Some(format!("asks {point}.{name}, but a point has {}", PROPERTIES.join(", ")));
+    if !PROPERTIES.contains(&name) && !around::PROPERTIES.contains(&name) {
+        let known = [&PROPERTIES[..], &around::PROPERTIES].concat().join(", ");
+        return Some(format!("asks {point}.{name}, but a point has {known}"));
     }
     if name != "limit" {
         return None;
@@ -126,6 +152,8 @@ pub struct Reading<'a> {
     pub point: &'a Point,
     pub limits: &'a Rc<[(ImmutableString, f64)]>,
     pub recalls: &'a Rc<[Recall]>,
+    /// What the engine saw around the point; only for closures that ask.
+    pub around: Option<&'a Rc<Around>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -172,11 +200,15 @@ impl<'a> Judge<'a> {
         scene.limits.borrow_mut().clone_from(reading.limits);
         scene.recalls.borrow_mut().clone_from(reading.recalls);
         scene.asks.set((program.first_ask, program.asks.len()));
+        scene.beyond.borrow_mut().clone_from(&program.beyond);
+        *scene.around.borrow_mut() = reading.around.cloned();
         scene.missing.set(false);
         // Lent to the scene for the verdict, because what Rhai calls must own what it looks at.
         std::mem::swap(&mut *scene.past.borrow_mut(), past);
         let answer = self.language.engine.eval_ast_with_scope::<Dynamic>(&mut self.scope, &program.ast);
         std::mem::swap(&mut *scene.past.borrow_mut(), past);
+        // The engine looks around in it again.
+        *scene.around.borrow_mut() = None;
         self.scope.rewind(1);
         match answer {
             Ok(answer) => match answer.as_bool() {

@@ -9,10 +9,13 @@ use std::rc::Rc;
 use rhai::packages::{BasicMathPackage, CorePackage, LogicPackage, Package};
 use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, Map, NativeCallContext, OptimizationLevel, Position};
 
+use super::Comparison;
+use super::around::{Asks, Selector};
 use super::ask::{MOST_LEVELS, Recall};
 use super::functions::{Function, Shape};
+use super::seen::{Around, GroupAsk, Motion};
 use crate::engine::{Health, Past};
-use crate::model::{Grade, PermitKind, Range, Reason};
+use crate::model::{Grade, Kind, PermitKind, Range, Reason};
 
 /// Operations a rule may use for one verdict. `p.value >= p.limit.alarm` takes about ten.
 pub const BUDGET_OPERATIONS: u64 = 10_000;
@@ -55,6 +58,9 @@ pub(super) struct Scene {
     /// First and number of the running closure's calls among them.
     pub asks: Cell<(usize, usize)>,
     pub past: RefCell<Past>,
+    /// What the running closure asks beyond its point, and what was seen there.
+    pub beyond: RefCell<Rc<Asks>>,
+    pub around: RefCell<Option<Rc<Around>>>,
     /// The rule asked for something that is not known: its verdict is "unknown", not a fault.
     pub missing: Cell<bool>,
 }
@@ -66,6 +72,10 @@ pub(super) struct PointView(pub Rc<Scene>);
 /// `p.limit` in a rule.
 #[derive(Clone)]
 struct LimitsView(Rc<Scene>);
+
+/// `p.point("fan-1")` and the like in a rule: place among the closure's selectors.
+#[derive(Clone)]
+struct GroupView(Rc<Scene>, usize);
 
 /// The engine that compiles and runs rules, and the scene they look at. One a thread.
 pub struct Language {
@@ -94,6 +104,8 @@ impl Language {
         BasicMathPackage::new().register_into_engine(&mut engine);
         limit(&mut engine);
         register_point(&mut engine);
+        register_around(&mut engine);
+        register_group(&mut engine);
         let told: Rc<RefCell<Vec<(String, Position, Map)>>> = Rc::default();
         let listed = told.clone();
         engine.register_fn("rule", move |call: NativeCallContext, id: ImmutableString, body: Map| {
@@ -167,6 +179,90 @@ fn register_point(engine: &mut Engine) {
         }
     });
     Function::ALL.into_iter().for_each(|function| register_function(engine, function));
+}
+
+/// Selectors and what is asked of the site, the year and the day.
+fn register_around(engine: &mut Engine) {
+    engine.register_type_with_name::<GroupView>("Group");
+    engine.register_fn("point", |p: &mut PointView, name: ImmutableString| group(p, Selector::Point(name.to_string())));
+    engine.register_fn("related", |p: &mut PointView, word: ImmutableString| {
+        group(p, Selector::Related(word.to_string()))
+    });
+    engine.register_fn(
+        "all",
+        |p: &mut PointView, kind: ImmutableString, place: ImmutableString| match Kind::from_word(&kind) {
+            Some(kind) => group(p, Selector::All(kind, place.to_string())),
+            None => Err(format!("{kind:?} is not a kind").into()),
+        },
+    );
+    engine.register_fn("season", |p: &mut PointView, name: ImmutableString| -> RhaiResult<bool> {
+        let Some(place) = p.0.beyond.borrow().season(&name) else {
+            return Err(format!("the season {name:?} must be written out in the rule").into());
+        };
+        look(&p.0, |around| *around.seasons.get(place)?)
+    });
+    engine.register_get("site", |p: &mut PointView| look(&p.0, |around| Some(around.site.word())));
+    engine.register_get("hour", |p: &mut PointView| look(&p.0, |around| Some(around.hour)));
+}
+
+fn register_group(engine: &mut Engine) {
+    for (name, ask) in GroupAsk::ALL {
+        engine.register_get(name, move |g: &mut GroupView| look(&g.0, |around| around.ask(g.1, ask)));
+    }
+    engine.register_get("quality", |g: &mut GroupView| {
+        let said = |grade| match grade {
+            Grade::Good => "good",
+            Grade::Uncertain => "uncertain",
+            Grade::Bad => "bad",
+        };
+        look(&g.0, |around| around.grade(g.1).map(said))
+    });
+    engine.register_fn("has", |g: &mut GroupView, word: ImmutableString| -> RhaiResult<bool> {
+        match Reason::from_word(&word) {
+            Some(reason) => look(&g.0, |around| around.quality(g.1).map(|quality| quality.has(reason))),
+            None => Err(unknown_reason(&word).into()),
+        }
+    });
+    for (name, comparison) in [("over", Comparison::GreaterOrEqual), ("under", Comparison::LessOrEqual)] {
+        let count = move |g: &GroupView, limit: f64| look(&g.0, |around| around.count(g.1, comparison, limit));
+        engine.register_fn(name, move |g: &mut GroupView, limit: f64| count(g, limit));
+        engine.register_fn(name, move |g: &mut GroupView, limit: i64| count(g, limit as f64));
+    }
+    engine.register_fn("vote", |g: &mut GroupView, k: i64, word: ImmutableString, limit: f64| vote(g, k, &word, limit));
+    engine.register_fn("vote", |g: &mut GroupView, k: i64, word: ImmutableString, limit: i64| {
+        vote(g, k, &word, limit as f64)
+    });
+    for function in Function::ALL {
+        let Function::Over(over) = function else { continue };
+        engine.register_fn(function.name(), move |g: &mut GroupView, span: ImmutableString| -> RhaiResult<f64> {
+            let place = g.0.beyond.borrow().window(g.1, over, &span);
+            let Some(place) = place else {
+                return Err(format!("the span {span:?} must be written out in the rule").into());
+            };
+            look(&g.0, |around| *around.windows.get(place)?)
+        });
+    }
+}
+
+fn group(p: &PointView, selector: Selector) -> RhaiResult<GroupView> {
+    let place = p.0.beyond.borrow().group(&selector);
+    match place {
+        Some(place) => Ok(GroupView(p.0.clone(), place)),
+        None => Err(format!("{selector} must be written out in the rule").into()),
+    }
+}
+
+fn vote(g: &GroupView, k: i64, word: &str, limit: f64) -> RhaiResult<bool> {
+    match (usize::try_from(k), Comparison::from_word(word)) {
+        (Ok(k @ 1..), Some(comparison)) => look(&g.0, |around| around.vote(g.1, Motion { k, comparison, limit })),
+        (Ok(_) | Err(_), _) => Err("what is voted on must be written out in the rule".into()),
+    }
+}
+
+/// What was seen around the point; unknown where nobody looked.
+fn look<T>(scene: &Scene, asked: impl FnOnce(&Around) -> Option<T>) -> RhaiResult<T> {
+    let around = scene.around.borrow();
+    known(scene, around.as_deref().and_then(asked))
 }
 
 fn register_function(engine: &mut Engine, function: Function) {

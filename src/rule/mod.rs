@@ -6,6 +6,7 @@
 //! touches a file, and no limit is ever looser than the one in the rule without an exemption on record.
 
 mod admit;
+mod around;
 mod ask;
 mod comparison;
 mod draft;
@@ -16,9 +17,11 @@ mod language;
 mod layers;
 mod limits;
 mod native;
+mod outlook;
 mod places;
 mod plan;
 mod runs;
+mod seen;
 mod text;
 pub mod trial;
 
@@ -29,6 +32,7 @@ use rhai::FnPtr;
 use crate::alarm::{Level, Priority, RuleId};
 use crate::model::{Kind, LimitSet, Stricter};
 
+pub use around::{Asks, Selector};
 pub use ask::Recall;
 pub use comparison::Comparison;
 pub use draft::{is_blank, read_file};
@@ -37,8 +41,10 @@ pub use judge::{Judge, Judged, Program, Reading};
 pub use language::{BUDGET_OPERATIONS, LONGEST_WINDOW, Language};
 pub use layers::{Layers, Ordered};
 pub use native::MOST_NODES;
-pub use plan::{Plan, RuleProblem, Watch, watches};
+pub use outlook::{MOST_MEMBERS, Outlook, Outlooks};
+pub use plan::{Compiled, Plan, RuleProblem, Watch, watches};
 pub use runs::Runs;
+pub use seen::{Around, Member, Standing};
 
 /// When a rule is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

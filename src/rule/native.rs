@@ -2,7 +2,7 @@
 //!
 //! In comes the syntax tree of a closure; out comes a program that says the same on every input, or the reason
 //! why the closure stays with Rhai. What can be lowered: what `p` can be asked, numbers, `+ - * / % **`,
-//! comparisons, `&& || !`, `if .. else`, `let`, `abs`, `min`, `max`. Numbers are the doubles that Rhai would
+//! comparisons, `&& || !`, `if .. else`, `let`, `abs`, `min`, `max`, and what lies around the point. Numbers are the doubles that Rhai would
 //! use, compared by Rhai's own formulas (a relative epsilon), and evaluated in its order, so that what is
 //! missing is found missing at the same place. Whole numbers that would meet each other stay with Rhai: it
 //! checks them for overflow. Never: a verdict that differs from Rhai's; a property test holds them together.
@@ -14,11 +14,13 @@ use std::cell::Cell;
 use rhai::{ASTFlags, Expr, FnCallExpr, ImmutableString, Stmt, Token};
 
 use super::Comparison;
+use super::around::{Asks, motion, over, selector};
 use super::ask::Ask;
 use super::functions::Function;
 use super::judge::{Judged, Reading};
+use super::seen::{Around, GroupAsk, Motion};
 use crate::engine::Past;
-use crate::model::{Grade, PermitKind, Reason};
+use crate::model::{Grade, PermitKind, Reason, SiteState};
 
 /// More `let`s than this stay with Rhai.
 const MOST_LETS: usize = 8;
@@ -42,6 +44,8 @@ enum Typed {
         whole: bool,
     },
     Bool(Bool),
+    /// `p.related("redundant")` and the like: place among the closure's selectors.
+    Group(usize),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -86,6 +90,12 @@ enum Num {
     Absolute(Box<Num>),
     Of(Arithmetic, Box<(Num, Num)>),
     If(Box<(Bool, Num, Num)>),
+    Group(usize, GroupAsk),
+    /// How many of a group are at or beyond a number.
+    Count(usize, Comparison, Box<Num>),
+    /// Place among the windows that the closure asks of other points.
+    Far(usize),
+    Hour,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -102,6 +112,22 @@ enum Bool {
     And(Box<[Bool]>),
     Or(Box<[Bool]>),
     If(Box<(Bool, Bool, Bool)>),
+    Vote(usize, usize, Comparison, Box<Num>),
+    GroupHas(usize, Reason),
+    /// `None`: a word that no quality and no state is called by; what is asked must still be known.
+    GroupQuality(usize, Option<Grade>),
+    Site(Option<SiteState>),
+    Season(usize),
+}
+
+/// `p.related("feed").quality == "word"`.
+const fn grade(word: &str) -> Option<Grade> {
+    match word.as_bytes() {
+        b"good" => Some(Grade::Good),
+        b"uncertain" => Some(Grade::Uncertain),
+        b"bad" => Some(Grade::Bad),
+        _ => None,
+    }
 }
 
 /// What a program looks at.
@@ -113,13 +139,21 @@ struct Sight<'a> {
     lets: [f64; MOST_LETS],
 }
 
+impl<'a> Sight<'a> {
+    fn around(&self) -> Option<&'a Around> {
+        self.reading.around.map(|around| &**around)
+    }
+}
+
 impl Native {
-    /// `limits`: the rule's names in the order of its limits. `asks`: the calls of the closure.
-    pub fn lower(body: &[Stmt], point: &str, limits: &[&str], asks: &[Ask]) -> Result<Self, String> {
-        let mut lowering = Lowering::new(point, limits, asks);
+    /// `limits`: the rule's names in the order of its limits. `asks`: the calls of the closure; `beyond`: what it asks
+    /// of others than its point.
+    pub fn lower(body: &[Stmt], point: &str, limits: &[&str], asks: &[Ask], beyond: &Asks) -> Result<Self, String> {
+        let mut lowering = Lowering::new(point, limits, asks, beyond);
         match lowering.block(body)? {
             Typed::Bool(verdict) => Ok(Self { lets: lowering.lets, verdict }),
             Typed::Number { .. } => Err("its answer is a number".into()),
+            Typed::Group(_) => Err("its answer is a group".into()),
         }
     }
 
@@ -130,6 +164,8 @@ impl Native {
             let value = match bound {
                 Typed::Number { number, .. } => number.ask(&sight),
                 Typed::Bool(said) => said.ask(&sight).map(|says| f64::from(u8::from(says))),
+                // Nothing is asked of it yet.
+                Typed::Group(_) => Some(0.0),
             };
             let Some(value) = value else { return Judged::Unknown };
             sight.lets[place] = value;
@@ -153,6 +189,13 @@ impl Num {
             Self::Asked(Asked::Value) => sight.reading.value,
             Self::Asked(asked) => asked.of(sight.reading),
             Self::Limit(place) => sight.reading.limits.get(*place).map(|(_, value)| *value),
+            Self::Group(group, ask) => sight.around()?.ask(*group, *ask),
+            Self::Count(group, comparison, limit) => {
+                let limit = limit.ask(sight)?;
+                sight.around()?.count(*group, *comparison, limit)
+            }
+            Self::Far(place) => *sight.around()?.windows.get(*place)?,
+            Self::Hour => Some(sight.around()?.hour),
             Self::Recall(place) => sight.recall(*place),
             Self::Negative(number) => number.ask(sight).map(|number| -number),
             Self::Absolute(number) => number.ask(sight).map(f64::abs),
@@ -205,10 +248,12 @@ pub struct Level(Num);
 
 impl Level {
     pub fn read(level: &Expr, point: &str, limits: &[&str]) -> Result<Self, String> {
-        match Lowering::new(point, limits, &[]).expression(level)? {
+        let nobody = Asks::default();
+        match Lowering::new(point, limits, &[], &nobody).expression(level)? {
             Typed::Number { number, .. } if number.is_level() => Ok(Self(number)),
             Typed::Number { .. } => Err("this one changes with the samples".into()),
             Typed::Bool(_) => Err("this is true or false".into()),
+            Typed::Group(_) => Err("these are points".into()),
         }
     }
 
@@ -224,7 +269,14 @@ impl Num {
             Self::Constant(_) | Self::Limit(_) => true,
             Self::Negative(number) | Self::Absolute(number) => number.is_level(),
             Self::Of(_, sides) => sides.0.is_level() && sides.1.is_level(),
-            Self::Asked(_) | Self::Recall(_) | Self::Let(_) | Self::If(_) => false,
+            Self::Asked(_)
+            | Self::Recall(_)
+            | Self::Let(_)
+            | Self::If(_)
+            | Self::Group(..)
+            | Self::Count(..)
+            | Self::Far(_)
+            | Self::Hour => false,
         }
     }
 
@@ -235,7 +287,14 @@ impl Num {
             Self::Negative(number) => -number.fold(limits),
             Self::Absolute(number) => number.fold(limits).abs(),
             Self::Of(arithmetic, sides) => arithmetic.of(sides.0.fold(limits), sides.1.fold(limits)),
-            Self::Asked(_) | Self::Recall(_) | Self::Let(_) | Self::If(_) => f64::NAN,
+            Self::Asked(_)
+            | Self::Recall(_)
+            | Self::Let(_)
+            | Self::If(_)
+            | Self::Group(..)
+            | Self::Count(..)
+            | Self::Far(_)
+            | Self::Hour => f64::NAN,
         }
     }
 }
@@ -291,6 +350,14 @@ impl Bool {
             Self::Has(reason) => Some(sight.reading.health.quality.has(*reason)),
             Self::Quality(grade) => Some(sight.reading.health.quality.grade() == *grade),
             Self::Permit(kind) => Some(sight.reading.health.permit == *kind),
+            Self::Vote(group, k, comparison, limit) => {
+                let motion = Motion { k: *k, comparison: *comparison, limit: limit.ask(sight)? };
+                sight.around()?.vote(*group, motion)
+            }
+            Self::GroupHas(group, reason) => sight.around()?.quality(*group).map(|quality| quality.has(*reason)),
+            Self::GroupQuality(group, grade) => sight.around()?.grade(*group).map(|known| Some(known) == *grade),
+            Self::Site(state) => Some(Some(sight.around()?.site) == *state),
+            Self::Season(place) => *sight.around()?.seasons.get(*place)?,
             Self::Not(said) => said.ask(sight).map(|says| !says),
             Self::And(all) => {
                 for one in all {
@@ -323,6 +390,7 @@ struct Lowering<'a> {
     point: &'a str,
     limits: &'a [&'a str],
     asks: &'a [Ask],
+    beyond: &'a Asks,
     /// Steps so far.
     nodes: Cell<usize>,
     /// `let`s in force; a later one hides an earlier one of its name.
@@ -331,8 +399,8 @@ struct Lowering<'a> {
 }
 
 impl<'a> Lowering<'a> {
-    fn new(point: &'a str, limits: &'a [&'a str], asks: &'a [Ask]) -> Self {
-        Self { point, limits, asks, nodes: Cell::new(0), names: Vec::new(), lets: Vec::new() }
+    fn new(point: &'a str, limits: &'a [&'a str], asks: &'a [Ask], beyond: &'a Asks) -> Self {
+        Self { point, limits, asks, beyond, nodes: Cell::new(0), names: Vec::new(), lets: Vec::new() }
     }
 
     /// The closure's body: `let`s, then the answer.
@@ -341,6 +409,10 @@ impl<'a> Lowering<'a> {
         for statement in before {
             let Stmt::Var(bound, ..) = statement else { return Err("it has statements besides let".into()) };
             let typed = self.expression(&bound.1)?;
+            if let Typed::Group(_) = typed {
+                self.names.push((bound.0.name.to_string(), typed));
+                continue;
+            }
             let place = self.lets.len();
             if place == MOST_LETS {
                 return Err(format!("more than {MOST_LETS} lets"));
@@ -348,6 +420,7 @@ impl<'a> Lowering<'a> {
             let name = match &typed {
                 Typed::Number { whole, .. } => Typed::Number { number: Num::Let(place), whole: *whole },
                 Typed::Bool(_) => Typed::Bool(Bool::Let(place)),
+                Typed::Group(group) => Typed::Group(*group),
             };
             self.lets.push(typed);
             self.names.push((bound.0.name.to_string(), name));
@@ -368,7 +441,7 @@ impl<'a> Lowering<'a> {
                     (Typed::Number { number: yes, whole: a }, Typed::Number { number: no, whole: b }) => {
                         Ok(Typed::Number { number: Num::If(Box::new((condition, yes, no))), whole: a || b })
                     }
-                    (Typed::Bool(_), Typed::Number { .. }) | (Typed::Number { .. }, Typed::Bool(_)) => {
+                    (Typed::Bool(_) | Typed::Number { .. } | Typed::Group(_), _) => {
                         Err("the branches of an if differ in type".into())
                     }
                 }
@@ -414,7 +487,7 @@ impl<'a> Lowering<'a> {
         list.iter()
             .map(|one| match self.expression(one)? {
                 Typed::Bool(said) => Ok(said),
-                Typed::Number { .. } => Err("a number beside && or ||".to_owned()),
+                Typed::Number { .. } | Typed::Group(_) => Err("a number beside && or ||".to_owned()),
             })
             .collect()
     }
@@ -424,7 +497,7 @@ impl<'a> Lowering<'a> {
         match (token, call.args.as_slice()) {
             (Some(Token::Bang), [one]) => match self.expression(one)? {
                 Typed::Bool(said) => Ok(Typed::Bool(Bool::Not(Box::new(said)))),
-                Typed::Number { .. } => Err("! of a number".into()),
+                Typed::Number { .. } | Typed::Group(_) => Err("! of a number".into()),
             },
             (_, [one]) if call.name == "-" => {
                 let number = self.real(one, "- of a whole number")?;
@@ -462,14 +535,16 @@ impl<'a> Lowering<'a> {
                 Err("two whole numbers meet; write one with a dot".into())
             }
             (Typed::Number { number: left, .. }, Typed::Number { number: right, .. }) => Ok((left, right)),
-            (Typed::Bool(_), _) | (_, Typed::Bool(_)) => Err("true or false is compared or reckoned with".into()),
+            (Typed::Bool(_) | Typed::Group(_), _) | (_, Typed::Bool(_) | Typed::Group(_)) => {
+                Err("true or false is compared or reckoned with".into())
+            }
         }
     }
 
     fn real(&self, expression: &Expr, otherwise: &str) -> Result<Num, String> {
         match self.expression(expression)? {
             Typed::Number { number, whole: false } => Ok(number),
-            Typed::Number { whole: true, .. } | Typed::Bool(_) => Err(otherwise.to_owned()),
+            Typed::Number { whole: true, .. } | Typed::Bool(_) | Typed::Group(_) => Err(otherwise.to_owned()),
         }
     }
 
@@ -499,7 +574,14 @@ impl<'a> Lowering<'a> {
                         Some(kind) => Bool::Permit(Some(kind)),
                         None => Bool::Constant(false),
                     },
+                    "site" => Bool::Site(SiteState::from_word(word)),
                     _ => return Some(Err("a number is compared with a text".into())),
+                }
+            }
+            Some([before @ .., Expr::Property(property, _)]) if property.2.as_str() == "quality" => {
+                match self.group(before) {
+                    Ok(group) => Bool::GroupQuality(group, grade(word)),
+                    Err(why) => return Some(Err(why)),
                 }
             }
             Some(_) | None => return Some(Err("a text is compared".into())),
@@ -518,6 +600,7 @@ impl<'a> Lowering<'a> {
                 let place = self.limits.iter().position(|known| *known == name.2.as_str());
                 (number(Num::Limit(place.ok_or_else(|| format!("the limit {}", name.2))?)), rest)
             }
+            ([Expr::Property(asked, _), rest @ ..], true) if asked.2 == "hour" => (number(Num::Hour), rest),
             ([Expr::Property(asked, _), rest @ ..], true) => {
                 let asked = Asked::named(&asked.2).ok_or_else(|| format!("p.{}", asked.2))?;
                 (number(Num::Asked(asked)), rest)
@@ -528,6 +611,7 @@ impl<'a> Lowering<'a> {
         };
         match (first, rest) {
             (first, []) => Ok(first),
+            (Typed::Group(group), [asked, rest @ ..]) => self.of_group(group, asked, rest),
             (Typed::Number { number: inner, whole: false }, [Expr::MethodCall(call, _)])
                 if call.name == "abs" && call.args.is_empty() =>
             {
@@ -538,6 +622,14 @@ impl<'a> Lowering<'a> {
     }
 
     fn method(&self, call: &FnCallExpr) -> Result<Typed, String> {
+        if let Some(selector) = selector(call)? {
+            let group = self.beyond.group(&selector);
+            return group.map(Typed::Group).ok_or_else(|| format!("p.{selector}"));
+        }
+        if let ("season", [Expr::StringConstant(text, _)]) = (call.name.as_str(), call.args.as_slice()) {
+            let season = self.beyond.season(text).ok_or_else(|| format!("the season {text}"))?;
+            return Ok(Typed::Bool(Bool::Season(season)));
+        }
         if let ("has", [Expr::StringConstant(text, _)]) = (call.name.as_str(), call.args.as_slice()) {
             let reason = Reason::from_word(text).ok_or_else(|| format!("the reason {text}"))?;
             return Ok(Typed::Bool(Bool::Has(reason)));
@@ -554,8 +646,75 @@ impl<'a> Lowering<'a> {
     }
 }
 
+/// What is asked of a group.
+impl Lowering<'_> {
+    /// `p.related("feed")`, or a name that stands for it.
+    fn group(&self, links: &[&Expr]) -> Result<usize, String> {
+        let typed = match links {
+            [Expr::Variable(variable, ..), Expr::MethodCall(call, _)] if variable.1 == self.point => {
+                self.method(call)?
+            }
+            [only] => self.expression(only)?,
+            [] | [..] => return Err("a text is compared".into()),
+        };
+        match typed {
+            Typed::Group(group) => Ok(group),
+            Typed::Number { .. } | Typed::Bool(_) => Err("a text is compared".into()),
+        }
+    }
+
+    fn of_group(&self, group: usize, asked: &Expr, rest: &[&Expr]) -> Result<Typed, String> {
+        let number = |number: Num| Typed::Number { number, whole: false };
+        let typed = match asked {
+            Expr::Property(property, _) => {
+                let ask = GroupAsk::named(&property.2).ok_or_else(|| format!("a group's {}", property.2))?;
+                number(Num::Group(group, ask))
+            }
+            Expr::MethodCall(call, _) if call.name == "vote" => {
+                let (k, comparison, limit) = motion(call)?;
+                Typed::Bool(Bool::Vote(group, k, comparison, Box::new(self.any_number(limit)?)))
+            }
+            Expr::MethodCall(call, _) => match (call.name.as_str(), call.args.as_slice()) {
+                ("over", [limit]) => {
+                    number(Num::Count(group, Comparison::GreaterOrEqual, Box::new(self.any_number(limit)?)))
+                }
+                ("under", [limit]) => {
+                    number(Num::Count(group, Comparison::LessOrEqual, Box::new(self.any_number(limit)?)))
+                }
+                ("has", [Expr::StringConstant(word, _)]) => {
+                    let reason = Reason::from_word(word).ok_or_else(|| format!("the reason {word}"))?;
+                    Typed::Bool(Bool::GroupHas(group, reason))
+                }
+                (name, [Expr::StringConstant(span, _)]) => {
+                    let over = over(name).ok_or_else(|| format!("a group's {name}(..)"))?;
+                    let place = self.beyond.window(group, over, span).ok_or_else(|| format!("the span {span}"))?;
+                    number(Num::Far(place))
+                }
+                (name, _) => return Err(format!("a group's {name}(..)")),
+            },
+            _ => return Err("what a group is asked".into()),
+        };
+        match (typed, rest) {
+            (typed, []) => Ok(typed),
+            (Typed::Number { number: inner, .. }, [Expr::MethodCall(call, _)])
+                if call.name == "abs" && call.args.is_empty() =>
+            {
+                Ok(number(Num::Absolute(Box::new(inner))))
+            }
+            (Typed::Number { .. } | Typed::Bool(_) | Typed::Group(_), _) => Err("a method that is not lowered".into()),
+        }
+    }
+
+    fn any_number(&self, expression: &Expr) -> Result<Num, String> {
+        match self.expression(expression)? {
+            Typed::Number { number, .. } => Ok(number),
+            Typed::Bool(_) | Typed::Group(_) => Err("a limit that is no number".into()),
+        }
+    }
+}
+
 /// The links of `a.b.c`; `None` when one of them is `?.`.
-fn chain(expression: &Expr) -> Option<Vec<&Expr>> {
+pub(super) fn chain(expression: &Expr) -> Option<Vec<&Expr>> {
     let Expr::Dot(sides, flags, _) = expression else { return Some(vec![expression]) };
     if flags.contains(ASTFlags::NEGATED) {
         return None;

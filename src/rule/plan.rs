@@ -8,11 +8,12 @@ use rhai::ImmutableString;
 
 use super::ask::{Recall, Site};
 use super::limits::{self, Effective};
+use super::outlook::{self, Outlooks};
 use super::{Judges, Language, Layers, Ordered, Program, Rule, draft};
 use crate::alarm::Policy;
 use crate::engine::{Needs, Wants};
 use crate::journal::Setup;
-use crate::model::{Kind, Point, PointIndex, Stricter};
+use crate::model::{Kind, Point, PointIndex, SiteId, Stricter};
 
 /// A time without usable samples of more periods than this is a hole: a count of time in `clear` begins anew.
 const HOLE_PERIODS: u32 = 3;
@@ -44,7 +45,7 @@ impl RuleProblem {
     }
 
     /// Of a rule as a whole.
-    fn with(rule: &Rule, message: String) -> Self {
+    pub(super) fn with(rule: &Rule, message: String) -> Self {
         Self { line: rule.line, ..Self::of(&rule.file, message) }
     }
 }
@@ -70,6 +71,12 @@ pub struct Compiled {
 }
 
 impl Compiled {
+    /// Does it ask for anything beyond the point that it watches?
+    #[must_use]
+    pub fn looks(&self) -> bool {
+        self.raise.beyond.any() || self.clear.as_ref().is_some_and(|clear| clear.beyond.any())
+    }
+
     fn interpret(&mut self) {
         for program in std::iter::once(&mut self.raise).chain(&mut self.clear) {
             program.native = Err("nothing is lowered here".into());
@@ -89,6 +96,8 @@ pub struct Watch {
     pub plain: Option<(f64, Stricter)>,
     /// The exemption that a limit rests on, and until when.
     pub exempt: Option<Rc<str>>,
+    /// What its closures look at beyond the point.
+    pub outlooks: Option<Box<Outlooks>>,
 }
 
 /// What watches one point.
@@ -97,6 +106,8 @@ pub struct PointPlan {
     pub watches: Vec<Watch>,
     /// What its rules look back on.
     pub wants: Wants,
+    /// The part of it that rules at other points ask for; it stands first there.
+    pub lent: Wants,
     /// What of the sensor's health its rules ask for.
     pub needs: Needs,
     /// Is there a rule about the sensor itself?
@@ -105,6 +116,10 @@ pub struct PointPlan {
     pub silence: bool,
     /// Does another rule ask for it too?
     pub shows_health: bool,
+    /// One of its rules looks beyond the point.
+    pub looks: bool,
+    /// Points whose rules look at this one and are judged when it speaks.
+    pub onlookers: Vec<PointIndex>,
 }
 
 /// Everything that the engine judges by, compiled from one setup.
@@ -114,6 +129,10 @@ pub struct Plan {
     /// By point index. Points with the same rules and limits share one: thousands of sensors have a few hundred
     /// plans, which stay in the processor's cache.
     pub points: Vec<Rc<PointPlan>>,
+    /// Points whose rules look beyond them and are judged when the site's state or season changes.
+    pub lookers: Vec<PointIndex>,
+    /// Seasons that rules ask for, by site.
+    pub seasons: Vec<(SiteId, String)>,
     /// What is wrong in a file: none of its rules counts.
     pub problems: Vec<RuleProblem>,
     /// What does not fit between a rule and a point: a looser limit (the rule's own stands), another unit
@@ -163,6 +182,7 @@ impl Plan {
                 plan.remarks.push(RuleProblem::with(rule, message));
             }
         }
+        outlook::resolve(&mut plan, setup);
         for (point, at) in setup.points.iter().zip(0_u32..) {
             plan.fold(PointIndex(at), point, &mut lines);
         }
@@ -192,7 +212,8 @@ impl Plan {
     /// One plan for all points that are watched alike.
     fn share(&mut self) {
         let mut known: HashMap<Vec<u64>, Vec<Rc<PointPlan>>> = HashMap::new();
-        for plan in &mut self.points {
+        // Where points look at each other no two plans are alike.
+        for plan in self.points.iter_mut().filter(|plan| !plan.looks && plan.onlookers.is_empty()) {
             let limits = |watch: &Watch| watch.limits.iter().map(|(_, value)| value.to_bits()).collect::<Vec<_>>();
             let key = plan.watches.iter().flat_map(|watch| std::iter::once(watch.rule as u64).chain(limits(watch)));
             let alike = known.entry(key.collect()).or_default();
@@ -360,14 +381,22 @@ impl Plan {
         plan.health |= rule.judges == Judges::Health;
         plan.silence |= rule.judges == Judges::Silence;
         plan.shows_health |= rule.judges != Judges::Health && needs.any();
-        plan.watches.push(Watch { rule: place, limits: limits.into(), recalls: Rc::default(), plain, exempt });
+        plan.watches.push(Watch {
+            rule: place,
+            limits: limits.into(),
+            recalls: Rc::default(),
+            plain,
+            exempt,
+            outlooks: None,
+        });
     }
 
     /// Places what the rules of a point ask for by the limits that are in force there. To be called again when
     /// these change; the point's past is then to be arranged by the new wants.
     pub fn fold(&mut self, at: PointIndex, point: &Point, problems: &mut Vec<RuleProblem>) {
         let Some(plan) = self.points.get_mut(at.at()).map(Rc::make_mut) else { return };
-        let mut wants = Wants::default();
+        // First, so that where others look does not change with the limits of this point.
+        let mut wants = plan.lent.clone();
         for watch in &mut plan.watches {
             let Compiled { rule, raise, clear, .. } = &self.rules[watch.rule];
             let mut recalls = Vec::new();

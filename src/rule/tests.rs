@@ -123,6 +123,7 @@ fn judged(raise: &str, value: Option<f64>) -> Judged {
         point: &point,
         limits: &limits,
         recalls: &recalls,
+        around: None,
     };
     let mut past = Past::new(&wants);
     let first = judge.interpret(&program, &reading, &mut past);

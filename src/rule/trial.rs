@@ -8,6 +8,11 @@
 //! 12s    t1  0.50@10s                                      measured at 10 s, arrived at 12 s
 //! 40s    -                   raised comm-loss              time passes (ticks every second)
 //! 50s    permit t1 calibration 30m                         work begins, for half an hour
+//! 60s    site stopped                                      what the site is doing from now on
+//!
+//! point  t2  methane  T1  %VOL  redundant=t1,t3            related points: redundant, neighbour, upstream ..
+//! start  2026-06-01T08:00:00+08:00                         when 0s is; its offset is the site's
+//! season flood 05-15 09-30                                 both days count
 //! ```
 //! The very engine that runs in the gateway judges the lines; a change that is not expected is a failure,
 //! and so is an expected one that does not come. `""` is an empty place or unit, `"fire tank"` one word.
@@ -19,10 +24,13 @@ use std::time::Duration;
 
 use super::Language;
 use crate::engine::{Effect, Shard};
-use crate::journal::{Entry, Note, PermitOpened, RuleFile, Setup};
-use crate::model::{Kind, Permit, PermitKind, Point, PointIndex, Quality, Reason, Sample, Timestamp, parse_duration};
+use crate::journal::{Entry, Note, PermitOpened, RuleFile, Setup, SiteSet};
+use crate::model::{
+    Calendar, Kind, MonthDay, Permit, PermitKind, Point, PointIndex, Quality, Reason, Sample, Season, SiteStanding,
+    SiteState, Timestamp, Zone, parse_duration,
+};
 
-/// Trials begin at a fixed moment: nothing in them depends on today.
+/// Trials begin at a fixed moment, unless they say when: nothing in them depends on today.
 const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 const SITE: &str = "trial";
 /// Points times seconds: a trial of more would hold up whoever waits for it.
@@ -61,12 +69,21 @@ enum Input<'a> {
     /// With when it was measured, if not now.
     Sample(&'a str, Option<f64>, Quality, Option<Duration>),
     Permit(&'a str, PermitKind, Duration),
+    Site(SiteState),
+}
+
+/// A file, read.
+struct Trial<'a> {
+    start: Timestamp,
+    calendar: Calendar,
+    points: Vec<Point>,
+    lines: Vec<Line<'a>>,
 }
 
 /// Plays `text` (the file `name`) against the rules of one file.
 pub fn run(rules: &RuleFile, name: &str, text: &str) -> Result<Passed, Vec<Failure>> {
     let failure = |line: usize, message: String| Failure { file: name.to_owned(), line, message };
-    let (points, lines) =
+    let Trial { start, calendar, points, lines } =
         read(text).map_err(|wrong| wrong.into_iter().map(|(at, what)| failure(at, what)).collect::<Vec<_>>())?;
     let last = lines.iter().map(|line| line.after.as_secs()).max().unwrap_or(0);
     if last.saturating_mul(points.len() as u64) > MOST_POINT_SECONDS {
@@ -76,7 +93,7 @@ pub fn run(rules: &RuleFile, name: &str, text: &str) -> Result<Passed, Vec<Failu
     let language = Language::new();
     let mut shard = Shard::new(&language);
     let mut effects = Vec::new();
-    let setup = Setup { at: START, rules: vec![rules.clone()], ..Setup::of(points) };
+    let setup = Setup { at: start, rules: vec![rules.clone()], calendar, ..Setup::of(points) };
     let plan = super::Plan::new(&language, &setup);
     if !(plan.problems.is_empty() && plan.refused.is_empty()) {
         return Err(plan.problems.iter().chain(&plan.refused).map(|problem| failure(0, problem.to_string())).collect());
@@ -85,10 +102,10 @@ pub fn run(rules: &RuleFile, name: &str, text: &str) -> Result<Passed, Vec<Failu
     let names: BTreeMap<String, PointIndex> =
         shard.table().iter().map(|(index, point)| (point.local().to_owned(), index)).collect();
     let (mut passed, mut failures) = (Passed::default(), Vec::new());
-    let mut now = START;
+    let mut now = start;
     for line in &lines {
         effects.clear();
-        let target = START + line.after;
+        let target = start + line.after;
         if target < now {
             failures.push(failure(line.number, "is earlier than the line before".into()));
             continue;
@@ -98,7 +115,7 @@ pub fn run(rules: &RuleFile, name: &str, text: &str) -> Result<Passed, Vec<Failu
             shard.on_entry(&Entry::Tick(now), &mut effects);
         }
         now = target;
-        match enter(&line.input, &names, now) {
+        match enter(&line.input, &names, start, now) {
             Ok(Some(entry)) => shard.on_entry(&entry, &mut effects),
             Ok(None) => {}
             Err(wrong) => {
@@ -119,13 +136,18 @@ pub fn run(rules: &RuleFile, name: &str, text: &str) -> Result<Passed, Vec<Failu
 }
 
 /// The journal entry of a line; `None` when only time passes.
-fn enter(input: &Input<'_>, names: &BTreeMap<String, PointIndex>, now: Timestamp) -> Result<Option<Entry>, String> {
+fn enter(
+    input: &Input<'_>,
+    names: &BTreeMap<String, PointIndex>,
+    start: Timestamp,
+    now: Timestamp,
+) -> Result<Option<Entry>, String> {
     let find =
         |point: &str| names.get(point).copied().ok_or_else(|| format!("there is no point {point:?} in this file"));
     match input {
         Input::Time => Ok(None),
         Input::Sample(point, value, quality, measured) => {
-            let source = measured.map_or(now, |after| START + after);
+            let source = measured.map_or(now, |after| start + after);
             let mut sample = Sample::received(find(point)?, value.unwrap_or(0.0), Some(source), now);
             sample.quality = *quality;
             Ok(Some(Entry::Samples(Arc::new(vec![sample]))))
@@ -143,6 +165,11 @@ fn enter(input: &Input<'_>, names: &BTreeMap<String, PointIndex>, now: Timestamp
             };
             Ok(Some(Entry::Note(Note::PermitOpened(PermitOpened { command: 0, permit }))))
         }
+        Input::Site(state) => {
+            let (by, reason) = ("trial".into(), "trial".into());
+            let standing = SiteStanding { site: SITE.into(), state: *state, since: now, by, reason };
+            Ok(Some(Entry::Note(Note::SiteSet(SiteSet { command: 0, standing }))))
+        }
     }
 }
 
@@ -152,21 +179,50 @@ fn told(effect: &Effect) -> Option<String> {
 
 type Wrong = Vec<(usize, String)>;
 
-fn read(text: &str) -> Result<(Vec<Point>, Vec<Line<'_>>), Wrong> {
-    let (mut points, mut lines, mut wrong) = (Vec::new(), Vec::new(), Wrong::new());
+fn read(text: &str) -> Result<Trial<'_>, Wrong> {
+    let mut trial = Trial { start: START, calendar: Calendar::default(), points: Vec::new(), lines: Vec::new() };
+    let mut wrong = Wrong::new();
     for (number, line) in (1..).zip(text.lines()) {
         let words = words(line.split('#').next().unwrap_or_default());
         let read = match words.as_slice() {
             [] => continue,
-            ["point", rest @ ..] => read_point(rest).map(|point| points.push(point)),
-            [time, rest @ ..] => read_line(number, time, rest).map(|line| lines.push(line)),
+            ["point", rest @ ..] => read_point(rest).map(|point| trial.points.push(point)),
+            ["start", rest @ ..] => {
+                read_start(rest).map(|(start, zone)| (trial.start, trial.calendar.zone) = (start, zone))
+            }
+            ["season", rest @ ..] => read_season(rest).map(|season| trial.calendar.seasons.push(season)),
+            [time, rest @ ..] => read_line(number, time, rest).map(|line| trial.lines.push(line)),
         };
         wrong.extend(read.err().map(|what| (number, what)));
     }
-    if lines.is_empty() && wrong.is_empty() {
+    if trial.lines.is_empty() && wrong.is_empty() {
         wrong.push((1, "holds no samples".into()));
     }
-    if wrong.is_empty() { Ok((points, lines)) } else { Err(wrong) }
+    for point in &trial.points {
+        let there = |name: &&String| trial.points.iter().any(|other| other.local() == **name);
+        if let Some(missing) = point.relations.values().flatten().find(|name| !there(name)) {
+            wrong.push((0, format!("point {}: there is no point {missing:?} in this file", point.local())));
+        }
+    }
+    if wrong.is_empty() { Ok(trial) } else { Err(wrong) }
+}
+
+/// `2026-06-01T08:00:00+08:00`
+fn read_start(words: &[&str]) -> Result<(Timestamp, Zone), String> {
+    let wrong = || "a start is a time with its offset: start 2026-06-01T08:00:00+08:00".to_owned();
+    let [text] = words else { return Err(wrong()) };
+    let offset = text.len().checked_sub(6).and_then(|at| text.get(at..)).ok_or_else(wrong)?;
+    Ok((Timestamp::parse(text).ok_or_else(wrong)?, Zone::parse(offset).ok_or_else(wrong)?))
+}
+
+/// `flood 05-15 09-30`
+fn read_season(words: &[&str]) -> Result<Season, String> {
+    if let [name, from, to] = words
+        && let (Some(from), Some(to)) = (MonthDay::parse(from), MonthDay::parse(to))
+    {
+        return Ok(Season { name: (*name).to_owned(), sites: Vec::new(), from, to });
+    }
+    Err("a season is a name and two days: season flood 05-15 09-30".into())
 }
 
 /// Words between blanks; what stands in double quotes is one word, so that a place may hold a blank.
@@ -188,9 +244,11 @@ pub fn declared(text: &str) -> Result<Point, String> {
     read_point(words.strip_prefix(&["point"]).unwrap_or(&words))
 }
 
-pub(super) fn read_point(words: &[&str]) -> Result<Point, String> {
+pub(crate) fn read_point(words: &[&str]) -> Result<Point, String> {
     let [name, kind, place, unit, settings @ ..] = words else {
-        return Err("a point is: point NAME KIND PLACE UNIT [period=5s] [LIMIT=NUMBER ..]".into());
+        return Err(
+            "a point is: point NAME KIND PLACE UNIT [period=5s] [LIMIT=NUMBER ..] [RELATION=POINT,POINT ..]".into()
+        );
     };
     let kind = Kind::from_word(kind).ok_or_else(|| format!("{kind:?} is not a kind"))?;
     let mut point = Point {
@@ -207,12 +265,15 @@ pub(super) fn read_point(words: &[&str]) -> Result<Point, String> {
         coordinates: None,
         static_risk: 0,
         calibrate_every: None,
+        relations: BTreeMap::new(),
         retired: false,
     };
     for setting in settings {
         let (key, value) = setting.split_once('=').ok_or_else(|| format!("{setting:?} is not NAME=VALUE"))?;
         if key == "period" {
             point.period = parse_duration(value).map_err(|error| error.to_string())?;
+        } else if value.parse::<f64>().is_err() && value.starts_with(char::is_alphanumeric) {
+            point.relations.insert(key.to_owned(), value.split(',').map(str::to_owned).collect());
         } else {
             let number = value.parse().map_err(|_| format!("{value:?} is not a number"))?;
             point.limits.insert(key.to_owned(), number);
@@ -229,6 +290,11 @@ fn read_line<'a>(number: usize, time: &str, words: &[&'a str]) -> Result<Line<'a
             let known = PermitKind::ALL.into_iter().find(|known| known.word() == *kind);
             let kind = known.ok_or_else(|| format!("{kind:?} is not calibration, maintenance or exercise"))?;
             (Input::Permit(point, kind, parse_duration(length).map_err(|error| error.to_string())?), rest)
+        }
+        ["site", state, rest @ ..] => {
+            let state = SiteState::from_word(state)
+                .ok_or_else(|| format!("{state:?} is not producing, stopped or maintenance"))?;
+            (Input::Site(state), rest)
         }
         [point, value, rest @ ..] => {
             let (value, measured) = value.split_once('@').map_or((*value, None), |(value, at)| (value, Some(at)));

@@ -167,6 +167,8 @@ pub(super) async fn acknowledge(
         | Answer::PermitOpened(_)
         | Answer::PermitEnded(_)
         | Answer::NoSuchPermit
+        | Answer::SiteSet(_)
+        | Answer::NoSuchSite
         | Answer::Recorded
         | Answer::Limits(_) => Err(Error::no_such("open alarm", &id)),
     }

@@ -18,7 +18,7 @@ use crate::board::Published;
 use crate::facts::{self, Answer, Outgoing, Wanted};
 use crate::figures;
 use crate::journal::{self, Entry, Intake};
-use crate::model::{Exemption, LimitEnd, Permit, PermitEnd, PointIndex, Quality, SetLimit, Timestamp};
+use crate::model::{Exemption, LimitEnd, Permit, PermitEnd, PointIndex, Quality, SetLimit, SiteStanding, Timestamp};
 use crate::publish::{Entry as Warning, Feed};
 
 /// Alarms as they stand in `facts.db`.
@@ -50,12 +50,14 @@ impl Alarms for facts::Reader {
     }
 }
 
-/// Work on sensors, as it stands in `facts.db`.
+/// Work on sensors and what sites are doing, as it stands in `facts.db`.
 pub trait Permits: Send + Sync {
     /// Newest first, with its end if it has ended.
     fn permits(&self, open: bool, most: usize) -> Result<Vec<(Permit, Option<PermitEnd>)>, facts::Error>;
     /// When each point was last calibrated.
     fn calibrations(&self) -> Result<HashMap<PointIndex, Timestamp>, facts::Error>;
+    /// Of sites of which somebody has said what they are doing.
+    fn sites(&self) -> Result<Vec<SiteStanding>, facts::Error>;
 }
 
 impl Permits for facts::Reader {
@@ -65,6 +67,10 @@ impl Permits for facts::Reader {
 
     fn calibrations(&self) -> Result<HashMap<PointIndex, Timestamp>, facts::Error> {
         Self::calibrations(self)
+    }
+
+    fn sites(&self) -> Result<Vec<SiteStanding>, facts::Error> {
+        Self::sites(self)
     }
 }
 

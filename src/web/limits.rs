@@ -243,6 +243,8 @@ async fn ask(edge: &Edge, order: impl FnOnce(u64) -> LimitOrder, id: &str) -> Re
         | Answer::PermitOpened(_)
         | Answer::PermitEnded(_)
         | Answer::NoSuchPermit
+        | Answer::SiteSet(_)
+        | Answer::NoSuchSite
         | Answer::Recorded) => Err(Error::inside("the order about limits", &format!("{other:?}"))),
     }
 }

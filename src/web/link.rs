@@ -101,6 +101,8 @@ pub(super) async fn acknowledge(
         | Answer::PermitOpened(_)
         | Answer::PermitEnded(_)
         | Answer::NoSuchPermit
+        | Answer::SiteSet(_)
+        | Answer::NoSuchSite
         | Answer::Recorded
         | Answer::Limits(_) => (Say::Over, leave.alarm.clone()),
     };

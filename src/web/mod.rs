@@ -40,6 +40,7 @@ mod rule_desk;
 mod rules;
 mod samples;
 mod serve;
+mod sites;
 mod ticker;
 mod users;
 mod words;
@@ -52,7 +53,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -189,6 +190,8 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         .route("/api/v1/exemptions/{id}/end", post(limits::end_exemption))
         .route("/api/v1/protection", get(protection::show))
         .route("/api/v1/calibrations", get(permits::calendar))
+        .route("/api/v1/sites", get(sites::list))
+        .route("/api/v1/sites/{site}/state", put(sites::set))
         .merge(rules::routes())
         .route("/api/v1/audit", get(audit::list))
         .route("/api/v1/person", get(users::show))

@@ -1,6 +1,6 @@
 //! `/api/v1/protection`: everything that reduces protection now, as one list, and what is left at each site.
 //!
-//! Open permits, exemptions, rule files that are broken, rules that fail and limits that were refused; each with
+//! Open permits, exemptions, sites that are not producing, rule files that are broken, rules that fail and limits that were refused; each with
 //! owner, reason, approval and end as far as it has them. A point counts as unreduced while nothing in the list
 //! takes any of its protection away; a broken file or a refused limit takes none, since what was in force before
 //! still is. A permit that is overdue counts until somebody ends it: nobody knows what is on the sensor.
@@ -16,7 +16,7 @@ use crate::alarm::{Alarm, Standing};
 use crate::clock;
 use crate::facts;
 use crate::journal::Setup;
-use crate::model::{Exemption, Permit, PointIndex, PointTable};
+use crate::model::{Exemption, Permit, PointIndex, PointTable, SiteStanding, SiteState};
 use crate::rule::{self, Language};
 
 /// Permits and exemptions that are looked at.
@@ -70,6 +70,15 @@ fn reductions(web: &Web, table: &PointTable) -> Result<Vec<Reduction>, facts::Er
             "points": points.len(),
         });
         list.push(Reduction { view, points });
+    }
+    for standing in web.permits.sites()?.into_iter().filter(|standing| standing.state != SiteState::default()) {
+        // Which rules ask for it nobody has to know: no point counts as reduced.
+        let SiteStanding { site, state, since, by, reason } = standing;
+        let view = json!({
+            "kind": "site", "id": &*site, "subject": format!("{site} is {}", state.word()), "owner": by,
+            "reason": reason, "approval": null, "since": since.to_string(), "until": null, "points": 0,
+        });
+        list.push(Reduction { view, points: Vec::new() });
     }
     let setup = web.board.setup();
     for alarm in web.board.open_alarms() {

@@ -192,6 +192,7 @@ pub fn point(number: u32, places: &[(Kind, String)]) -> Point {
         coordinates: None,
         static_risk: 0,
         calibrate_every: None,
+        relations: std::collections::BTreeMap::new(),
         retired: false,
     }
 }

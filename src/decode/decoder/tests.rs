@@ -31,6 +31,7 @@ fn point(site: &str, local: &str) -> Point {
         coordinates: None,
         static_risk: 0,
         calibrate_every: None,
+        relations: BTreeMap::new(),
         retired: local == "old",
     }
 }

@@ -25,6 +25,7 @@ fn point(name: &str) -> Point {
         coordinates: None,
         static_risk: 0,
         calibrate_every: None,
+        relations: std::collections::BTreeMap::new(),
         retired: false,
     }
 }
@@ -156,6 +157,14 @@ fn an_update_with_another_form_of_snapshot_keeps_every_alarm_and_permit() {
         until: clock::now() + Duration::from_secs(3_600),
     };
     plant.sees(Entry::Note(Note::PermitOpened(crate::journal::PermitOpened { command: 0, permit })));
+    let standing = crate::model::SiteStanding {
+        site: "mine".into(),
+        state: crate::model::SiteState::Stopped,
+        since: clock::now(),
+        by: "赵".into(),
+        reason: "holiday".into(),
+    };
+    plant.sees(Entry::Note(Note::SiteSet(crate::journal::SiteSet { command: 0, standing: standing.clone() })));
     plant.stop();
     let facts = rusqlite::Connection::open(plant.folder.path().join("facts.db")).unwrap();
     let changed = facts.execute("UPDATE snapshot SET body = CAST(X'01' || substr(body, 2) AS BLOB)", []).unwrap();
@@ -164,6 +173,7 @@ fn an_update_with_another_form_of_snapshot_keeps_every_alarm_and_permit() {
 
     plant.start().unwrap();
     assert_eq!(plant.core().board.open_alarms(), open);
+    assert_eq!(plant.core().facts.sites().unwrap(), [standing]);
     assert!(matches!(plant.acknowledges(&first, 1), Answer::Acknowledged(_)));
     plant.reads(5, 0, 1.5);
     plant.reads(5, 1, 0.2);

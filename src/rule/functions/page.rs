@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::{Answer, CATALOGUE, Entry, Group};
+use super::{Answer, Entry, Group, entries};
 use crate::rule::{BUDGET_OPERATIONS, MOST_NODES};
 
 /// The head of docs/rules.md.
@@ -26,6 +26,14 @@ const HEAD: &str = "\
 - 每个例子末尾为真 / each example is true at the end of its series (one value a minute, the limit `alarm` is 1.0).
 ";
 
+/// What is asked beyond the point needs other points.
+const BEYOND_HEAD: &str = "\
+GROUP 是 `p.point(..)`、`p.related(..)` 或 `p.all(..)` / is one of these three; their names are written out. A value
+counts while it is usable and no older than the point's period and a second. Such a rule is asked once a frame of
+samples is in: when its own point speaks, when one that it looks at does, and when the site's state or the season
+changes. Examples: at `a` = 0.3, to which `b` = 0.2 and `c` = 0.7 are redundant.
+";
+
 /// docs/rules.md.
 #[must_use]
 pub fn markdown() -> String {
@@ -35,10 +43,14 @@ pub fn markdown() -> String {
         (Group::Window, "时段 / over a span"),
         (Group::Course, "走势与限值 / course and levels"),
         (Group::Sensor, "传感器本身 / the sensor itself, for rules with `judges: \"health\"`"),
+        (Group::Beyond, "测点之外 / beyond the point"),
     ] {
         // Writing into a String cannot fail.
         writeln!(out, "\n## {title}").ok();
-        for entry in CATALOGUE.iter().filter(|entry| entry.group == group) {
+        if group == Group::Beyond {
+            out.push_str(BEYOND_HEAD);
+        }
+        for entry in entries().filter(|entry| entry.group == group) {
             section(&mut out, entry);
         }
     }
@@ -86,7 +98,7 @@ fn told(answer: Answer) -> String {
 /// The catalogue as an array of objects.
 #[must_use]
 pub fn json() -> Value {
-    let entries = CATALOGUE.iter().map(|entry| {
+    let entries = entries().map(|entry| {
         let answer = match entry.answer {
             Answer::Number(number) => json!(number),
             Answer::Bool(says) => json!(says),

@@ -8,8 +8,10 @@ use super::*;
 use crate::engine::{Health, Past, Wants};
 use crate::journal::RuleFile;
 use crate::model::{Point, Range, Timestamp};
+use crate::rule::around;
 use crate::rule::ask::Site;
 use crate::rule::language::PROPERTIES;
+use crate::rule::seen::GroupAsk;
 use crate::rule::{Judge, Judged, Language, Program, Reading, read_file, trial};
 
 fn rule(code: &str) -> RuleFile {
@@ -45,6 +47,7 @@ fn judged(code: &str, series: &[f64]) -> [Judged; 2] {
         point: &point,
         limits: &limits,
         recalls: &recalls,
+        around: None,
     };
     let mut judge = Judge::new(&language);
     [judge.judge(&program, &reading, &mut past), judge.interpret(&program, &reading, &mut past)]
@@ -73,6 +76,35 @@ fn every_example_says_what_the_catalogue_says() {
     }
 }
 
+#[test]
+fn every_example_beyond_the_point_says_what_the_list_says() {
+    let samples = "start 2026-06-01T08:30:00+08:00\nseason flood 05-15 09-30\n\
+        point a methane T1 %VOL redundant=b,c\npoint b methane T2 %VOL\npoint c methane T2 %VOL\n";
+    for entry in BEYOND {
+        let asked = match entry.answer {
+            Answer::Number(number) => format!("abs({} - {number:?}) < 0.000000001", entry.ask),
+            Answer::Bool(true) => entry.ask.to_owned(),
+            Answer::Bool(false) => format!("!{}", entry.ask),
+            Answer::Text(text) => format!("{} == {text:?}", entry.ask),
+        };
+        for code in [asked.as_str(), entry.example] {
+            let language = Language::new();
+            let (rules, ast) = read_file(&language, &rule(code)).unwrap();
+            let program = Program::new(&rules[0].raise, &ast, rules[0].limits.keys()).unwrap();
+            assert!(program.native.is_ok(), "{code}: {:?}", program.native.err());
+            let lines = format!("{samples}0s b 0.2\n0s c 0.7\n0s a {} raised r\n", entry.series[0]);
+            let played = |says: &str| {
+                // Asked once the point's own sample is in.
+                let file = rule(&format!("p.value == 0.3 && {says}({code})"));
+                let text = file.text.replace("watches: #{}", "watches: #{ place: \"T1\" }");
+                trial::run(&RuleFile { text, ..file }, "x.samples", &lines)
+            };
+            assert!(played("").is_ok(), "{code}: {:?}", played(""));
+            assert!(played("!").is_err(), "not {code}");
+        }
+    }
+}
+
 /// Without any sample nothing reads as well: whatever depends on samples is unknown.
 #[test]
 fn without_samples_the_verdict_is_unknown() {
@@ -88,10 +120,17 @@ fn without_samples_the_verdict_is_unknown() {
 
 #[test]
 fn language_lowering_and_catalogue_name_the_same() {
-    let listed: BTreeSet<&str> = CATALOGUE.iter().map(|entry| entry.name).collect();
+    let mut listed: BTreeSet<&str> = CATALOGUE.iter().map(|entry| entry.name).collect();
     assert_eq!(listed.len(), CATALOGUE.len(), "a name stands twice");
+    let beyond: BTreeSet<&str> = BEYOND.iter().map(|entry| entry.name).collect();
+    assert_eq!(beyond.len(), BEYOND.len(), "a name stands twice");
+    let of_group: BTreeSet<&str> = beyond.iter().filter_map(|name| name.strip_prefix("group.")).collect();
+    let asks = GroupAsk::ALL.map(|(word, _)| word);
+    assert_eq!(of_group, asks.into_iter().chain(["quality", "has", "window", "over", "under", "vote"]).collect());
+    listed.extend(beyond.iter().filter(|name| !name.starts_with("group.")));
+    let far = around::PROPERTIES.into_iter().chain(around::FUNCTIONS);
     let known: BTreeSet<&str> =
-        PROPERTIES.into_iter().chain(Function::ALL.map(Function::name)).chain(["has"]).collect();
+        PROPERTIES.into_iter().chain(Function::ALL.map(Function::name)).chain(["has"]).chain(far).collect();
     assert_eq!(listed, known);
     // What is registered for the point, by the engine's own account.
     let signatures = Language::new().engine.gen_fn_signatures(false);

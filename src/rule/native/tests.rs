@@ -7,12 +7,50 @@ use proptest::prelude::*;
 
 use crate::engine::{Health, Past, Wants};
 use crate::journal::RuleFile;
-use crate::model::{PermitKind, Point, Quality, Range, Reason, Stricter, Timestamp};
+use crate::model::{PermitKind, Point, PointIndex, Quality, Range, Reason, SiteState, Stricter, Timestamp};
 use crate::rule::ask::{Recall, Site};
 use crate::rule::functions::{Function, Shape};
-use crate::rule::{Judge, Language, Program, Reading, read_file, trial};
+use crate::rule::seen::{Around, Member, Standing};
+use crate::rule::{Judge, Language, Program, Reading, outlook, read_file, trial};
 
 const SPANS: [&str; 2] = ["1m", "10m"];
+
+/// Selectors of a closure; a scene says how many points each of them names.
+const GROUPS: [&str; 4] =
+    ["p.point(\"fan\")", "p.related(\"redundant\")", "p.related(\"feed\")", "p.all(\"co\", \"\")"];
+
+/// A number that other points, or the clock, have to say.
+fn around(depth: u32) -> BoxedStrategy<String> {
+    let group = || prop::sample::select(GROUPS.to_vec());
+    let asks = vec!["value", "age", "max", "min", "mean", "median", "sum", "spread", "known", "size"];
+    let figure = (group(), prop::sample::select(asks)).prop_map(|(group, ask)| format!("{group}.{ask}"));
+    let window = (group(), prop::sample::select(vec!["mean", "count", "rate"]), prop::sample::select(SPANS.to_vec()))
+        .prop_map(|(group, function, span)| format!("{group}.{function}(\"{span}\")"));
+    let limit = if depth == 0 { Just("1.0".to_owned()).boxed() } else { number(depth - 1) };
+    let count = (group(), prop::sample::select(vec!["over", "under"]), limit)
+        .prop_map(|(group, count, limit)| format!("{group}.{count}({limit})"));
+    prop_oneof![3 => figure, 1 => window, 1 => count, 1 => Just("p.hour".to_owned())].boxed()
+}
+
+/// Something true or false that they have to say.
+fn around_verdict(depth: u32) -> BoxedStrategy<String> {
+    let group = || prop::sample::select(GROUPS.to_vec());
+    let limit = if depth == 0 { Just("1".to_owned()).boxed() } else { number(depth - 1) };
+    let vote = (group(), 1_usize..5, prop::sample::select(vec![">=", ">", "<=", "<"]), limit)
+        .prop_map(|(group, k, word, limit)| format!("{group}.vote({k}, \"{word}\", {limit})"));
+    let word = (group(), prop::sample::select(vec!["good", "uncertain", "bad", "no such word"]))
+        .prop_map(|(group, word)| format!("({group}.quality == \"{word}\")"));
+    let has = group().prop_map(|group| format!("{group}.has(\"over_range\")"));
+    let bearing = prop::sample::select(vec![
+        "(p.site == \"stopped\")",
+        "(p.site != \"producing\")",
+        "(p.site == \"asleep\")",
+        "p.season(\"flood\")",
+        "p.season(\"dry\")",
+    ])
+    .prop_map(str::to_owned);
+    prop_oneof![3 => vote, 1 => word, 1 => has, 2 => bearing].boxed()
+}
 
 /// A level of a function: known before a sample comes.
 fn level() -> impl Strategy<Value = String> {
@@ -86,7 +124,7 @@ fn number(depth: u32) -> BoxedStrategy<String> {
         .prop_map(str::to_owned),
         (-1000.0_f64..1000.0).prop_map(|number| format!("{number:?}")),
     ];
-    let leaf = prop_oneof![3 => asked, 4 => call(false), 2 => constant];
+    let leaf = prop_oneof![3 => asked, 4 => call(false), 2 => constant, 2 => around(depth)];
     if depth == 0 {
         return leaf.boxed();
     }
@@ -124,13 +162,14 @@ fn verdict(depth: u32) -> BoxedStrategy<String> {
     ])
     .prop_map(str::to_owned);
     if depth == 0 {
-        return prop_oneof![3 => compare, 1 => asked, 1 => call(true)].boxed();
+        return prop_oneof![3 => compare, 1 => asked, 1 => call(true), 1 => around_verdict(depth)].boxed();
     }
     let (a, b, c) = (verdict(depth - 1), verdict(depth - 1), verdict(depth - 1));
     prop_oneof![
         4 => compare,
         1 => asked,
         1 => call(true),
+        2 => around_verdict(depth.min(2)),
         2 => (a.clone(), b.clone()).prop_map(|(a, b)| format!("({a} && {b})")),
         2 => (a.clone(), b.clone(), c.clone()).prop_map(|(a, b, c)| format!("({a} || {b} || {c})")),
         1 => a.clone().prop_map(|a| format!("!{a}")),
@@ -144,6 +183,9 @@ fn body() -> impl Strategy<Value = String> {
     prop_oneof![
         3 => verdict(3),
         1 => (verdict(1), verdict(1)).prop_map(|(x, a)| format!("{{ let x = {x}; let y = !x; ({a}) && (y || x) }}")),
+        1 => (prop::sample::select(GROUPS.to_vec()), verdict(2)).prop_map(|(group, a)| {
+            format!("{{ let g = {group}; let n = g.max; ({a}) || g.vote(2, \">=\", n) || g.quality == \"bad\" }}")
+        }),
         1 => (number(2), verdict(2)).prop_map(|(x, a)| format!("{{ let x = {x}; let y = x; {a} && (y >= x + 0.0) }}")),
     ]
 }
@@ -166,6 +208,82 @@ struct Scene {
     /// Pause before it, how far it was overtaken, value.
     samples: Vec<(u64, u64, f64)>,
     stricter: Option<Stricter>,
+    surroundings: Surroundings,
+}
+
+/// Ten points around it, and how many each selector names, from the first on.
+#[derive(Clone, Debug)]
+struct Surroundings {
+    seen: bool,
+    points: Vec<(Standing, u16, f64)>,
+    named: Vec<(usize, bool)>,
+    seasons: Vec<Option<bool>>,
+    site: SiteState,
+    hour: f64,
+    own: Standing,
+    holding: bool,
+}
+
+fn standing() -> impl Strategy<Value = Standing> {
+    prop_oneof![
+        4 => prop::sample::select(vec![-1.0, 0.0, 0.3, 0.1 + 0.2, 1.0, 1.5]).prop_map(Standing::Usable),
+        2 => (-1e9_f64..1e9).prop_map(Standing::Usable),
+        1 => Just(Standing::Broken),
+        1 => Just(Standing::Awaited),
+    ]
+}
+
+fn surroundings() -> impl Strategy<Value = Surroundings> {
+    let named = prop_oneof![1 => Just(0_usize), 4 => Just(1), 3 => 2_usize..6];
+    (
+        prop::bool::weighted(0.95),
+        prop::collection::vec((standing(), any::<u16>(), 0.0_f64..100.0), 10),
+        prop::collection::vec((named, any::<bool>()), GROUPS.len()),
+        prop::collection::vec(prop::option::weighted(0.9, any::<bool>()), 2),
+        prop::sample::select(SiteState::ALL.to_vec()),
+        0.0_f64..24.0,
+        standing(),
+        any::<bool>(),
+    )
+        .prop_map(|(seen, points, named, seasons, site, hour, own, holding)| Surroundings {
+            seen,
+            points,
+            named,
+            seasons,
+            site,
+            hour,
+            own,
+            holding,
+        })
+}
+
+/// What the engine would have seen for the program.
+fn look(program: &Program, surroundings: &Surroundings, wants: &Wants, past: &Past) -> Option<Rc<Around>> {
+    let mut outlook = outlook::Outlook::default();
+    for group in 0..program.beyond.groups.len() {
+        let (count, own_votes) = surroundings.named[group % GROUPS.len()];
+        let points = (0_u32..).map(PointIndex).skip(group).take(count).collect();
+        outlook.groups.push(outlook::Members { points, own_votes });
+    }
+    for asked in &program.beyond.windows {
+        let alone = (outlook.groups[asked.group].points.len() == 1).then(|| outlook.groups[asked.group].points[0]);
+        let span = crate::model::parse_duration(&asked.span).unwrap();
+        let place = wants.windows.iter().position(|(known, _)| *known == span).unwrap();
+        outlook.windows.push(alone.map(|point| outlook::PlacedWindow { point, place, over: asked.over }));
+    }
+    let mut around = Around {
+        seasons: surroundings.seasons[..program.beyond.seasons.len()].to_vec(),
+        site: surroundings.site,
+        hour: surroundings.hour,
+        own: surroundings.own,
+        holding: surroundings.holding,
+        ..Around::default()
+    };
+    around.look(&outlook, |point| {
+        let (standing, bits, age_s) = surroundings.points[point.at()];
+        Some(Member { standing, quality: Quality::from_bits(bits), age_s, past })
+    });
+    surroundings.seen.then(|| Rc::new(around))
 }
 
 fn scene() -> impl Strategy<Value = Scene> {
@@ -194,14 +312,16 @@ fn scene() -> impl Strategy<Value = Scene> {
         prop::option::of((awkward(), awkward())),
         prop::collection::vec((0_u64..90, prop_oneof![4 => Just(0_u64), 1 => 1_u64..9], awkward()), 0..14),
         prop::sample::select(vec![None, Some(Stricter::Lower), Some(Stricter::Higher)]),
+        surroundings(),
     )
-        .prop_map(|(value, health, age_s, limits, range, samples, stricter)| Scene {
+        .prop_map(|(value, health, age_s, limits, range, samples, stricter, surroundings)| Scene {
             value,
             health,
             age_s,
             limits,
             range: range.map(|(low, high)| Range { low, high }),
             samples,
+            surroundings,
             stricter,
         })
 }
@@ -221,12 +341,20 @@ fn both(program: &Program, language: &Language, scene: &Scene) -> (crate::rule::
     let site = Site { limits: &limits, stricter: scene.stricter, hole: Some(Duration::from_secs(60)) };
     let mut wants = Wants::default();
     let recalls: Rc<[Recall]> = program.asks.iter().map(|ask| ask.place(&site, &mut wants).0).collect();
+    for span in [60, 600] {
+        Function::ALL.into_iter().for_each(|function| {
+            if let Function::Over(over) = function {
+                wants.window(Duration::from_secs(span), over);
+            }
+        });
+    }
     let mut past = Past::new(&wants);
     let mut at = Timestamp::from_secs(1_800_000_000);
     for (pause, overtaken, value) in &scene.samples {
         at = at + Duration::from_secs(*pause);
         past.insert(at - Duration::from_secs(*overtaken), *value);
     }
+    let around = look(program, &scene.surroundings, &wants, &past);
     let reading = Reading {
         value: scene.value,
         health: scene.health,
@@ -234,6 +362,7 @@ fn both(program: &Program, language: &Language, scene: &Scene) -> (crate::rule::
         point: &point,
         limits: &limits,
         recalls: &recalls,
+        around: around.as_ref(),
     };
     let mut judge = Judge::new(language);
     let native = judge.judge(program, &reading, &mut past);
@@ -271,6 +400,10 @@ fn what_people_write_is_lowered() {
         "p.held_for(\">=\", p.limit.low) >= 60.0 && p.since(\"<\", 1) > 5.0 && p.cusum(0.5, 0.1) > 5.0",
         "p.median(\"10m\") > 1.5 * p.ewma(\"1m\") || p.gap(\"10m\") > 60.0 || p.resets(\"1m\") > 1.0",
         "!(p.quality == \"good\") || max(p.value, 1.0) > min(p.value, 2)",
+        "p.related(\"redundant\").vote(2, \">=\", p.limit.alarm) && p.point(\"fan\").value < 0.5",
+        "p.value - p.all(\"co\", \"\").median > p.related(\"feed\").mean(\"1m\") || p.all(\"co\", \"\").over(24) >= 2",
+        "{ let fan = p.point(\"fan\"); fan.quality == \"bad\" || fan.has(\"line_break\") || fan.rate(\"10m\") < -1.0 }",
+        "p.site != \"stopped\" && p.season(\"flood\") && (p.hour >= 22.0 || p.hour < 6)",
     ] {
         let program = program(&language, code);
         assert!(program.native.is_ok(), "{code}: {:?}", program.native.err());
@@ -312,6 +445,16 @@ fn the_odd_comparisons_are_rhais_own() {
         limits: [0.3, 0.0],
         range: None,
         samples: Vec::new(),
+        surroundings: Surroundings {
+            seen: false,
+            points: Vec::new(),
+            named: Vec::new(),
+            seasons: Vec::new(),
+            site: SiteState::Producing,
+            hour: 0.0,
+            own: Standing::Broken,
+            holding: false,
+        },
         stricter: None,
     };
     for (code, value, says) in [

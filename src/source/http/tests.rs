@@ -23,6 +23,7 @@ fn sender(more: &str) -> Arc<Sender> {
         coordinates: None,
         static_risk: 0,
         calibrate_every: None,
+        relations: BTreeMap::new(),
         retired: false,
     };
     let table = Arc::new(PointTable::new(vec![point("mine.t1"), point("mine.t2")]));

@@ -48,6 +48,7 @@ fn points() -> Arc<PointTable> {
         coordinates: None,
         static_risk: 0,
         calibrate_every: None,
+        relations: BTreeMap::new(),
         retired: false,
     };
     Arc::new(PointTable::new(vec![point("t1"), point("t2")]))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::stage::{Stage, alarm, answer, bad_sample, old_sample, sample};
 use crate::alarm::{Alarm, Happening, Standing};
@@ -257,6 +257,32 @@ async fn metrics_carry_the_loss_ledger_and_the_open_alarms() {
     assert!(text.contains("davy_resident_memory_bytes ") && text.contains("davy_build_info{version=\""));
     assert!(text.ends_with("# EOF\n"));
     stage.close().await;
+}
+
+#[tokio::test]
+async fn a_site_is_producing_until_somebody_says_otherwise_with_a_reason() {
+    let stage = Stage::open().await;
+    let (status, told) = stage.asks("/api/v1/sites").await;
+    assert_eq!(status, 200);
+    let mine = json!({ "site": "mine", "state": "producing", "reduced": false, "points": 3 });
+    assert_eq!((&told["sites"][0], &told["sites"][1]["points"]), (&mine, &json!(1)));
+
+    let put = |site: &str, body: &Value| {
+        let request = stage.client.put(stage.url(&format!("/api/v1/sites/{site}/state"))).json(body);
+        answer(request)
+    };
+    let stopped = json!({ "state": "stopped", "by": "李", "reason": "holiday" });
+    assert_eq!(put("nowhere", &stopped).await.0, 404);
+    for (key, value) in [("state", "asleep"), ("by", ""), ("reason", " ")] {
+        let mut wrong = stopped.clone();
+        wrong[key] = value.into();
+        let (status, told) = put("mine", &wrong).await;
+        assert!((400..500).contains(&status), "{key}: {status} {told}");
+    }
+    let (status, told) = put("mine", &stopped).await;
+    assert_eq!((status, &told["state"], &told["reduced"]), (200, &"stopped".into(), &true.into()), "{told}");
+    let (_, told) = stage.asks("/api/v1/sites").await;
+    assert_eq!((&told["sites"][0]["by"], &told["sites"][0]["reason"]), (&"李".into(), &"holiday".into()));
 }
 
 #[tokio::test]

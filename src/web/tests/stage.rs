@@ -22,7 +22,7 @@ use crate::figures;
 use crate::journal::{self, Entry, Note};
 use crate::model::{
     Exemption, Kind, LimitEnd, Permit, PermitEnd, Point, PointIndex, PointTable, Quality, Reason, Sample, SetLimit,
-    Timestamp,
+    SiteStanding, Timestamp,
 };
 use crate::notify::Doorkeeper;
 use crate::publish::{Entry as Warning, Feed};
@@ -42,6 +42,7 @@ pub struct Backstage {
     commands: AtomicU64,
     pub stored: Mutex<Vec<Reading>>,
     permits: Mutex<Vec<(Permit, Option<PermitEnd>)>>,
+    sites: Mutex<Vec<SiteStanding>>,
     /// What was asked of the keeper of the rules.
     pub orders: Mutex<Vec<RuleOrder>>,
     /// What it answers, the next first; when there is nothing more, that it is done.
@@ -149,6 +150,10 @@ impl Permits for Backstage {
             permits.iter().filter_map(|(permit, end)| Some((permit, end.as_ref().filter(|end| end.calibrated)?)));
         Ok(done.flat_map(|(permit, end)| permit.points.iter().map(|point| (*point, end.at))).collect())
     }
+
+    fn sites(&self) -> Result<Vec<SiteStanding>, facts::Error> {
+        Ok(self.sites.lock().unwrap().clone())
+    }
 }
 
 impl RuleDesk for Backstage {
@@ -228,6 +233,10 @@ impl Desk for Backstage {
                         Answer::PermitEnded(permit.clone())
                     });
                     (ended.command, answer)
+                }
+                Entry::Note(Note::SiteSet(set)) => {
+                    self.sites.lock().unwrap().push(set.standing.clone());
+                    (set.command, Answer::SiteSet(set.standing))
                 }
                 Entry::Samples(_) | Entry::Tick(_) => return Ok(()),
                 Entry::Note(
@@ -407,6 +416,7 @@ fn point(id: &str, site: &str, name: &str, kind: Kind, place: &str) -> Point {
         coordinates: None,
         static_risk: 0,
         calibrate_every: None,
+        relations: BTreeMap::new(),
         retired: false,
     }
 }

@@ -68,6 +68,7 @@ impl Stage {
             coordinates: None,
             static_risk: 0,
             calibrate_every: None,
+            relations: std::collections::BTreeMap::new(),
             retired: false,
         });
         self.board.set_points(Arc::new(PointTable::new(points.collect())));

@@ -1,0 +1,233 @@
+//! Looking around: other points, the site's state and the season for rules that ask, and who is judged again.
+//!
+//! In come the states of all points; out goes what one closure sees from its point. A rule that looks around
+//! is judged once all samples of an entry are in: a frame that brings three sensors is judged as a whole, and
+//! each of its samples is seen, because a second one of the same point in one entry settles the first. Such a
+//! rule is judged when its own point speaks, when one that it looks at does, and when the site's state or the
+//! season changes. Points without such rules pay one comparison a sample.
+//!
+//! Everything is reckoned in journal time. Event times of one point's verdicts never run backwards, but for a
+//! clock that was set back.
+
+use std::rc::Rc;
+
+use super::Effect;
+use super::open::{Moment, Slot};
+use super::shard::{Asked, PointState, Shard, patience};
+use crate::alarm::State;
+use crate::facts::Answer;
+use crate::journal::SiteSet;
+use crate::model::{Point, PointIndex, PointTable, Record, SiteId, SiteStanding, Timestamp};
+use crate::rule::{Around, Compiled, Member, Outlook, Standing, Watch};
+
+/// Points whose rules are to be judged at the end of the entry.
+#[derive(Debug, Default)]
+pub(super) struct Stirred {
+    order: Vec<PointIndex>,
+    /// By point.
+    marks: Vec<Mark>,
+    /// Points that spoke.
+    spoke: Vec<PointIndex>,
+    /// Davy's clock with the grain of ticks, and as it was.
+    moment: Option<(Timestamp, Timestamp)>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Mark {
+    spoke: bool,
+    asked: bool,
+}
+
+impl Shard<'_> {
+    /// A point speaks: whoever looks at it is judged when the entry ends.
+    pub(super) fn stir(&mut self, index: PointIndex, now: Timestamp, received: Timestamp) {
+        let Some(plan) = self.plan.points.get(index.at()) else { return };
+        if !plan.looks && plan.onlookers.is_empty() {
+            return;
+        }
+        let stirred = &mut self.stirred;
+        stirred.marks.resize(self.points.len(), Mark::default());
+        stirred.moment = stirred.moment.max(Some((now, received)));
+        stirred.marks[index.at()].spoke = true;
+        stirred.spoke.push(index);
+        for point in plan.looks.then_some(index).into_iter().chain(plan.onlookers.iter().copied()) {
+            if !std::mem::replace(&mut stirred.marks[point.at()].asked, true) {
+                stirred.order.push(point);
+            }
+        }
+    }
+
+    /// Has it spoken in this entry already, and somebody looks at it?
+    pub(super) fn spoke(&self, index: PointIndex) -> bool {
+        self.stirred.moment.is_some() && self.stirred.marks.get(index.at()).is_some_and(|mark| mark.spoke)
+    }
+
+    /// Judges what was stirred.
+    pub(super) fn settle_around(&mut self, effects: &mut Vec<Effect>) {
+        let Some((now, received)) = self.stirred.moment.take() else { return };
+        let (order, spoke) = (std::mem::take(&mut self.stirred.order), std::mem::take(&mut self.stirred.spoke));
+        for point in &order {
+            self.judge_onlooker(*point, now, received, effects);
+        }
+        for point in order.iter().chain(&spoke) {
+            self.stirred.marks[point.at()] = Mark::default();
+        }
+        (self.stirred.order, self.stirred.spoke) = (order, spoke);
+        self.stirred.order.clear();
+        self.stirred.spoke.clear();
+    }
+
+    /// Asks the rules of a point that look beyond it. `now` is Davy's clock with the grain of ticks.
+    fn judge_onlooker(&mut self, index: PointIndex, now: Timestamp, received: Timestamp, effects: &mut Vec<Effect>) {
+        let (Some(state), Some(point)) = (self.points.get(index.at()), self.table.get(index)) else { return };
+        // As the last tick had it; what came since was measured no earlier than its own samples.
+        let tick = self.last_tick(now);
+        let there = Timestamp::from_micros(tick.micros().saturating_add(state.skew_micros));
+        let value = match standing(state, point, tick, self.listening_since) {
+            Standing::Usable(value) => Some(value),
+            Standing::Broken | Standing::Awaited => None,
+        };
+        let moment = Moment { at: there.max(state.source_time), received, now, value, quality: state.quality };
+        self.judge_point(index.at(), moment, Asked::Around, effects);
+        self.wake(index.at());
+    }
+
+    /// Who is silent is decided at ticks, as everywhere.
+    fn last_tick(&self, now: Timestamp) -> Timestamp {
+        if self.now == Timestamp::MIN { now } else { self.now }
+    }
+
+    /// Fills what the rules of a point will see, by the place of their watches.
+    pub(super) fn look_around(&mut self, at: usize, moment: Moment, asked: Asked) {
+        let (Some(state), Some(plan), Some(point)) =
+            (self.points.get(at), self.plan.points.get(at), self.table.list().get(at))
+        else {
+            return;
+        };
+        let (now, tick, listening) = (moment.now, self.last_tick(moment.now), self.listening_since);
+        let own = match (asked, moment.value) {
+            (Asked::Overtaken, Some(value)) => Standing::Usable(value),
+            (Asked::Overtaken | Asked::Around | Asked::Sample { .. } | Asked::Tick { .. }, _) => {
+                standing(state, point, tick, listening)
+            }
+        };
+        self.seen.resize_with(plan.watches.len().max(self.seen.len()), Rc::default);
+        for ((watch, slot), seen) in plan.watches.iter().zip(&state.slots).zip(&mut self.seen) {
+            let Some(outlook) = outlook(watch, &self.plan.rules[watch.rule], slot) else { continue };
+            let seen = Rc::make_mut(seen);
+            seen.look(outlook, |other| {
+                let (state, point) = (self.points.get(other.at())?, self.table.get(other)?);
+                Some(Member {
+                    standing: standing(state, point, tick, listening),
+                    quality: state.quality,
+                    age_s: now.since(state.heard).as_secs_f64(),
+                    past: &state.past,
+                })
+            });
+            seen.seasons.clear();
+            let in_season = |place: &Option<usize>| place.and_then(|place| self.in_season.get(place).copied());
+            seen.seasons.extend(outlook.seasons.iter().map(in_season));
+            seen.site = self.sites.get(&point.site).map(|standing| standing.state).unwrap_or_default();
+            seen.hour = self.setup.as_ref().map_or(0.0, |setup| setup.calendar.hour(now));
+            seen.own = own;
+            seen.holding = matches!(slot.state, State::Active { .. });
+        }
+    }
+
+    /// Which seasons it is; they change with the local day. True: one has begun or ended.
+    pub(super) fn look_up_seasons(&mut self, now: Timestamp) -> bool {
+        let Some(setup) = &self.setup else { return false };
+        self.today = now;
+        let here = |(site, name): &(SiteId, String)| setup.calendar.in_season(name, site, now);
+        let seasons: Vec<bool> = self.plan.seasons.iter().map(here).collect();
+        std::mem::replace(&mut self.in_season, seasons) != self.in_season
+    }
+
+    /// Once a local day.
+    pub(super) fn look_at_seasons(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let another_day =
+            self.setup.as_ref().is_some_and(|setup| setup.calendar.day(now) != setup.calendar.day(self.today));
+        if another_day && self.look_up_seasons(now) {
+            for point in self.plan.lookers.clone() {
+                self.judge_onlooker(point, now, now, effects);
+            }
+        }
+    }
+
+    /// Somebody says what a site is doing.
+    pub(super) fn on_site(&mut self, set: &SiteSet, effects: &mut Vec<Effect>) {
+        let SiteSet { command, standing } = set;
+        let here = |point: &Point| point.site == standing.site && !point.retired;
+        if !self.table.list().iter().any(here) {
+            effects.push(Effect::Answered { command: *command, answer: Answer::NoSuchSite });
+            return;
+        }
+        let now = self.arrival(standing.since, effects);
+        let before = self.sites.insert(standing.site.clone(), standing.clone());
+        effects.push(Effect::Record(Record {
+            action: "site.set".into(),
+            subject: standing.site.to_string(),
+            reason: standing.reason.clone(),
+            before: before.map(|before| before.state).unwrap_or_default().word().to_owned(),
+            after: standing.state.word().to_owned(),
+            ..Record::by(&standing.by, standing.since)
+        }));
+        effects.push(Effect::Site(standing.clone()));
+        effects.push(Effect::Answered { command: *command, answer: Answer::SiteSet(standing.clone()) });
+        for point in self.plan.lookers.clone() {
+            if self.table.get(point).is_some_and(here) {
+                self.judge_onlooker(point, now, standing.since, effects);
+            }
+        }
+    }
+
+    /// What sites are doing, where somebody has said so.
+    #[must_use]
+    pub fn sites(&self) -> Vec<SiteStanding> {
+        self.sites.values().cloned().collect()
+    }
+}
+
+/// What the closure that is asked next looks at; the same choice that the verdict makes.
+fn outlook<'w>(watch: &'w Watch, compiled: &Compiled, slot: &Slot) -> Option<&'w Outlook> {
+    let outlooks = watch.outlooks.as_deref()?;
+    let clears = compiled.clear.is_some() && matches!(slot.state, State::Active { .. });
+    Some(if clears { &outlooks.clear } else { &outlooks.raise })
+}
+
+/// A point as others see it. A value from before Davy listened is none; that it is missing is a fault only
+/// once there was time to send a new one.
+fn standing(state: &PointState, point: &Point, now: Timestamp, listening_since: Timestamp) -> Standing {
+    let patience = patience(point);
+    let fresh = now.since(state.usable_received) <= patience;
+    match state.value {
+        _ if !state.quality.usable() => Standing::Broken,
+        Some(value) if fresh => Standing::Usable(value),
+        Some(_) | None if now.since(state.usable_received.max(listening_since)) > patience => Standing::Broken,
+        Some(_) | None => Standing::Awaited,
+    }
+}
+
+/// What an alarm says of what was seen: each member by name, up to a bound.
+pub(super) fn told(around: &Around, table: &PointTable) -> String {
+    const NAMED: usize = 20;
+    let members = || around.groups.iter().flat_map(|group| group.points.iter().zip(&group.standings));
+    let mut words: Vec<String> = members()
+        .take(NAMED)
+        .filter_map(|(point, standing)| {
+            let point = table.get(*point)?;
+            Some(match standing {
+                Standing::Usable(value) => format!("{} {value} {}", point.local(), point.unit).trim_end().to_owned(),
+                Standing::Broken => format!("{} 故障 / broken", point.local()),
+                Standing::Awaited => format!("{} 未收到 / not heard yet", point.local()),
+            })
+        })
+        .collect();
+    if members().count() > NAMED {
+        words.push(format!(".. {} 个 / in all", members().count()));
+    }
+    words.join("; ")
+}
+
+#[cfg(test)]
+mod tests;
