@@ -185,6 +185,13 @@ pub const ROWS: &[Row] = &[
     row(Kind::RainTotal, "gauge", "rain-total-red", "red_6h", 150.0, 150.0, "mm"),
     row(Kind::RainTotal, "gauge", "rain-total-red", "red_12h", 175.0, 175.0, "mm"),
     row(Kind::RainTotal, "gauge", "rain-total-red", "red_24h", 200.0, 200.0, "mm"),
+    // MT/T 1201-2023, abnormal type 003: power is on at the power-cut value.
+    row(Kind::Methane, "T1", "feed-anomaly-face", "power_cut", 1.5, 1.5, "%VOL"),
+    row(Kind::Methane, "T2", "feed-anomaly-return", "alarm", 1.0, 1.0, "%VOL"),
+    row(Kind::Methane, "T3", "feed-anomaly-intake", "alarm", 0.5, 0.5, "%VOL"),
+    row(Kind::Methane, "bunker", "feed-anomaly-bunker", "alarm", 1.5, 1.5, "%VOL"),
+    row(Kind::Fan, "local fan", "wind-interlock-failed", "moving", 1.0, 1.0, ""),
+    row(Kind::ReservoirLevel, "dam", "reservoir-flood-limit", "flood_limit", 9000.0, 9000.0, "m"),
 ];
 
 /// GB/T 50493-2019, toxic gases: kind, its two rules without the `-1` and `-2`, molar mass in g/mol, level 1 and level 2
