@@ -219,10 +219,7 @@ impl<'a> Reader<'a> {
 
 /// Windows are all that a group can be asked of its past.
 pub(super) fn over(name: &str) -> Option<Over> {
-    match Function::named(name)? {
-        Function::Over(over) => Some(over),
-        _ => None,
-    }
+    if let Function::Over(over) = Function::named(name)? { Some(over) } else { None }
 }
 
 fn unknown(told: &str, name: &str) -> String {
