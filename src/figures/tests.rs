@@ -99,7 +99,7 @@ impl Recount<'_> {
         let ending_with = |last: &&Event| {
             raises.iter().filter(|event| event.at <= last.at && last.at.since(event.at) < length).count()
         };
-        raises.iter().filter(|event| self.inside(event)).map(|event| ending_with(event)).max().unwrap_or(0)
+        raises.iter().filter(|event| self.inside(event)).map(ending_with).max().unwrap_or(0)
     }
 
     /// Second by second, from the lead on.

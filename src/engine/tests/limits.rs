@@ -182,17 +182,18 @@ fn a_tighter_limit_holds_from_the_next_sample_on_and_a_looser_one_is_refused_wit
     assert_eq!(told(&changes), [("cleared", "high")]);
 }
 
+fn exempted(id: &str, point: u32, value: f64, from: Timestamp, until: Timestamp) -> Exemption {
+    let order = exempt(id, point, value, from, until);
+    let LimitOrder::Exempt(exemption) = order else { panic!("{order:?}") };
+    exemption
+}
+
 #[test]
 fn an_exemption_holds_until_its_end_and_says_so_on_every_alarm() {
     let language = Language::new();
     let mut shard = started(&language, ground());
-    let alone = LimitOrder::Exempt(Exemption {
-        approved_by: "李".into(),
-        ..match exempt("e", 0, 1.2, EVENING, hours(30)) {
-            LimitOrder::Exempt(exemption) => exemption,
-            other => panic!("{other:?}"),
-        }
-    });
+    let alone =
+        LimitOrder::Exempt(Exemption { approved_by: "李".into(), ..exempted("e", 0, 1.2, EVENING, hours(30)) });
     for (wrong, expected) in [
         (alone, "cannot approve their own exemption"),
         (exempt("e", 0, 0.9, EVENING, hours(30)), "0.9 %VOL is not looser than 1 %VOL of rule high (AQ 1029-2019)"),
@@ -243,9 +244,10 @@ fn an_exemption_holds_until_its_end_and_says_so_on_every_alarm() {
 #[test]
 fn a_season_turns_at_local_midnight() {
     let language = Language::new();
-    let limit = |id: &str, name: &str, value| match set(id, Scope::Site("a".into()), Some(name), "high", value) {
-        LimitOrder::Set(limit) => SetLimit { at: None, ..limit },
-        other => panic!("{other:?}"),
+    let limit = |id: &str, name: &str, value| {
+        let order = set(id, Scope::Site("a".into()), Some(name), "high", value);
+        let LimitOrder::Set(limit) = order else { panic!("{order:?}") };
+        SetLimit { at: None, ..limit }
     };
     let setup = Setup { limits: vec![limit("limit[0]", "june", 0.6), limit("limit[1]", "july", 0.4)], ..ground() };
     let mut shard = started(&language, setup);
@@ -277,6 +279,7 @@ fn facts_alone_bring_limits_and_exemptions_back() {
 
 /// One step of the property below.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a few dozen of them, in a test")]
 enum Step {
     Order(LimitOrder),
     Tick(Timestamp),
@@ -296,11 +299,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let moment = || (0..80_u64).prop_map(hours);
     let set = (id(), scope, season, rule, value())
         .prop_map(|(id, scope, season, rule, value)| Step::Order(set(&id, scope, season, rule, value)));
-    let exempted = (0..4_u8, 0..3_u32, value(), moment(), moment())
+    let exemption = (0..4_u8, 0..3_u32, value(), moment(), moment())
         .prop_map(|(id, point, value, from, until)| Step::Order(exempt(&format!("e{id}"), point, value, from, until)));
     let step = prop_oneof![
         4 => set,
-        2 => exempted,
+        2 => exemption,
         1 => id().prop_map(|id| Step::Order(LimitOrder::End { id, end: end(EVENING) })),
         1 => (0..4_u8).prop_map(|id| Step::Order(LimitOrder::EndExemption { id: format!("e{id}"), end: end(EVENING) })),
         3 => moment().prop_map(Step::Tick),
