@@ -125,7 +125,7 @@ const EXPECTED: &[&str] = &[
     "davy.toml: point.\"pit.t4\": has both mqtt and modbus; a point is read in one way",
     "davy.toml: point.\"pit.c1\": is there twice; an id names one point",
     "points.csv: line 6: \"\" is not an id: site.point, with letters, digits, '-' and '_', up to 128 bytes",
-    "points.csv: line 7.wrong: unknown key; known are name, kind, place, unit, range, resolution, period, limits, coordinates, static_risk, calibrate_every, mqtt, modbus, fire, sl651, hj212, sparkplug, notes",
+    "points.csv: line 7.wrong: unknown key; known are name, kind, place, unit, range, resolution, period, limits, coordinates, static_risk, calibrate_every, relations, mqtt, modbus, fire, sl651, hj212, sparkplug, notes",
 ];
 
 /// Beginnings, where the rest is a library's wording or the operating system's.
