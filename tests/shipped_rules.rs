@@ -622,8 +622,12 @@ const FAMILIES: &[&[&str]] = &[
     &["hcl-1", "hcl-2"],
     &["phosgene-1", "phosgene-2"],
     // H and HH, L and LL, and the speed.
-    &["tank-level-high", "tank-level-high-high", "tank-level-rise"],
-    &["tank-level-low", "tank-level-low-low"],
+    // The point that stands for a tank begins low: how far a shut tank may move is a limit of it too.
+    &["tank-level-high", "tank-level-high-high", "tank-level-low", "tank-level-low-low", "tank-level-rise"],
+    // No water, and the pump that should bring it does not run: two orders to two people.
+    &["fire-main-pressure-low", "fire-pump-did-not-start"],
+    &["hydrant-pressure-low", "fire-pump-did-not-start"],
+    &["sprinkler-pressure-low", "fire-pump-did-not-start"],
     &["tank-pressure-high", "tank-pressure-high-high", "tank-pressure-rise"],
     &["tank-pressure-low", "tank-pressure-low-low"],
     &["tank-temperature-high", "tank-temperature-high-high"],

@@ -297,12 +297,16 @@ impl Notes {
             }
         }
         let known: BTreeSet<&str> = setup.calendar.seasons.iter().map(|season| &*season.name).collect();
-        let listed = || match known.is_empty() {
-            true => "none; write [calendar] season.NAME".to_owned(),
-            false => known.iter().copied().collect::<Vec<_>>().join(", "),
-        };
+        let listed = known.iter().copied().collect::<Vec<_>>().join(", ");
         for (rule, season) in self.seasons.iter().filter(|(_, season)| !known.contains(&**season)) {
-            self.problems.insert((*rule, format!("there is no season {season:?}; known are {}", listed())));
+            // A site without any season has not misspelt one: shipped rules ask for some.
+            if known.is_empty() {
+                let told =
+                    format!("asks for the season {season:?}, but [calendar] names none: it is never that season");
+                self.remarks.insert((*rule, told));
+            } else {
+                self.problems.insert((*rule, format!("there is no season {season:?}; known are {listed}")));
+            }
         }
         let told = |(rule, what): (usize, String)| {
             let rule = &plan.rules[rule].rule;
