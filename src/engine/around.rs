@@ -97,8 +97,9 @@ impl Shard<'_> {
         if self.now == Timestamp::MIN { now } else { self.now }
     }
 
-    /// Fills what the rules of a point will see, by the place of their watches.
-    pub(super) fn look_around(&mut self, at: usize, moment: Moment, asked: Asked) {
+    /// Fills what the rules of a point that are asked will see, by the place of their watches. `None`: those about
+    /// the sensor itself.
+    pub(super) fn look_around(&mut self, at: usize, moment: Moment, asked: Option<Asked>) {
         let (Some(state), Some(plan), Some(point)) =
             (self.points.get(at), self.plan.points.get(at), self.table.list().get(at))
         else {
@@ -106,15 +107,17 @@ impl Shard<'_> {
         };
         let (now, tick, listening) = (moment.now, self.last_tick(moment.now), self.listening_since);
         let own = match (asked, moment.value) {
-            (Asked::Overtaken, Some(value)) => Standing::Usable(value),
-            (Asked::Overtaken | Asked::Around | Asked::Sample { .. } | Asked::Tick { .. }, _) => {
+            (Some(Asked::Overtaken), Some(value)) => Standing::Usable(value),
+            (Some(Asked::Overtaken | Asked::Around | Asked::Sample { .. } | Asked::Tick { .. }) | None, _) => {
                 standing(state, point, tick, listening)
             }
         };
         self.seen.resize_with(plan.watches.len().max(self.seen.len()), Rc::default);
-        for ((watch, slot), seen) in plan.watches.iter().zip(&state.slots).zip(&mut self.seen) {
+        let places = asked.map_or(&*plan.occasions.health, |asked| asked.places(&plan.occasions));
+        for place in places.iter().map(|place| *place as usize) {
+            let (watch, slot) = (&plan.watches[place], &state.slots[place]);
             let Some(outlook) = outlook(watch, &self.plan.rules[watch.rule], slot) else { continue };
-            let seen = Rc::make_mut(seen);
+            let seen = Rc::make_mut(&mut self.seen[place]);
             seen.look(outlook, |other| {
                 let (state, point) = (self.points.get(other.at())?, self.table.get(other)?);
                 Some(Member {

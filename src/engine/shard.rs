@@ -25,7 +25,7 @@ use crate::model::{
     Cause, Permit, PermitEnd, PermitKind, Point, PointIndex, PointTable, Quality, Reason, Sample, SiteId, SiteStanding,
     Stricter, TICK, Timestamp,
 };
-use crate::rule::{Around, Judge, Judged, Judges, Language, Layers, Ordered, Plan, Program, Reading};
+use crate::rule::{Around, Judge, Judged, Judges, Language, Layers, Occasions, Ordered, Plan, Program, Reading};
 
 /// A wall clock that steps back by more than this was set.
 const SET_BACK: Duration = Duration::from_secs(1);
@@ -540,7 +540,7 @@ impl<'a> Shard<'a> {
     /// Asks the rules of a point and moves their alarms.
     pub(super) fn judge_point(&mut self, at: usize, moment: Moment, asked: Asked, effects: &mut Vec<Effect>) {
         if self.plan.points.get(at).is_some_and(|plan| plan.looks) {
-            self.look_around(at, moment, asked);
+            self.look_around(at, moment, Some(asked));
         }
         let (Some(state), Some(plan), Some(point)) =
             (self.points.get_mut(at), self.plan.points.get(at), self.table.list().get(at))
@@ -578,7 +578,10 @@ impl<'a> Shard<'a> {
             recalls: &plan.watches[0].recalls,
             around: None,
         };
-        for (place, (watch, slot)) in plan.watches.iter().zip(&mut state.slots).enumerate() {
+        let mut waits = false;
+        for &place in asked.places(&plan.occasions) {
+            let place = place as usize;
+            let (Some(watch), Some(slot)) = (plan.watches.get(place), state.slots.get_mut(place)) else { continue };
             let compiled = &self.plan.rules[watch.rule];
             let rule = &compiled.rule;
             let looks = watch.outlooks.is_some();
@@ -637,6 +640,10 @@ impl<'a> Shard<'a> {
                     Input::Judged(verdict)
                 }
             };
+            if slot.state == State::Normal && slot.open.is_none() && input != Input::Judged(Verdict::Violated) {
+                // Nothing was there, and nothing is: what nearly every verdict comes to.
+                continue;
+            }
             note_worst(slot, moment, watch.plain);
             slot.note_limit(watch.plain.map(|(limit, _)| limit), watch.exempt.as_deref());
             if let (true, Some(alarm)) = (looks, &mut slot.open) {
@@ -647,15 +654,17 @@ impl<'a> Shard<'a> {
             let words = watch.exempt.as_deref().into_iter().chain(seen.as_deref()).filter(|words| !words.is_empty());
             let detail = words.collect::<Vec<_>>().join("; ");
             slot.advance(&compiled.policy, input, moment, || about(rule, point, at, watch.plain, &detail), effects);
+            waits |= slot.state.waits();
         }
-        state.waits = state.slots.iter().any(|slot| slot.state.waits());
+        let at_ticks = |place: &u32| state.slots.get(*place as usize).is_some_and(|slot| slot.state.waits());
+        state.waits = waits || state.waits && plan.occasions.tick.iter().any(at_ticks);
     }
 
     /// Asks the rules about the sensor itself. They run on Davy's clock: it is the source that is in doubt.
     fn judge_health(&mut self, at: usize, now: Timestamp, effects: &mut Vec<Effect>) {
         if self.plan.points.get(at).is_some_and(|plan| plan.looks) {
             let (value, quality) = (self.points[at].value, self.points[at].quality);
-            self.look_around(at, Moment { value, quality, ..Moment::of(now) }, Asked::Around);
+            self.look_around(at, Moment { value, quality, ..Moment::of(now) }, None);
         }
         let (Some(state), Some(plan), Some(point)) =
             (self.points.get_mut(at), self.plan.points.get(at), self.table.list().get(at))
@@ -678,12 +687,11 @@ impl<'a> Shard<'a> {
         };
         let moment = Moment { value: state.value, quality: state.quality, ..Moment::of(now) };
         let mut waits = false;
-        for (place, (watch, slot)) in plan.watches.iter().zip(&mut state.slots).enumerate() {
+        for &place in &plan.occasions.health {
+            let place = place as usize;
+            let (Some(watch), Some(slot)) = (plan.watches.get(place), state.slots.get_mut(place)) else { continue };
             let compiled = &self.plan.rules[watch.rule];
             let rule = &compiled.rule;
-            if rule.judges != Judges::Health {
-                continue;
-            }
             reading.around = if watch.outlooks.is_some() { self.seen.get(place) } else { None };
             reading.limits = &watch.limits;
             reading.recalls = &watch.recalls;
@@ -957,6 +965,16 @@ pub(super) enum Asked {
 }
 
 impl Asked {
+    /// The watches that have something to say to it.
+    pub(super) fn places(self, occasions: &Occasions) -> &[u32] {
+        match self {
+            Self::Sample { .. } => &occasions.sample,
+            Self::Tick { .. } => &occasions.tick,
+            Self::Overtaken => &occasions.overtaken,
+            Self::Around => &occasions.around,
+        }
+    }
+
     /// As a rule hears it that looks beyond its point: a point that is silent itself may have others that
     /// speak for it, and whether a clear goes on is for them to say.
     fn around(self, slot: &Slot) -> Self {

@@ -301,8 +301,7 @@ impl Notes {
         for (rule, season) in self.seasons.iter().filter(|(_, season)| !known.contains(&**season)) {
             // A site without any season has not misspelt one: shipped rules ask for some.
             if known.is_empty() {
-                let told =
-                    format!("asks for the season {season:?}, but [calendar] names none: it is never that season");
+                let told = format!("season {season:?}: [calendar] names none, so what it asks is unknown");
                 self.remarks.insert((*rule, told));
             } else {
                 self.problems.insert((*rule, format!("there is no season {season:?}; known are {listed}")));

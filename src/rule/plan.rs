@@ -100,10 +100,27 @@ pub struct Watch {
     pub outlooks: Option<Box<Outlooks>>,
 }
 
+/// Places of a point's watches by what asks them, each in their order: most of them have nothing to say to most
+/// of what happens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Occasions {
+    /// A sample is here: rules about it, and those about a silence that it may end.
+    pub sample: Box<[u32]>,
+    /// What lies around may have changed: rules that look beyond the point.
+    pub around: Box<[u32]>,
+    /// A sample came that younger ones had overtaken.
+    pub overtaken: Box<[u32]>,
+    /// Time has passed.
+    pub tick: Box<[u32]>,
+    /// The sensor itself is in question.
+    pub health: Box<[u32]>,
+}
+
 /// What watches one point.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PointPlan {
     pub watches: Vec<Watch>,
+    pub occasions: Occasions,
     /// What its rules look back on.
     pub wants: Wants,
     /// The part of it that rules at other points ask for; it stands first there.
@@ -194,6 +211,7 @@ impl Plan {
         plan.refused = lines;
         plan.note_unwatched(setup);
         plan.note_misspelt(&setup.points);
+        plan.note_occasions();
         plan.share();
         plan
     }
@@ -207,6 +225,25 @@ impl Plan {
             (0..self.rules.len()).filter(|place| of_kind(&self.rules[*place])).collect()
         };
         Kind::ALL.iter().map(|kind| (*kind, may(*kind))).collect()
+    }
+
+    /// Which watches are asked when.
+    fn note_occasions(&mut self) {
+        let rules = &self.rules;
+        for plan in &mut self.points {
+            let plan = Rc::make_mut(plan);
+            let of = |asked: &dyn Fn(Judges, bool) -> bool| {
+                let fits = |watch: &Watch| asked(rules[watch.rule].rule.judges, watch.outlooks.is_some());
+                (0_u32..).zip(&plan.watches).filter(|(_, watch)| fits(watch)).map(|(place, _)| place).collect()
+            };
+            plan.occasions = Occasions {
+                sample: of(&|judges, looks| judges == Judges::Silence || judges == Judges::Samples && !looks),
+                around: of(&|judges, looks| judges == Judges::Samples && looks),
+                overtaken: of(&|judges, _| judges == Judges::Samples),
+                tick: of(&|judges, _| judges != Judges::Health),
+                health: of(&|judges, _| judges == Judges::Health),
+            };
+        }
     }
 
     /// One plan for all points that are watched alike.

@@ -140,10 +140,7 @@ pub(super) async fn end(
     ended: Result<Json<Ended>, JsonRejection>,
 ) -> Result<Json<Value>, Error> {
     let (Path(id), end) = (id?, ending(&person, Role::RuleApprover, ended)?);
-    let named = id.clone();
-    let fact = ask(&edge, |_| LimitOrder::End { id: named, end }, &id).await?;
-    info!(limit = %id, "limit ended");
-    Ok(Json(view(&fact, &edge.web.board.points())))
+    finish(&edge, id, |id| LimitOrder::End { id, end }).await
 }
 
 pub(super) async fn exemptions(
@@ -199,9 +196,13 @@ pub(super) async fn end_exemption(
     ended: Result<Json<Ended>, JsonRejection>,
 ) -> Result<Json<Value>, Error> {
     let (Path(id), end) = (id?, ending(&person, Role::SafetyApprover, ended)?);
-    let named = id.clone();
-    let fact = ask(&edge, |_| LimitOrder::EndExemption { id: named, end }, &id).await?;
-    info!(exemption = %id, "exemption ended");
+    finish(&edge, id, |id| LimitOrder::EndExemption { id, end }).await
+}
+
+/// Carries out the order that ends what has the id.
+async fn finish(edge: &Shared, id: String, order: impl FnOnce(String) -> LimitOrder) -> Result<Json<Value>, Error> {
+    let fact = ask(edge, |_| order(id.clone()), &id).await?;
+    info!(%id, "limit or exemption ended");
     Ok(Json(view(&fact, &edge.web.board.points())))
 }
 

@@ -308,8 +308,8 @@ pub const BEYOND: &[Entry] = &[
             en: "is it that season of [calendar] at the site",
         },
         missing: Words {
-            zh: "日历中没有的名称在加载时报错",
-            en: "a name that the calendar has not is an error at load",
+            zh: "日历中没有的名称在加载时报错；日历没有任何时节时，结果未知",
+            en: "a name that the calendar has not is an error at load; where it names no season at all, unknown",
         },
         example: "p.season(\"flood\")",
         ask: "p.season(\"flood\")",

@@ -91,6 +91,18 @@ fn what_is_wrong_is_told_with_the_line_and_what_is_odd_is_remarked() {
 }
 
 #[test]
+fn where_no_season_is_named_a_rule_that_asks_for_one_is_unknown_and_not_broken() {
+    let points = vec![trial::read_point(&POINTS[0].split(' ').take(4).collect::<Vec<_>>()).unwrap()];
+    let rules = vec![rule("p.season(\"flood\")")];
+    let plan = Plan::new(&Language::new(), &Setup { rules, ..Setup::of(points) });
+    assert!(plan.problems.is_empty(), "{:?}", plan.problems);
+    assert_eq!(plan.points[0].watches[0].outlooks.as_ref().unwrap().raise.seasons, [None]);
+    let told: Vec<String> = plan.remarks.iter().map(ToString::to_string).collect();
+    let expected = "season \"flood\": [calendar] names none, so what it asks is unknown";
+    assert!(told.iter().any(|told| told.contains(expected)), "{told:#?}");
+}
+
+#[test]
 fn a_group_has_a_bound() {
     let lines: Vec<String> = (0..=MOST_MEMBERS).map(|number| format!("m{number} methane T1 %VOL")).collect();
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
