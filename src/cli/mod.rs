@@ -7,6 +7,7 @@ mod audit;
 mod backtest;
 mod bench;
 mod check;
+mod cost;
 mod demo;
 mod doctor;
 mod explain;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{Refusal, backtest, explain, revisions};
+use super::{Refusal, backtest, cost, explain, revisions};
 use crate::gateway::rulebook;
 use crate::journal::RuleFile;
 use crate::rule::{Language, Runs, functions, read_file, trial};
@@ -69,21 +69,25 @@ fn list(folder: &Path, as_json: bool) -> Result<ExitCode, Refusal> {
             Err(mut wrong) => problems.append(&mut wrong),
         }
     }
+    let costs = cost::of(&language, &files);
     for (runs, rule) in &listed {
+        let cost = costs.get(&*rule.id).copied();
         let limits: Vec<String> =
             rule.limits.iter().map(|(name, limit)| format!("{name} {} {}", limit.value, limit.unit)).collect();
         if as_json {
             let object = json!({
                 "id": rule.id, "file": rule.file, "line": rule.line, "title": rule.title,
                 "priority": rule.priority, "level": rule.level, "limits": rule.limits, "runs": runs.word(), "why": runs.why(),
+                "ns_per_evaluation": cost.map(f64::round),
             });
             println!("{object}");
         } else {
             let at = format!("{}:{}", rule.file, rule.line);
             println!(
-                "{:<24} {:<11} {} {:<6} {:<28} {:<32} {}",
+                "{:<24} {:<11} {:>6} {} {:<6} {:<28} {:<32} {}",
                 rule.id,
                 runs.word(),
+                cost.map_or_else(String::new, |ns| format!("{ns:.0}ns")),
                 rule.priority,
                 rule.level,
                 limits.join(", "),

@@ -161,7 +161,7 @@ fn measure(count: u32, at_least_s: f64, language: &Language) -> Measured {
 }
 
 /// Every kind at every place for which there is a rule.
-fn places(files: &[RuleFile]) -> Vec<(Kind, String)> {
+pub fn places(files: &[RuleFile]) -> Vec<(Kind, String)> {
     let language = Language::new();
     let rules = files.iter().filter_map(|file| read_file(&language, file).ok()).flat_map(|(rules, _)| rules);
     let mut places: Vec<(Kind, String)> = rules

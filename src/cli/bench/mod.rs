@@ -8,6 +8,8 @@ mod modbus;
 mod mqtt;
 mod stand;
 
+pub(super) use engine::{places, point};
+
 use std::process::ExitCode;
 
 use clap::Subcommand;
