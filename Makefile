@@ -18,7 +18,7 @@ check: ## format, lints, licences and duplicate dependencies
 
 bench: ## what this machine carries
 	cargo build --release --quiet
-	for what in engine mqtt latency history; do echo "== $$what"; ./target/release/davy bench $$what; done
+	for what in engine mqtt latency alarms history; do echo "== $$what"; ./target/release/davy bench $$what; done
 
 soak: ## the long campaigns: thousands of kills, long random inputs
 	DAVY_SOAK_KILLS=1000 cargo test --release --test kill_nine -- --nocapture
