@@ -139,7 +139,8 @@ async fn a_storm_is_fourteen_messages_and_summaries_with_a_receipt_for_each() {
     let rows = (1..=60).map(|id| to_channel("dingtalk", "duty", id, &format!("p{id}"), Priority::P2)).collect();
     let office = Played::with(rows);
     let running = Running::start(&config, &office, nobody());
-    let settled = |receipts: &[Receipt]| receipts.iter().map(|receipt| 1 + receipt.also.len()).sum::<usize>();
+    let settled =
+        |receipts: &[crate::journal::Receipt]| receipts.iter().map(|receipt| 1 + receipt.also.len()).sum::<usize>();
     let receipts = office.receipts(|receipts| settled(receipts) >= 60).await;
     assert!(receipts.iter().all(|receipt| receipt.outcome == Outcome::Delivered));
     running.ends().await;
