@@ -18,11 +18,12 @@ check: ## format, lints, licences and duplicate dependencies
 
 bench: ## what this machine carries
 	cargo build --release --quiet
-	for what in engine mqtt latency history; do echo "== $$what"; ./target/release/davy bench $$what; done
+	for what in engine mqtt latency alarms history; do echo "== $$what"; ./target/release/davy bench $$what; done
 
 soak: ## the long campaigns: thousands of kills, long random inputs
 	DAVY_SOAK_KILLS=1000 cargo test --release --test kill_nine -- --nocapture
 	DAVY_SOAK_EDITS=1000 cargo test --release --test rule_reload -- --nocapture
+	DAVY_SOAK_KILLS=20 DAVY_SOAK_STORM=10000 cargo test --release --test storm -- --nocapture
 	PROPTEST_CASES=20000 cargo test --release --lib
 
 demo-check: ## the demo for 20 s, and a look at what it says

@@ -7,7 +7,7 @@
 //!  HTTP senders ─► web      ┘            ordered    alarms   outbox
 //!                                           └─► history (Parquet), influxdb, board (values)
 //! ```
-//! The middle (`model`, `decode`, `alarm`, `rule`, `engine`) is plain synchronous Rust: no await, no lock,
+//! The middle (`model`, `decode`, `alarm`, `rule`, `engine`, `response`) is plain synchronous Rust: no await, no lock,
 //! no clock, no I/O. Everything that can wait, fail or block lives at the two edges.
 
 pub mod claim;
@@ -25,6 +25,7 @@ pub mod journal;
 
 pub mod alarm;
 pub mod engine;
+pub mod response;
 pub mod rule;
 
 pub mod facts;

@@ -191,3 +191,11 @@ pub struct AlarmChange {
     pub at: Timestamp,
     pub alarm: Alarm,
 }
+
+impl AlarmChange {
+    /// A P1 is raised: no cap and no summary holds the message back.
+    #[must_use]
+    pub const fn urgent(&self) -> bool {
+        matches!((self.alarm.priority, self.happening), (Priority::P1, Happening::Raised | Happening::RaisedAgain))
+    }
+}

@@ -213,7 +213,7 @@ impl<'a> Shard<'a> {
             Entry::Tick(now) => self.on_tick(*now, effects),
             Entry::Note(Note::Setup(setup)) => self.on_setup(setup, None, effects),
             Entry::Note(Note::Acknowledge(command)) => self.on_acknowledge(command, effects),
-            Entry::Note(Note::Condition(condition)) => self.conditions.apply(condition, effects),
+            Entry::Note(Note::Condition(condition)) => self.on_condition(condition, effects),
             Entry::Note(Note::Receipt(receipt)) => effects.push(Effect::Receipt(receipt.clone())),
             Entry::Note(Note::PermitOpened(opened)) => self.on_permit(opened, effects),
             Entry::Note(Note::PermitEnded(ended)) => self.on_permit_end(ended, effects),
@@ -222,6 +222,11 @@ impl<'a> Shard<'a> {
             Entry::Note(Note::Limits(limits)) => self.on_limits(limits, effects),
             Entry::Note(Note::Record(record)) => effects.push(Effect::Record(record.clone())),
         }
+    }
+
+    /// A condition of the gateway itself begins or ends.
+    pub fn on_condition(&mut self, condition: &Condition, effects: &mut Vec<Effect>) {
+        self.conditions.apply(condition, effects);
     }
 
     /// Davy's clock as far as it decides anything: with the grain of ticks, so that what is stored (behind

@@ -13,9 +13,10 @@ use super::shard::{PointState, Shard};
 use crate::alarm::Alarm;
 use crate::journal::Setup;
 use crate::model::{Exemption, Permit, PointIndex, SetLimit, SiteId, SiteStanding, Timestamp};
+use crate::response::Response;
 use crate::rule::Ordered;
 
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -31,6 +32,7 @@ pub struct Snapshot {
     /// When the seasons were last looked up.
     pub(super) today: Timestamp,
     pub(super) layers: Ordered,
+    pub(super) response: Response,
 }
 
 /// What facts know of the shard's state, for a start without a snapshot that can be read: after an update whose
@@ -68,9 +70,9 @@ pub enum SnapshotError {
 }
 
 impl Shard<'_> {
-    /// The state after the last entry.
+    /// The state after the last entry, and what people owe by then.
     #[must_use]
-    pub fn snapshot(&self) -> Vec<u8> {
+    pub fn snapshot(&self, response: &Response) -> Vec<u8> {
         let snapshot = Snapshot {
             setup: self.setup.clone(),
             points: self.points.clone(),
@@ -83,6 +85,7 @@ impl Shard<'_> {
             sites: self.sites.clone(),
             today: self.today,
             layers: self.layers.ordered(),
+            response: response.clone(),
         };
         let body = postcard::to_stdvec(&snapshot).expect("plain data always serialises");
         let mut bytes = Vec::with_capacity(body.len() + 1);
@@ -91,13 +94,15 @@ impl Shard<'_> {
         bytes
     }
 
-    /// Takes up where the snapshot left.
-    pub fn resume(&mut self, bytes: &[u8]) -> Result<(), SnapshotError> {
+    /// Takes up where the snapshot left; returns what people owed then.
+    pub fn resume(&mut self, bytes: &[u8]) -> Result<Response, SnapshotError> {
         match bytes.split_first() {
             None => Err(SnapshotError::Empty),
             Some((&VERSION, body)) => {
-                self.restore(postcard::from_bytes(body)?);
-                Ok(())
+                let mut snapshot: Snapshot = postcard::from_bytes(body)?;
+                let response = std::mem::take(&mut snapshot.response);
+                self.restore(snapshot);
+                Ok(response)
             }
             Some((other, _)) => Err(SnapshotError::Version(*other)),
         }

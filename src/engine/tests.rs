@@ -409,10 +409,10 @@ proptest! {
         let mut changes = play(&mut first, entries[..stop].to_vec());
         let second_language = Language::new();
         let mut second = Shard::new(&second_language);
-        second.resume(&first.snapshot()).unwrap();
+        second.resume(&first.snapshot(&crate::response::Response::default())).unwrap();
         changes.extend(play(&mut second, entries[stop..].to_vec()));
         prop_assert_eq!(changes, expected);
-        prop_assert_eq!(second.snapshot(), whole.snapshot());
+        prop_assert_eq!(second.snapshot(&crate::response::Response::default()), whole.snapshot(&crate::response::Response::default()));
     }
 
     /// For each alarm: raised first, never raised twice, and an id is never used for two occurrences.
@@ -515,7 +515,7 @@ fn a_permit_that_nobody_ends_is_an_alarm_until_somebody_does() {
     assert_eq!((&*changes[0].alarm.subject, changes[0].at), ("permit-1", at(31.0)));
     assert!(changes[0].alarm.detail.contains("mine.t1 (赵): 15 d"), "{}", changes[0].alarm.detail);
     // The state carries over a restart.
-    let snapshot = shard.snapshot();
+    let snapshot = shard.snapshot(&crate::response::Response::default());
     let mut shard = Shard::new(&language);
     shard.resume(&snapshot).unwrap();
     assert_eq!(told(&play(&mut shard, [permit_end(41.0, true)])), [("cleared", "davy-permit-overdue")]);
@@ -669,7 +669,7 @@ proptest! {
         }
         prop_assert_eq!(news(&told_all), news(&told_few));
         prop_assert_eq!(news(&told_all), news(&told_late));
-        prop_assert!(all.snapshot() == few.snapshot() && all.snapshot() == late.snapshot());
+        prop_assert!(all.snapshot(&crate::response::Response::default()) == few.snapshot(&crate::response::Response::default()) && all.snapshot(&crate::response::Response::default()) == late.snapshot(&crate::response::Response::default()));
     }
 }
 

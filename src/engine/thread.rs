@@ -13,6 +13,7 @@ use super::{Effect, Remembered, Shard};
 use crate::journal::{Entry, Feed, Prompt, Reader, Seq, Setup};
 use crate::ledger::{Account, Fate};
 use crate::model::{Permit, Timestamp};
+use crate::response::{Out, Response};
 use crate::rule::Language;
 
 /// Stack of the thread: rules run on it.
@@ -85,6 +86,7 @@ pub fn start(options: Options) -> Running {
 fn run(mut options: Options, numbers: &Numbers, ready: &Sender<Replayed>) {
     let language = Language::new();
     let mut shard = Shard::new(&language);
+    let mut response = Response::default();
     let mut seq = 0;
     if let Some(remembered) = options.remembered.take() {
         seq = remembered.seq;
@@ -92,12 +94,15 @@ fn run(mut options: Options, numbers: &Numbers, ready: &Sender<Replayed>) {
         shard.adopt(remembered);
     } else if let Some((at, bytes)) = &options.snapshot {
         match shard.resume(bytes) {
-            Ok(()) => seq = *at,
+            Ok(resumed) => (seq, response) = (*at, resumed),
             Err(cause) => error!(%cause, "the snapshot cannot be used: the whole journal is replayed"),
         }
     }
-    let mut loop_ = Loop { options, numbers, snapshot_at: None, counted: Counts::default(), effects: Vec::new() };
+    let (counted, effects, out) = (Counts::default(), Vec::new(), Out::default());
+    let mut loop_ = Loop { options, numbers, snapshot_at: None, counted, effects, response, out, setup: None };
     if let Some(setup) = shard.setup() {
+        loop_.response.set_up(setup);
+        loop_.setup = Some(setup.clone());
         loop_.effects.push(Effect::Setup(setup.clone(), shard.table().clone()));
         loop_.send(seq);
     }
@@ -127,6 +132,10 @@ struct Loop<'a> {
     snapshot_at: Option<Timestamp>,
     counted: Counts,
     effects: Vec<Effect>,
+    response: Response,
+    out: Out,
+    /// What the response was last set up with.
+    setup: Option<Arc<Setup>>,
 }
 
 impl Loop<'_> {
@@ -153,6 +162,7 @@ impl Loop<'_> {
 
     fn one(&mut self, shard: &mut Shard<'_>, seq: Seq, entry: &Entry) {
         shard.on_entry(entry, &mut self.effects);
+        self.respond(shard, entry);
         self.numbers.seq.store(seq, Relaxed);
         if let Entry::Tick(now) = entry {
             self.count(shard);
@@ -165,10 +175,36 @@ impl Loop<'_> {
         self.send(seq);
     }
 
+    /// What people owe because of the entry; conditions of that are alarms again.
+    fn respond(&mut self, shard: &mut Shard<'_>, entry: &Entry) {
+        let same = |now: &Arc<Setup>| self.setup.as_ref().is_some_and(|before| Arc::ptr_eq(before, now));
+        if let Some(setup) = shard.setup().filter(|now| !same(now)) {
+            self.response.set_up(setup);
+            self.setup = Some(setup.clone());
+        }
+        self.response.on_entry(entry, &mut self.out);
+        let mut seen = 0;
+        loop {
+            while let Some(effect) = self.effects.get(seen) {
+                seen += 1;
+                if let Effect::Changed(change) = effect {
+                    self.response.on_change(change, &mut self.out);
+                }
+            }
+            if self.out.conditions.is_empty() {
+                break;
+            }
+            for condition in self.out.conditions.drain(..) {
+                shard.on_condition(&condition, &mut self.effects);
+            }
+        }
+        self.effects.append(&mut self.out.effects);
+    }
+
     /// An engine that knows no setup has nothing worth keeping, and must not overwrite what has.
     fn snapshot(&mut self, shard: &Shard<'_>) {
         if shard.setup().is_some() {
-            self.effects.push(Effect::Snapshot(shard.snapshot()));
+            self.effects.push(Effect::Snapshot(shard.snapshot(&self.response)));
         }
     }
 

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
-use crate::alarm::{Alarm, Priority};
+use crate::alarm::{Alarm, OccurrenceId, Priority};
 use crate::board::Published;
 use crate::clock;
 use crate::model::{LimitFact, Permit, SiteStanding, Timestamp, fits};
@@ -80,6 +80,17 @@ pub struct Outgoing {
     /// Attempts recorded so far.
     pub attempts: u32,
     pub created: Timestamp,
+}
+
+/// A message that still has to reach somebody, as a summary counts it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    pub id: i64,
+    pub priority: Priority,
+    pub site: Arc<str>,
+    pub alarm: OccurrenceId,
+    /// A raised P1, which waits for nothing.
+    pub urgent: bool,
 }
 
 /// What became of a command.

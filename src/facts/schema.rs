@@ -32,6 +32,7 @@ const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS attempts (
         message INTEGER NOT NULL, at INTEGER NOT NULL, outcome TEXT NOT NULL, detail TEXT NOT NULL);
     CREATE INDEX IF NOT EXISTS attempts_by_message ON attempts (message);
+    CREATE INDEX IF NOT EXISTS attempts_delivered ON attempts (at) WHERE outcome = 'delivered';
     -- Work on sensors. calibrated: it was a calibration and was carried out.
     CREATE TABLE IF NOT EXISTS permits (
         id TEXT PRIMARY KEY, kind TEXT NOT NULL, opened INTEGER NOT NULL, until INTEGER NOT NULL, ended INTEGER,

@@ -10,7 +10,7 @@ use crossbeam_channel::Receiver;
 use rusqlite::{Connection, OptionalExtension, params};
 use tracing::{error, info, warn};
 
-use super::{Answers, Error, Numbers, Recipient, Registered, audit, limits, publications, revision, schema};
+use super::{Answer, Answers, Error, Numbers, Recipient, Registered, audit, limits, publications, revision, schema};
 use crate::alarm::{AlarmChange, Happening, Level, Priority};
 use crate::board::{Board, Published};
 use crate::clock;
@@ -22,8 +22,14 @@ use crate::publish::Publisher;
 
 /// An alarm waits this long for its cause to be on the disk; then it goes out anyway.
 const PATIENCE: Duration = Duration::from_millis(250);
+/// Entries, and effects of them, that are written in one transaction.
+const BATCH_ENTRIES: usize = 1_024;
+const BATCH_EFFECTS: usize = 2_048;
 /// The slow-disk alarm ends after this long without a late commit.
 const RECOVERED: Duration = Duration::from_secs(30);
+
+/// An entry's number and what follows from it.
+type Applied = (Seq, Vec<Effect>);
 
 /// What the thread talks to.
 #[derive(Debug)]
@@ -113,14 +119,17 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, effects: &Receiver<(Seq, Vec<Effect>)>) -> Result<(), Error> {
+    fn run(mut self, effects: &Receiver<Applied>) -> Result<(), Error> {
         if let Some(publisher) = &self.outlets.publisher {
             let (connection, points) = (&mut self.facts.connection, self.outlets.board.points());
             publications::end_left_open(connection, publisher, &points)
                 .map_err(|source| Error::Database { path: self.facts.path.clone(), source })?;
         }
-        while let Ok((seq, list)) = effects.recv() {
-            if let Err(cause) = self.apply(seq, list) {
+        let mut left = None;
+        while let Some(first) = left.take().or_else(|| effects.recv().ok()) {
+            let (batch, next) = self.batch(first, effects);
+            left = next;
+            if let Err(cause) = self.apply(batch) {
                 error!(%cause, "facts cannot be written");
                 return Err(cause);
             }
@@ -128,67 +137,52 @@ impl Writer {
         Ok(())
     }
 
-    fn apply(&mut self, seq: Seq, effects: Vec<Effect>) -> Result<(), Error> {
-        let told = |effect: &Effect| matches!(effect, Effect::Changed(_) | Effect::Answered { .. } | Effect::Record(_));
-        let tells = effects.iter().any(told);
-        let known = seq <= self.facts.applied;
-        let early = tells && !known && !self.wait_for(seq);
+    /// The entry with those behind it that are here already, for one transaction; what still has to wait for
+    /// its cause to be on the disk begins the next one. In a storm this is what lets a P1 through.
+    fn batch(&self, first: Applied, effects: &Receiver<Applied>) -> (Vec<Applied>, Option<Applied>) {
+        let durable = self.outlets.tail.last();
+        let (mut weight, mut batch) = (first.1.len(), vec![first]);
+        while weight < BATCH_EFFECTS && batch.len() < BATCH_ENTRIES {
+            let Ok(next) = effects.try_recv() else { break };
+            if next.0 > durable && tells(&next.1) {
+                return (batch, Some(next));
+            }
+            weight += next.1.len();
+            batch.push(next);
+        }
+        (batch, None)
+    }
+
+    fn apply(&mut self, batch: Vec<Applied>) -> Result<(), Error> {
+        let Some((first, last)) = batch.first().map(|(seq, _)| *seq).zip(batch.last().map(|(seq, _)| *seq)) else {
+            return Ok(());
+        };
+        let waits = first > self.facts.applied && tells(&batch[0].1);
+        let early = waits && !self.wait_for(first);
         let path = self.facts.path.clone();
-        let (mut news, mut answers, mut snapshot) = (Vec::new(), Vec::new(), false);
+        let mut after = After::default();
+        let (applied, outlets) = (self.facts.applied, &self.outlets);
         let written = (|| {
             let change = self.facts.connection.transaction()?;
-            for effect in effects {
-                match effect {
-                    Effect::Changed(_)
-                    | Effect::Receipt(_)
-                    | Effect::Permit { .. }
-                    | Effect::Site(_)
-                    | Effect::Record(_)
-                    | Effect::Version { .. }
-                    | Effect::Rules(_)
-                    | Effect::Limits(_)
-                        if known => {}
-                    Effect::Changed(changed) => {
-                        let published = write_change(&change, seq, changed, early, &self.outlets.recipients)?;
-                        if let Some(publisher) = &self.outlets.publisher {
-                            publications::write(&change, publisher, &published, &self.outlets.board.points())?;
-                        }
-                        news.push(Arc::new(published));
-                    }
-                    Effect::Receipt(receipt) => write_receipt(&change, &receipt, &self.outlets.numbers)?,
-                    Effect::Permit { permit, end } => write_permit(&change, &permit, end.as_ref())?,
-                    Effect::Site(standing) => write_site(&change, &standing)?,
-                    Effect::Record(record) => audit::append(&change, &record)?,
-                    Effect::Version { file, at, cause } => revision::write_version(&change, &file, at, &cause)?,
-                    Effect::Rules(step) => revision::write_step(&change, &step)?,
-                    Effect::Limits(fact) => limits::write(&change, &fact)?,
-                    Effect::Answered { command, answer } => answers.push((command, answer)),
-                    Effect::Setup(setup, table) => {
-                        let body = serde_json::to_string(&*setup).expect("plain data always serialises");
-                        change.execute("INSERT OR REPLACE INTO meta VALUES ('setup', ?1)", [body])?;
-                        self.outlets.board.set_points(table);
-                        self.outlets.board.set_setup(setup);
-                    }
-                    Effect::Snapshot(body) => {
-                        change
-                            .execute("INSERT OR REPLACE INTO snapshot VALUES (1, ?1, ?2)", params![seq as i64, body])?;
-                        snapshot = true;
-                    }
+            for (seq, effects) in batch {
+                for effect in effects {
+                    let early = early && seq == first;
+                    write_effect(&change, outlets, effect, At { seq, known: seq <= applied, early }, &mut after)?;
                 }
             }
-            if !known {
-                change.prepare_cached("INSERT OR REPLACE INTO meta VALUES ('applied', ?1)")?.execute([seq as i64])?;
+            if last > applied {
+                change.prepare_cached("INSERT OR REPLACE INTO meta VALUES ('applied', ?1)")?.execute([last as i64])?;
             }
             change.commit()
         })();
-        let settled = written.and_then(|()| if snapshot { self.settle(seq) } else { Ok(()) });
+        let settled = written.and_then(|()| after.snapshot.map_or(Ok(()), |seq| self.settle(seq)));
         settled.map_err(|source| Error::Database { path, source })?;
-        self.facts.applied = self.facts.applied.max(seq);
+        self.facts.applied = self.facts.applied.max(last);
         self.outlets.numbers.applied.store(self.facts.applied, Relaxed);
-        for published in news {
+        for published in after.news {
             self.tell(published);
         }
-        for (command, answer) in answers {
+        for (command, answer) in after.answers {
             self.outlets.answers.give(command, answer);
         }
         Ok(())
@@ -259,6 +253,75 @@ impl Writer {
         );
         self.outlets.board.publish(published);
     }
+}
+
+fn tells(effects: &[Effect]) -> bool {
+    let told = |effect: &Effect| matches!(effect, Effect::Changed(_) | Effect::Answered { .. } | Effect::Record(_));
+    effects.iter().any(told)
+}
+
+/// Where an effect stands.
+#[derive(Clone, Copy)]
+struct At {
+    seq: Seq,
+    /// Facts have it from an earlier run.
+    known: bool,
+    early: bool,
+}
+
+/// What is done once the rows are written.
+#[derive(Default)]
+struct After {
+    news: Vec<Arc<Published>>,
+    answers: Vec<(u64, Answer)>,
+    /// The newest entry with a snapshot.
+    snapshot: Option<Seq>,
+}
+
+fn write_effect(
+    change: &rusqlite::Transaction<'_>,
+    outlets: &Outlets,
+    effect: Effect,
+    at: At,
+    after: &mut After,
+) -> Result<(), rusqlite::Error> {
+    match effect {
+        Effect::Changed(_)
+        | Effect::Receipt(_)
+        | Effect::Permit { .. }
+        | Effect::Site(_)
+        | Effect::Record(_)
+        | Effect::Version { .. }
+        | Effect::Rules(_)
+        | Effect::Limits(_)
+            if at.known => {}
+        Effect::Changed(changed) => {
+            let published = write_change(change, at.seq, changed, at.early, &outlets.recipients)?;
+            if let Some(publisher) = &outlets.publisher {
+                publications::write(change, publisher, &published, &outlets.board.points())?;
+            }
+            after.news.push(Arc::new(published));
+        }
+        Effect::Receipt(receipt) => write_receipt(change, &receipt, &outlets.numbers)?,
+        Effect::Permit { permit, end } => write_permit(change, &permit, end.as_ref())?,
+        Effect::Site(standing) => write_site(change, &standing)?,
+        Effect::Record(record) => audit::append(change, &record)?,
+        Effect::Version { file, at, cause } => revision::write_version(change, &file, at, &cause)?,
+        Effect::Rules(step) => revision::write_step(change, &step)?,
+        Effect::Limits(fact) => limits::write(change, &fact)?,
+        Effect::Answered { command, answer } => after.answers.push((command, answer)),
+        Effect::Setup(setup, table) => {
+            let body = serde_json::to_string(&*setup).expect("plain data always serialises");
+            change.execute("INSERT OR REPLACE INTO meta VALUES ('setup', ?1)", [body])?;
+            outlets.board.set_points(table);
+            outlets.board.set_setup(setup);
+        }
+        Effect::Snapshot(body) => {
+            change.execute("INSERT OR REPLACE INTO snapshot VALUES (1, ?1, ?2)", params![at.seq as i64, body])?;
+            after.snapshot = Some(at.seq);
+        }
+    }
+    Ok(())
 }
 
 fn write_change(
@@ -343,21 +406,24 @@ fn write_receipt(
         Outcome::Failed => ("failed", false),
         Outcome::GivenUp => ("given_up", true),
     };
-    match receipt.outcome {
-        Outcome::Delivered => numbers.delivered.fetch_add(1, Relaxed),
-        Outcome::Failed | Outcome::GivenUp => numbers.failed_attempts.fetch_add(1, Relaxed),
-    };
-    change.prepare_cached("INSERT INTO attempts VALUES (?1, ?2, ?3, ?4)")?.execute(params![
-        receipt.message,
-        receipt.at.micros(),
-        word,
-        receipt.detail
-    ])?;
-    change
-        .prepare_cached(
-            "UPDATE outbox SET attempts = attempts + 1, outcome = ?2, settled = iif(?3, ?4, NULL)
-             WHERE id = ?1 AND settled IS NULL",
-        )?
-        .execute(params![receipt.message, word, settled, receipt.at.micros()])?;
+    let mut settle = change.prepare_cached(
+        "UPDATE outbox SET attempts = attempts + 1, outcome = ?2, settled = iif(?3, ?4, NULL)
+         WHERE id = ?1 AND settled IS NULL",
+    )?;
+    let mut attempt = change.prepare_cached("INSERT INTO attempts VALUES (?1, ?2, ?3, ?4)")?;
+    let folded = Receipt::in_summary(receipt.message, &receipt.detail);
+    let rows =
+        std::iter::once((&receipt.message, &receipt.detail)).chain(receipt.also.iter().map(|row| (row, &folded)));
+    for (row, detail) in rows {
+        // A receipt that was written twice is on record once.
+        if settle.execute(params![row, word, settled, receipt.at.micros()])? == 0 {
+            continue;
+        }
+        attempt.execute(params![row, receipt.at.micros(), word, detail])?;
+        match receipt.outcome {
+            Outcome::Delivered => numbers.delivered.fetch_add(1, Relaxed),
+            Outcome::Failed | Outcome::GivenUp => numbers.failed_attempts.fetch_add(1, Relaxed),
+        };
+    }
     Ok(())
 }

@@ -227,6 +227,17 @@ pub struct Receipt {
     pub outcome: Outcome,
     /// Status line, subscriber count, error text.
     pub detail: String,
+    /// Rows that were told in the same message, and have the same outcome.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<i64>,
+}
+
+impl Receipt {
+    /// What the record of a row says that was told in another's message.
+    #[must_use]
+    pub fn in_summary(message: i64, detail: &str) -> String {
+        format!("汇总 / in summary {message}: {detail}")
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -123,9 +123,13 @@ impl Links {
         Self { config: config.clone(), key: key.clone(), channel, recipient }
     }
 
-    /// The link of a message that asks for an acknowledgement; empty for any other.
+    /// The link of a message that asks for an acknowledgement; of a summary, the page with the list of alarms;
+    /// empty for any other.
     #[must_use]
     pub fn to(&self, message: &Message) -> String {
+        if message.summary.is_some() {
+            return self.config.base.as_str().to_owned();
+        }
         let change = &message.published.change;
         let asks = matches!(change.happening, Happening::Raised | Happening::RaisedAgain) && message.outbox != 0;
         if !asks || !message.others.is_empty() {

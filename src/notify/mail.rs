@@ -211,10 +211,8 @@ impl Mail {
 
     fn subject(&self, message: &Message) -> String {
         let words = Wording::of(self.language, &message.published.change);
-        let more = match message.others.len() {
-            0 => String::new(),
-            count => format!(" (+{count})"),
-        };
+        let others = message.summary.as_ref().map_or(message.others.len(), |summary| summary.messages - 1);
+        let more = if others == 0 { String::new() } else { format!(" (+{others})") };
         let colon = self.language.choose("：", ": ");
         let action = if words.action.is_empty() { String::new() } else { words.action + colon };
         let comma = self.language.choose("，", ", ");

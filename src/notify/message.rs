@@ -7,9 +7,11 @@
 //! ```
 //! The text says first what to do, then where, what, how much, and when (+08:00, as on every clock in the
 //! mine). A message that it is over begins with that. What a channel with a pace tells together is the most
-//! urgent of its messages, with the `others`. Fields are added under the same schema number;
+//! urgent of its messages, with the `others`; a `summary` counts all that went into it, of which the others are
+//! only the first. Fields are added under the same schema number;
 //! renaming or removing one raises it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -18,7 +20,7 @@ use super::wording::{Language, Wording};
 use crate::alarm::{Alarm, AlarmChange, Happening, Level, OccurrenceId, Priority, Standing};
 use crate::board::Published;
 use crate::clock;
-use crate::facts::Outgoing;
+use crate::facts::{Outgoing, Waiting};
 use crate::model::{Quality, Reason, Timestamp};
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -47,6 +49,49 @@ pub struct Message {
     /// Told with this one, less urgent or later; only where there is a pace.
     #[serde(skip)]
     pub others: Vec<Message>,
+    /// What was beyond the recipient's cap; this message is the most urgent of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub summary: Option<Summary>,
+}
+
+/// What many messages are about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    pub messages: usize,
+    pub alarms: usize,
+    /// Alarms by priority, the most urgent first.
+    pub priorities: Vec<(&'static str, usize)>,
+    /// Alarms by site: that with the most urgent ones first, then that with the most.
+    pub sites: Vec<(String, usize)>,
+}
+
+impl Summary {
+    fn of(rows: &[Arc<Outgoing>], along: &[Waiting]) -> Self {
+        let mut alarms: BTreeMap<OccurrenceId, (Priority, Arc<str>)> = BTreeMap::new();
+        let mut add = |id: &OccurrenceId, priority: Priority, site: &Arc<str>| {
+            let known = alarms.entry(id.clone()).or_insert_with(|| (priority, site.clone()));
+            known.0 = known.0.min(priority);
+        };
+        for alarm in rows.iter().map(|row| &row.published.change.alarm) {
+            add(&alarm.id, alarm.priority, &alarm.site);
+        }
+        along.iter().for_each(|row| add(&row.alarm, row.priority, &row.site));
+        let mut sites: BTreeMap<&str, (Priority, usize)> = BTreeMap::new();
+        for (priority, site) in alarms.values() {
+            let of_site = sites.entry(site).or_insert((*priority, 0));
+            *of_site = (of_site.0.min(*priority), of_site.1 + 1);
+        }
+        let mut sites: Vec<(&str, (Priority, usize))> = sites.into_iter().collect();
+        sites.sort_by_key(|(_, (worst, count))| (*worst, std::cmp::Reverse(*count)));
+        let of = |wanted: Priority| alarms.values().filter(|(priority, _)| *priority == wanted).count();
+        let priorities = Priority::ALL.map(|priority| (priority.word(), of(priority)));
+        Self {
+            messages: rows.len() + along.len(),
+            alarms: alarms.len(),
+            priorities: priorities.into_iter().filter(|(_, count)| *count > 0).collect(),
+            sites: sites.into_iter().map(|(site, (_, count))| (site.to_owned(), count)).collect(),
+        }
+    }
 }
 
 /// The alarm as it stands after the change. Times are RFC 3339, UTC.
@@ -92,6 +137,8 @@ pub struct Text {
 
 impl Message {
     const SCHEMA: u32 = 1;
+    /// Messages of a summary that have a line of their own, where there is room.
+    const SHOWN: usize = 50;
 
     #[must_use]
     pub fn of(row: &Outgoing) -> Self {
@@ -117,6 +164,7 @@ impl Message {
                 en: Wording::of(Language::English, change).sentence(),
             },
             others: Vec::new(),
+            summary: None,
         }
     }
 
@@ -126,6 +174,16 @@ impl Message {
         let mut messages = rows.iter().map(|row| Self::of(row));
         let first = messages.next().expect("nothing is sent without a message");
         Self { others: messages.collect(), ..first }
+    }
+
+    /// The same for all that was held back: the most urgent ones, and a count of all. `along` is of the rest.
+    #[must_use]
+    pub fn summary(rows: &[Arc<Outgoing>], along: &[Waiting]) -> Self {
+        if rows.len() + along.len() == 1 {
+            return Self::together(rows);
+        }
+        let shown = &rows[..rows.len().min(Self::SHOWN)];
+        Self { summary: Some(Summary::of(rows, along)), ..Self::together(shown) }
     }
 
     /// An open alarm as it stands, for whoever comes to look later.

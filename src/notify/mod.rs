@@ -42,8 +42,9 @@ use crate::alarm::{Alarm, Priority};
 use crate::board::Board;
 use crate::clock;
 use crate::config::{Key, Problems};
-use crate::facts::{self, Outgoing, Wanted};
+use crate::facts::{self, Outgoing, Waiting, Wanted};
 use crate::journal::{self, Entry, Intake, Note, Outcome, Receipt};
+use crate::model::Timestamp;
 use crate::remote;
 
 pub use crate::facts::Recipient;
@@ -87,6 +88,9 @@ pub struct Raw {
     mqtt: Simple,
     #[serde(default = "one_day")]
     give_up_after: String,
+    /// What one person gets in a time at most; the rest is told in one summary.
+    #[serde(default = "twenty_in_ten_minutes")]
+    most_per: String,
     /// Where this gateway's page is reached from outside; without it messages hold no link.
     link_base: Option<String>,
     #[serde(default = "one_day")]
@@ -94,6 +98,21 @@ pub struct Raw {
 }
 
 type Tables = BTreeMap<String, toml::Table>;
+
+/// Channels that end at a person, who can take in only so much.
+const PEOPLE: [&str; 6] = [
+    mail::CHANNEL,
+    Maker::WeCom.channel(),
+    Maker::DingTalk.channel(),
+    Maker::Feishu.channel(),
+    sms::CHANNEL,
+    gsm::CHANNEL,
+];
+
+/// About the peak that EEMUA 191 thinks an operator can handle: 10 alarms in 10 minutes, each with its end.
+fn twenty_in_ten_minutes() -> String {
+    "20 in 10m".into()
+}
 
 fn one_day() -> String {
     "24h".into()
@@ -141,6 +160,8 @@ struct Named {
     name: String,
     wish: Wish,
     way: Way,
+    /// So many messages and no more: its own, or that of all people.
+    cap: Option<Pace>,
 }
 
 /// Exists only if it is valid; `check` is the sole constructor.
@@ -164,7 +185,10 @@ impl Config {
 
 impl Raw {
     pub fn check(self, at: &Key, problems: &mut Problems) -> Option<Config> {
-        let mut tables = Checked { at, problems, named: Vec::new(), sound: true };
+        let most_per = wish::most_per(problems, &at.field("most_per"), &self.most_per);
+        let most_per_sound = most_per.is_some();
+        let most_per = most_per.flatten();
+        let mut tables = Checked { at, problems, most_per, named: Vec::new(), sound: most_per_sound };
         tables.channel(webhook::CHANNEL, self.webhook, |raw: webhook::Raw, at, problems| {
             raw.check(at, problems).map(Way::Webhook)
         });
@@ -207,6 +231,8 @@ impl Raw {
 struct Checked<'a> {
     at: &'a Key,
     problems: &'a mut Problems,
+    /// For recipients that say nothing of their own.
+    most_per: Option<Pace>,
     named: Vec<Named>,
     sound: bool,
 }
@@ -222,7 +248,11 @@ impl Checked<'_> {
             let at = self.at.field(channel).field(&name);
             let (wish, raw) = Wish::split::<R>(table, &at, self.problems);
             let way = raw.and_then(|raw| check(raw, &at, self.problems));
-            let named = wish.zip(way).map(|(wish, way)| Named { channel, name, wish, way });
+            let usual = if PEOPLE.contains(&channel) { self.most_per } else { None };
+            let named = wish.zip(way).map(|(wish, way)| {
+                let cap = wish.most_per.unwrap_or(usual);
+                Named { channel, name, wish, way, cap }
+            });
             self.sound &= named.is_some();
             self.named.extend(named);
         }
@@ -315,7 +345,7 @@ impl Failure {
 /// Everybody who is told, with the way to reach them.
 #[derive(Default)]
 pub struct Channels {
-    everybody: Vec<(Recipient, Arc<dyn Channel>)>,
+    everybody: Vec<(Recipient, Arc<dyn Channel>, Option<Pace>)>,
     /// Of the sirens among them.
     keepers: Vec<Keeper>,
 }
@@ -347,14 +377,14 @@ pub fn channels(config: &Config, means: &Means) -> Result<Channels, remote::Erro
                 Arc::new(siren)
             }
         };
-        channels.everybody.push((to, channel));
+        channels.everybody.push((to, channel, named.cap));
     }
     for recipient in recipients(config).split_off(config.named.len()) {
         let channel: Arc<dyn Channel> = match recipient.channel.as_str() {
             log::CHANNEL => Arc::new(Log),
             _ => Arc::new(Mqtt::new(means.publish.clone())),
         };
-        channels.everybody.push((recipient, channel));
+        channels.everybody.push((recipient, channel, None));
     }
     Ok(channels)
 }
@@ -365,13 +395,13 @@ pub type Tried = Result<String, Failure>;
 impl Channels {
     /// Everybody, in the order of the configuration.
     pub fn recipients(&self) -> impl Iterator<Item = &Recipient> {
-        self.everybody.iter().map(|(recipient, _)| recipient)
+        self.everybody.iter().map(|(recipient, ..)| recipient)
     }
 
     /// Sends a message that is marked as a test to one recipient, once. A siren is set as the gateway's facts
     /// say, which needs the gateway: it is refused here.
     pub async fn test(&self, recipient: &Recipient) -> Option<Tried> {
-        let (_, channel) = self.everybody.iter().find(|(known, _)| known == recipient)?;
+        let (_, channel, _) = self.everybody.iter().find(|(known, ..)| known == recipient)?;
         if recipient.channel == siren::CHANNEL {
             return Some(Err(Failure::for_good("a siren is kept by the running gateway: open an exercise to hear it")));
         }
@@ -383,6 +413,10 @@ impl Channels {
 pub trait Office: Clone + Send + Sync + 'static {
     /// Messages to one recipient that are neither delivered nor given up, P1 first, then oldest first.
     fn pending(&self, channel: &str, recipient: &str, most: usize) -> Result<Vec<Outgoing>, facts::Error>;
+    /// The same rows as a summary counts them.
+    fn waiting(&self, channel: &str, recipient: &str, most: usize) -> Result<Vec<Waiting>, facts::Error>;
+    /// When messages last reached a recipient, in order.
+    fn reached(&self, channel: &str, recipient: &str, since: Timestamp) -> Result<Vec<Timestamp>, facts::Error>;
     /// Alarms that are not Normal, for whoever keeps a state and not a message.
     fn open_alarms(&self) -> Result<Vec<Alarm>, facts::Error>;
     /// Waits while the journal's queue is full.
@@ -399,6 +433,14 @@ pub struct Outbox {
 impl Office for Outbox {
     fn pending(&self, channel: &str, recipient: &str, most: usize) -> Result<Vec<Outgoing>, facts::Error> {
         self.facts.pending(channel, recipient, most)
+    }
+
+    fn waiting(&self, channel: &str, recipient: &str, most: usize) -> Result<Vec<Waiting>, facts::Error> {
+        self.facts.waiting_for(channel, recipient, most)
+    }
+
+    fn reached(&self, channel: &str, recipient: &str, since: Timestamp) -> Result<Vec<Timestamp>, facts::Error> {
+        self.facts.reached(channel, recipient, since)
     }
 
     fn open_alarms(&self) -> Result<Vec<Alarm>, facts::Error> {
@@ -424,9 +466,9 @@ pub async fn run<O: Office>(
     for keeper in channels.keepers {
         tasks.spawn(keeper.run(office.clone(), stop.clone()));
     }
-    for (recipient, channel) in channels.everybody {
+    for (recipient, channel, cap) in channels.everybody {
         let changes = board.changes();
-        let desk = recipient::Desk::new(recipient, channel, office.clone(), patience);
+        let desk = recipient::Desk::new(recipient, channel, office.clone(), patience, cap);
         tasks.spawn(desk.run(changes, stop.clone()));
     }
     while let Some(ended) = tasks.join_next().await {
@@ -450,7 +492,8 @@ pub async fn give_up_strangers<O: Office>(
         }
         warn!(channel = %row.channel, recipient = %row.recipient, message = row.id, "recipient is not configured any more");
         let detail = "the recipient is no longer in the configuration".to_owned();
-        let receipt = Receipt { at: clock::now(), message: row.id, outcome: Outcome::GivenUp, detail };
+        let receipt =
+            Receipt { at: clock::now(), message: row.id, outcome: Outcome::GivenUp, detail, also: Vec::new() };
         office.note(Note::Receipt(receipt)).await?;
         given_up += 1;
     }

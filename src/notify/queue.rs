@@ -14,16 +14,23 @@
 //! After three failures in a row the channel is shut: one message is on trial at a time, after pauses that
 //! grow, and the others wait in their order; the first success opens it. A channel with a pace gets so many
 //! messages in a time and no more: its last place, of which a P1 has more, is for everything that waits, as one.
+//! A recipient with a cap ([`cap`]) gets so many in a time as well; what is beyond it goes into one summary at the
+//! end of the time, with all that the outbox holds for them and that is out of sight here. A raised P1 is held
+//! back by no cap, and brings along what still waits of its own alarm.
 
-use std::collections::{BTreeMap, VecDeque};
+mod cap;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Failure;
-use crate::alarm::Priority;
-use crate::facts::Outgoing;
-use crate::journal::Outcome;
+use crate::alarm::{OccurrenceId, Priority};
+use crate::facts::{Outgoing, Waiting};
+use crate::journal::{Outcome, Receipt};
 use crate::model::Timestamp;
+
+use cap::Cap;
 
 /// How long is waited between tries, and until when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +93,17 @@ pub struct Verdict {
     pub detail: String,
     /// The alarm that the recipient cannot be reached begins or ends.
     pub alarm: Option<bool>,
+    /// Told in the same message, and settled with it.
+    pub also: Vec<i64>,
+}
+
+/// What is to be sent now, as one message.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sending {
+    /// The first is the most urgent.
+    pub rows: Vec<Arc<Outgoing>>,
+    /// All else that waits for the recipient goes along: see [`Queue::join`].
+    pub summary: bool,
 }
 
 #[derive(Debug)]
@@ -109,10 +127,17 @@ type Place = (Priority, i64);
 pub struct Queue {
     patience: Patience,
     pace: Option<Pace>,
+    cap: Option<Cap>,
     /// When messages were started, as far back as the pace looks.
     started: VecDeque<Timestamp>,
     held: BTreeMap<Place, Held>,
+    /// Those of `held` that are not done, by alarm and in their order.
+    open: HashMap<OccurrenceId, BTreeMap<i64, Priority>>,
     on_their_way: usize,
+    /// Rows out of sight that are in the summary under way.
+    along: BTreeSet<i64>,
+    /// Rows that were told in a summary without ever being in sight, until they are gone from the outbox.
+    folded: BTreeMap<i64, (Verdict, Timestamp)>,
     failures_in_a_row: u32,
     failed_at: Timestamp,
     /// The recipient asked to be left alone until then.
@@ -128,21 +153,24 @@ impl Queue {
     const SHUT_AFTER: u32 = 3;
     /// Every third trial is another message than the most urgent one, in case that one is what is wrong.
     const OTHER_TRIAL: u32 = 3;
-    /// Messages that are told together at most.
+    /// Messages that are told together at most, where nobody counts the rest.
     const TOGETHER: usize = 50;
     /// A receipt that has not moved its row by then is sent again.
     const TELL_AGAIN_AFTER: Duration = Duration::from_secs(30);
-    /// When the outbox is too long to be seen whole, a done row that is out of sight is kept this long.
-    const REMEMBER: Duration = Duration::from_secs(600);
 
+    /// `cap`: what the recipient is to get; `told`: when they last got something, as far back as the cap looks.
     #[must_use]
-    pub const fn new(patience: Patience, pace: Option<Pace>) -> Self {
+    pub fn new(patience: Patience, pace: Option<Pace>, cap: Option<Pace>, told: Vec<Timestamp>) -> Self {
         Self {
             patience,
             pace,
+            cap: cap.map(|cap| Cap::new(cap, told)),
             started: VecDeque::new(),
             held: BTreeMap::new(),
+            open: HashMap::new(),
             on_their_way: 0,
+            along: BTreeSet::new(),
+            folded: BTreeMap::new(),
             failures_in_a_row: 0,
             failed_at: Timestamp::MIN,
             quiet_until: Timestamp::MIN,
@@ -150,29 +178,55 @@ impl Queue {
         }
     }
 
-    /// What the outbox holds now, at most `MOST` rows of it. Returns the verdicts whose receipts seem to be
-    /// lost and have to be written once more.
+    /// What the outbox holds now: its first `MOST` rows in the order of places. Returns the verdicts whose
+    /// receipts seem to be lost and have to be written once more.
     pub fn offered(&mut self, rows: Vec<Outgoing>, now: Timestamp) -> Vec<(i64, Verdict)> {
         let per = self.pace.map_or(Duration::ZERO, |pace| pace.per);
         self.started.retain(|started| now.since(*started) < per);
-        let whole = rows.len() < Self::MOST;
-        let seen: std::collections::HashSet<i64> = rows.iter().map(|row| row.id).collect();
-        self.held.retain(|(_, id), held| {
-            seen.contains(id)
-                || match &held.state {
-                    State::OnItsWay => true,
-                    State::Waiting { .. } => !whole,
-                    State::Done { told, .. } => !whole && now.since(*told) < Self::REMEMBER,
+        let place_of = |row: &Outgoing| (row.published.change.alarm.priority, row.id);
+        let seen: BTreeSet<Place> = rows.iter().map(place_of).collect();
+        // Beyond it is out of sight; what is missing before it is gone from the outbox.
+        let sight = if rows.len() < Self::MOST { None } else { seen.last().copied() };
+        let gone = |place: Place| !seen.contains(&place) && sight.is_none_or(|last| place <= last);
+        let crowded = self.held.len() > 2 * Self::MOST;
+        let out: Vec<Place> = self
+            .held
+            .iter()
+            .filter(|(place, held)| match &held.state {
+                State::OnItsWay => false,
+                State::Done { .. } => gone(**place),
+                // It comes into sight again; only what was tried has something to remember.
+                State::Waiting { .. } => {
+                    gone(**place) || (crowded && !seen.contains(*place) && held.attempts == held.row.attempts)
                 }
-        });
-        for row in rows {
-            let place = (row.published.change.alarm.priority, row.id);
-            self.held.entry(place).or_insert_with(|| {
-                let attempts = row.attempts;
-                Held { row: Arc::new(row), attempts, state: State::Waiting { due: now } }
-            });
+            })
+            .map(|(place, _)| *place)
+            .collect();
+        for place in out {
+            self.forget(place);
         }
+        let visible: BTreeSet<i64> = seen.iter().map(|(_, id)| *id).collect();
+        self.folded.retain(|id, _| visible.contains(id) || sight.is_some());
         let mut again = Vec::new();
+        for row in rows {
+            let place = place_of(&row);
+            if self.along.contains(&row.id) {
+                continue;
+            }
+            if let Some((verdict, told)) = self.folded.get_mut(&row.id) {
+                if now.since(*told) >= Self::TELL_AGAIN_AFTER {
+                    *told = now;
+                    again.push((row.id, verdict.clone()));
+                }
+                continue;
+            }
+            if let std::collections::btree_map::Entry::Vacant(free) = self.held.entry(place) {
+                let attempts = row.attempts;
+                let alarm = row.published.change.alarm.id.clone();
+                self.open.entry(alarm).or_default().insert(place.1, place.0);
+                free.insert(Held { row: Arc::new(row), attempts, state: State::Waiting { due: now } });
+            }
+        }
         for ((_, id), held) in &mut self.held {
             if let State::Done { verdict, told } = &mut held.state
                 && now.since(*told) >= Self::TELL_AGAIN_AFTER
@@ -184,14 +238,33 @@ impl Queue {
         again
     }
 
+    fn forget(&mut self, place: Place) {
+        if let Some(held) = self.held.remove(&place) {
+            self.close(&held.row.published.change.alarm.id, place.1);
+        }
+    }
+
+    /// The change is told, or will never be.
+    fn close(&mut self, alarm: &OccurrenceId, id: i64) {
+        if let Some(changes) = self.open.get_mut(alarm) {
+            changes.remove(&id);
+            if changes.is_empty() {
+                self.open.remove(alarm);
+            }
+        }
+    }
+
     /// What is to be tried now, as one; it is on its way from here until `finished`. More than one message
-    /// only where there is a pace.
-    pub fn start(&mut self, now: Timestamp) -> Option<Vec<Arc<Outgoing>>> {
+    /// only where there is a pace or a cap.
+    pub fn start(&mut self, now: Timestamp) -> Option<Sending> {
+        self.look_at_cap(now);
         let mut ready = self.held.iter().filter(|(place, held)| self.waits(**place, held, now) == Some(Duration::ZERO));
         let trials = self.failures_in_a_row.saturating_sub(Self::SHUT_AFTER);
         let first = *ready.next()?.0;
         let other = if trials % Self::OTHER_TRIAL == Self::OTHER_TRIAL - 1 { ready.next() } else { None };
-        let places = self.together(other.map_or(first, |(place, _)| *place), now);
+        let first = other.map_or(first, |(place, _)| *place);
+        let summary = self.cap.as_ref().is_some_and(|cap| cap.is_due(now)) && self.is_capped(&self.held[&first].row);
+        let places = if summary { self.all_waiting() } else { self.together(first, now) };
         if self.pace.is_some() {
             self.started.push_back(now);
         }
@@ -203,12 +276,54 @@ impl Queue {
             held.attempts += 1;
             rows.push(held.row.clone());
         }
-        Some(rows)
+        Some(Sending { rows, summary })
     }
 
-    /// The message at that place, and with the last place of the pace all that could follow it now.
+    /// Before a summary is sent: all that the outbox holds for the recipient. Returns what goes along, besides
+    /// the rows that `start` gave.
+    pub fn join(&mut self, waiting: Vec<Waiting>) -> Vec<Waiting> {
+        let along: Vec<Waiting> = waiting
+            .into_iter()
+            .filter(|row| !row.urgent && !self.folded.contains_key(&row.id))
+            .filter(|row| !self.held.contains_key(&(row.priority, row.id)))
+            .collect();
+        self.along = along.iter().map(|row| row.id).collect();
+        along
+    }
+
+    /// Does the recipient's cap hold the row back?
+    fn is_capped(&self, row: &Outgoing) -> bool {
+        self.cap.is_some() && !row.published.change.urgent()
+    }
+
+    /// Everything that the cap could hold back.
+    fn all_waiting(&self) -> Vec<Place> {
+        let waits = |held: &Held| matches!(held.state, State::Waiting { .. }) && self.is_capped(&held.row);
+        self.held.iter().filter(|(_, held)| waits(held)).map(|(place, _)| *place).collect()
+    }
+
+    /// Sets the time of the summary once something is held back.
+    fn look_at_cap(&mut self, now: Timestamp) {
+        let Some(mut cap) = self.cap.take() else { return };
+        cap.look(now, self.on_their_way, |has_place| {
+            self.held.iter().any(|((priority, _), held)| {
+                let capped = !held.row.published.change.urgent();
+                capped && matches!(held.state, State::Waiting { .. }) && !has_place(*priority)
+            })
+        });
+        self.cap = Some(cap);
+    }
+
+    /// The message at that place with what has to come before it, and with the last place of the pace all that
+    /// could follow it now.
     fn together(&self, place: Place, now: Timestamp) -> Vec<Place> {
+        let earlier: Vec<Place> = self.earlier_changes(place.1, &self.held[&place]).collect();
+        if !self.tells_together() {
+            // The beginning takes over the urgency of what became of it.
+            return vec![earlier.first().copied().unwrap_or(place)];
+        }
         let mut places = vec![place];
+        places.extend(earlier);
         let Some(pace) = self.pace else { return places };
         if self.recently(now) + 1 < pace.places(place.0) {
             return places;
@@ -216,11 +331,17 @@ impl Queue {
         for (next, held) in self.held.range(place..).skip(1) {
             let State::Waiting { due } = held.state else { continue };
             let free = self.earlier_changes(next.1, held).all(|earlier| places.contains(&earlier));
-            if due <= now && free && self.quiet_for(next.0, now).is_zero() && places.len() < Self::TOGETHER {
+            let fits = places.len() < Self::TOGETHER && !places.contains(next);
+            if fits && due <= now && free && self.quiet_for(next.0, now).is_zero() && self.cap_for(held, now).is_zero()
+            {
                 places.push(*next);
             }
         }
         places
+    }
+
+    const fn tells_together(&self) -> bool {
+        self.pace.is_some() || self.cap.is_some()
     }
 
     /// Messages started within the pace's time.
@@ -238,6 +359,15 @@ impl Queue {
         leaves.map_or(Duration::ZERO, |started| (*started + pace.per).since(now))
     }
 
+    /// How long the cap holds the row back.
+    fn cap_for(&self, held: &Held, now: Timestamp) -> Duration {
+        let priority = held.row.published.change.alarm.priority;
+        match &self.cap {
+            Some(cap) if self.is_capped(&held.row) => cap.holds_back(priority, self.on_their_way, now),
+            Some(_) | None => Duration::ZERO,
+        }
+    }
+
     /// How long until something can be started; None when that takes an end of what is on its way, or a new row.
     #[must_use]
     pub fn wake(&self, now: Timestamp) -> Option<Duration> {
@@ -248,11 +378,21 @@ impl Queue {
     fn waits(&self, (priority, id): Place, held: &Held, now: Timestamp) -> Option<Duration> {
         let State::Waiting { due } = held.state else { return None };
         let places = if priority == Priority::P1 && !self.is_shut() { 2 } else { 1 };
-        let free = self.on_their_way < places && self.earlier_changes(id, held).next().is_none();
+        let free =
+            self.on_their_way < places && self.earlier_changes(id, held).all(|earlier| self.gives_way(held, earlier));
         free.then(|| {
             let trial = if self.is_shut() { self.trial_in(priority, now) } else { Duration::ZERO };
-            due.since(now).max(trial).max(self.quiet_for(priority, now)).max(self.pace_for(priority, now))
+            let quiet = self.quiet_for(priority, now).max(self.pace_for(priority, now));
+            due.since(now).max(trial).max(quiet).max(self.cap_for(held, now))
         })
+    }
+
+    /// An earlier change of an alarm does not hold up that the alarm has become worse, or a raised P1 where the
+    /// cap holds the earlier one back: it goes with it.
+    fn gives_way(&self, held: &Held, earlier: Place) -> bool {
+        let change = &held.row.published.change;
+        let waits = matches!(self.held[&earlier].state, State::Waiting { .. });
+        waits && (earlier.0 > change.alarm.priority || (change.urgent() && self.is_capped(&self.held[&earlier].row)))
     }
 
     /// Whether the channel is only tried now and then.
@@ -266,13 +406,10 @@ impl Queue {
         (self.failed_at + self.patience.pause(self.failures_in_a_row, priority)).since(now)
     }
 
-    /// Changes of the same alarm that are still to be told before this one.
+    /// Changes of the same alarm that are still to be told before this one, in their order.
     fn earlier_changes(&self, id: i64, held: &Held) -> impl Iterator<Item = Place> {
-        let this = held.row.published.change.alarm.id.clone();
-        self.held.iter().filter_map(move |(place, earlier)| {
-            let open = place.1 < id && !matches!(earlier.state, State::Done { .. });
-            (open && earlier.row.published.change.alarm.id == this).then_some(*place)
-        })
+        let changes = self.open.get(&held.row.published.change.alarm.id);
+        changes.into_iter().flat_map(move |changes| changes.range(..id)).map(|(id, priority)| (*priority, *id))
     }
 
     /// How much longer the recipient is to be left alone.
@@ -283,45 +420,90 @@ impl Queue {
         }
     }
 
-    /// What became of a try, for each message that was in it and is still known. The alarm stands with the first.
-    pub fn finished(&mut self, ids: &[i64], result: &Result<String, Failure>, now: Timestamp) -> Vec<(i64, Verdict)> {
-        let on_its_way = |place: &&Place| ids.contains(&place.1) && self.held[place].state == State::OnItsWay;
-        let places: Vec<Place> = self.held.keys().filter(on_its_way).copied().collect();
+    /// What became of a try, for the messages that were in it and are still known. The alarm stands with the first.
+    pub fn finished(
+        &mut self,
+        ids: &[i64],
+        summary: bool,
+        result: &Result<String, Failure>,
+        now: Timestamp,
+    ) -> Vec<(i64, Verdict)> {
+        let on_its_way = |place: &Place| ids.contains(&place.1) && self.held[place].state == State::OnItsWay;
+        let mut places: Vec<Place> = self.held.keys().copied().filter(on_its_way).collect();
         if places.is_empty() {
             return Vec::new();
         }
+        // As they were told, which need not be the order of their places.
+        places.sort_by_key(|(_, id)| ids.iter().position(|told| told == id));
         self.on_their_way -= 1;
-        let mut alarm = match result {
-            Ok(_) => self.reached(now),
+        let alarm = match result {
+            Ok(_) => self.reached(summary, now),
             Err(failure) => self.failed(failure, now),
         };
-        let mut verdicts = Vec::with_capacity(places.len());
-        for place in places {
-            let verdict = self.settle(place, result, now);
-            verdicts.extend(verdict.map(|verdict| (place.1, Verdict { alarm: alarm.take(), ..verdict })));
+        let along = if summary { std::mem::take(&mut self.along) } else { BTreeSet::new() };
+        match result {
+            Ok(detail) => self.delivered(&places, along, detail, alarm, now).into_iter().collect(),
+            Err(failure) => self.refused(&places, summary, failure, alarm, now),
         }
-        verdicts
     }
 
-    fn settle(&mut self, place: Place, result: &Result<String, Failure>, now: Timestamp) -> Option<Verdict> {
-        let held = self.held.get_mut(&place)?;
-        let too_old = now.since(held.row.created) >= self.patience.give_up_after;
-        let (outcome, detail) = match result {
-            Ok(detail) => (Outcome::Delivered, detail),
-            Err(failure) if failure.temporary && !too_old => (Outcome::Failed, &failure.text),
-            Err(failure) => (Outcome::GivenUp, &failure.text),
-        };
-        let verdict = Verdict { outcome, detail: detail.clone(), alarm: None };
-        held.state = match result {
-            Err(failure) if outcome == Outcome::Failed => {
+    /// One verdict for all that was told.
+    fn delivered(
+        &mut self,
+        places: &[Place],
+        along: BTreeSet<i64>,
+        detail: &str,
+        alarm: Option<bool>,
+        now: Timestamp,
+    ) -> Option<(i64, Verdict)> {
+        let (first, others) = places.split_first()?;
+        let verdict = |detail: String| Verdict { outcome: Outcome::Delivered, detail, alarm: None, also: Vec::new() };
+        let (own, other) = (verdict(detail.to_owned()), verdict(Receipt::in_summary(first.1, detail)));
+        for place in places {
+            let verdict = if place == first { own.clone() } else { other.clone() };
+            self.done(*place, verdict, now);
+        }
+        let also = others.iter().map(|(_, id)| *id).chain(along.iter().copied()).collect();
+        self.folded.extend(along.into_iter().map(|id| (id, (other.clone(), now))));
+        Some((first.1, Verdict { alarm, also, ..own }))
+    }
+
+    fn done(&mut self, place: Place, verdict: Verdict, now: Timestamp) {
+        if let Some(held) = self.held.get_mut(&place) {
+            held.state = State::Done { verdict, told: now };
+            let alarm = held.row.published.change.alarm.id.clone();
+            self.close(&alarm, place.1);
+        }
+    }
+
+    /// A try in vain: each message waits, or is given up. In a summary the first speaks for those that wait.
+    fn refused(
+        &mut self,
+        places: &[Place],
+        summary: bool,
+        failure: &Failure,
+        mut alarm: Option<bool>,
+        now: Timestamp,
+    ) -> Vec<(i64, Verdict)> {
+        let mut verdicts = Vec::new();
+        for place in places {
+            let Some(held) = self.held.get_mut(place) else { continue };
+            let too_old = now.since(held.row.created) >= self.patience.give_up_after;
+            let outcome = if failure.temporary && !too_old { Outcome::Failed } else { Outcome::GivenUp };
+            let verdict = Verdict { outcome, detail: failure.text.clone(), alarm: None, also: Vec::new() };
+            if outcome == Outcome::GivenUp {
+                self.done(*place, verdict.clone(), now);
+            } else {
                 let own = self.patience.pause(held.attempts, place.0);
                 let asked = failure.retry_after.unwrap_or_default().min(self.patience.longest_for(place.0));
                 self.quiet_until = self.quiet_until.max(now + asked);
-                State::Waiting { due: now + own.max(asked) }
+                held.state = State::Waiting { due: now + own.max(asked) };
             }
-            Ok(_) | Err(_) => State::Done { verdict: verdict.clone(), told: now },
-        };
-        Some(verdict)
+            if outcome == Outcome::GivenUp || !summary || verdicts.is_empty() {
+                verdicts.push((place.1, Verdict { alarm: alarm.take(), ..verdict }));
+            }
+        }
+        verdicts
     }
 
     /// One more failure; the alarm that it begins.
@@ -336,7 +518,10 @@ impl Queue {
     }
 
     /// The recipient answers. After an outage nothing waits out a long pause that it earned in it.
-    fn reached(&mut self, now: Timestamp) -> Option<bool> {
+    fn reached(&mut self, summary: bool, now: Timestamp) -> Option<bool> {
+        if let Some(cap) = &mut self.cap {
+            cap.told(now, summary);
+        }
         if self.is_shut() {
             for held in self.held.values_mut() {
                 if let State::Waiting { due } = &mut held.state {

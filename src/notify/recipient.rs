@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::queue::{Patience, Queue, Verdict};
+use super::queue::{Pace, Patience, Queue, Sending, Verdict};
 use super::{Channel, Failure, Message, Office, Recipient};
 use crate::alarm::{Level, Priority};
 use crate::board::Published;
@@ -24,13 +24,18 @@ pub struct Desk<O> {
     channel: Arc<dyn Channel>,
     office: O,
     queue: Queue,
+    patience: Patience,
+    cap: Option<Pace>,
     /// When the desk was opened, by both clocks: the queue's time grows evenly from there, so that a wall
     /// clock that is set back delays no message.
     opened: (Timestamp, Stopwatch),
     /// There were more rows than were taken.
     more: bool,
-    under_way: JoinSet<(Vec<i64>, Result<String, Failure>)>,
+    under_way: JoinSet<Tried>,
 }
+
+/// The rows that were in a message, whether it was a summary, and what became of it.
+type Tried = (Vec<i64>, bool, Result<String, Failure>);
 
 /// The outbox is looked into at least this often.
 const POLL: Duration = Duration::from_secs(5);
@@ -38,15 +43,26 @@ const POLL: Duration = Duration::from_secs(5);
 const POLL_LONG: Duration = Duration::from_millis(100);
 /// And at most this often, when alarms come in a storm.
 const GAP: Duration = Duration::from_millis(1);
+/// Messages that one summary stands for; a storm that is longer than that fills several.
+const SUMMED_UP: usize = 50_000;
 
 impl<O: Office> Desk<O> {
-    pub fn new(recipient: Recipient, channel: Arc<dyn Channel>, office: O, patience: Patience) -> Self {
-        let queue = Queue::new(patience, channel.pace());
+    /// `cap`: what the recipient is to get at most.
+    pub fn new(
+        recipient: Recipient,
+        channel: Arc<dyn Channel>,
+        office: O,
+        patience: Patience,
+        cap: Option<Pace>,
+    ) -> Self {
+        let queue = Queue::new(patience, channel.pace(), cap, Vec::new());
         Self {
             recipient,
             channel,
             office,
             queue,
+            patience,
+            cap,
             opened: (clock::now(), Stopwatch::start()),
             more: false,
             under_way: JoinSet::new(),
@@ -69,6 +85,7 @@ impl<O: Office> Desk<O> {
     }
 
     async fn work(&mut self, mut changes: broadcast::Receiver<Arc<Published>>) -> Result<(), journal::Error> {
+        self.recall().await;
         let mut looked = Stopwatch::start();
         let mut look = true;
         loop {
@@ -79,12 +96,8 @@ impl<O: Office> Desk<O> {
                 look = false;
             }
             let now = self.now();
-            while let Some(rows) = self.queue.start(now) {
-                let channel = self.channel.clone();
-                self.under_way.spawn(async move {
-                    let ids = rows.iter().map(|row| row.id).collect();
-                    (ids, channel.deliver(&Message::together(&rows)).await)
-                });
+            while let Some(sending) = self.queue.start(now) {
+                self.send(sending).await;
             }
             let poll = if self.more && self.queue.open() == 0 { POLL_LONG } else { POLL };
             let poll = poll.saturating_sub(looked.elapsed());
@@ -99,12 +112,43 @@ impl<O: Office> Desk<O> {
                     look = true;
                 }
                 Some(ended) = self.under_way.join_next() => {
-                    let (ids, result) = ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-                    self.ended(&ids, &result).await?;
+                    let tried = ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+                    self.ended(&tried).await?;
                 }
                 () = tokio::time::sleep(due.min(poll)) => look = due >= poll,
             }
         }
+    }
+
+    /// What the recipient was told before a restart counts.
+    async fn recall(&mut self) {
+        let Some(cap) = self.cap else { return };
+        let (office, to, since) = (self.office.clone(), self.recipient.clone(), clock::now() - cap.per);
+        let asked = tokio::task::spawn_blocking(move || office.reached(&to.channel, &to.name, since)).await;
+        match asked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
+            Ok(told) => self.queue = Queue::new(self.patience, self.channel.pace(), self.cap, told),
+            Err(error) => warn!(recipient = %self.recipient.name, %error, "what was told before cannot be read"),
+        }
+    }
+
+    /// Into a summary goes all that the outbox holds; what cannot be read now is in the next one.
+    async fn send(&mut self, sending: Sending) {
+        let mut along = Vec::new();
+        if sending.summary {
+            let (office, to) = (self.office.clone(), self.recipient.clone());
+            let asked = tokio::task::spawn_blocking(move || office.waiting(&to.channel, &to.name, SUMMED_UP)).await;
+            match asked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
+                Ok(waiting) => along = self.queue.join(waiting),
+                Err(error) => warn!(recipient = %self.recipient.name, %error, "the outbox cannot be read"),
+            }
+        }
+        let channel = self.channel.clone();
+        self.under_way.spawn(async move {
+            let Sending { rows, summary } = sending;
+            let ids = rows.iter().map(|row| row.id).collect();
+            let message = if summary { Message::summary(&rows, &along) } else { Message::together(&rows) };
+            (ids, summary, channel.deliver(&message).await)
+        });
     }
 
     async fn look(&mut self) -> Result<(), journal::Error> {
@@ -127,9 +171,9 @@ impl<O: Office> Desk<O> {
     }
 
     /// One line in the log when a channel is shut or opened, and for a message that is lost; attempts are in facts.
-    async fn ended(&mut self, ids: &[i64], result: &Result<String, Failure>) -> Result<(), journal::Error> {
+    async fn ended(&mut self, (ids, summary, result): &Tried) -> Result<(), journal::Error> {
         let shut = self.queue.is_shut();
-        let verdicts = self.queue.finished(ids, result, self.now());
+        let verdicts = self.queue.finished(ids, *summary, result, self.now());
         let (channel, recipient) = (&self.recipient.channel, &self.recipient.name);
         match result {
             Err(failure) if !shut && self.queue.is_shut() => {
@@ -154,8 +198,8 @@ impl<O: Office> Desk<O> {
     }
 
     async fn write(&self, message: i64, verdict: Verdict) -> Result<(), journal::Error> {
-        let (outcome, detail) = (verdict.outcome, verdict.detail);
-        self.office.note(Note::Receipt(Receipt { at: clock::now(), message, outcome, detail })).await
+        let Verdict { outcome, detail, also, .. } = verdict;
+        self.office.note(Note::Receipt(Receipt { at: clock::now(), message, outcome, detail, also })).await
     }
 
     fn failing(&self, holds: bool, detail: &str) -> Condition {

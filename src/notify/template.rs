@@ -15,7 +15,7 @@ use minijinja::{Environment, UndefinedBehavior, Value};
 use serde::Serialize;
 
 use super::gsm::pdu;
-use super::message::{Fields, Message};
+use super::message::{Fields, Message, Summary};
 use super::wish::Wish;
 use super::wording::{Language, Wording};
 
@@ -87,11 +87,11 @@ impl Template {
     /// The message's text. `link`: where it can be acknowledged, or nothing.
     #[must_use]
     pub fn text(&self, message: &Message, link: &str, bound: Bound) -> String {
-        if message.others.is_empty() {
+        if message.others.is_empty() && message.summary.is_none() {
             let words = Wording::of(self.language, &message.published.change);
             return self.fitting(message, &words, link, bound);
         }
-        self.together(message, bound)
+        self.together(message, link, bound)
     }
 
     /// The whole text, or the longest that fits with shortened words.
@@ -123,32 +123,57 @@ impl Template {
         most.unwrap_or(keep).trim_end().to_owned()
     }
 
-    /// One line for each message, the most urgent first, as many as fit; then how many there are more.
-    fn together(&self, message: &Message, bound: Bound) -> String {
+    /// What it is in all, then one line for each message, the most urgent first, as many as fit; then how many
+    /// there are more, and where to look.
+    fn together(&self, message: &Message, link: &str, bound: Bound) -> String {
         let all: Vec<&Message> = std::iter::once(message).chain(&message.others).collect();
-        let head = match self.language {
-            Language::Chinese => format!("{} 条消息合并 ", all.len()),
-            Language::English => format!("{} messages together ", all.len()),
+        let count = message.summary.as_ref().map_or(all.len(), |summary| summary.messages);
+        let head = match (&message.summary, self.language) {
+            (Some(summary), language) => counted(summary, language),
+            (None, Language::Chinese) => format!("{count} 条消息合并 "),
+            (None, Language::English) => format!("{count} messages together "),
         };
         let lines: Vec<String> =
             all.iter().map(|one| Wording::of(self.language, &one.published.change).sentence()).collect();
-        let told = |count: usize| {
+        let told = |shown: usize| {
             let mut parts = vec![head.trim_end().to_owned()];
-            parts.extend_from_slice(&lines[..count]);
-            let left = lines.len() - count;
+            parts.extend_from_slice(&lines[..shown]);
+            let left = count - shown;
             if left > 0 {
                 parts.push(match self.language {
                     Language::Chinese => format!("另有 {left} 条，请查看报警列表"),
                     Language::English => format!("and {left} more: look at the list of alarms"),
                 });
             }
-            if !self.call.is_empty() {
-                parts.push(self.call.clone());
-            }
+            parts.extend([link, &self.call].into_iter().filter(|part| !part.is_empty()).map(str::to_owned));
             parts.join("\n")
         };
         let most = (0..=lines.len()).rev().map(told).find(|text| bound.holds(text));
         most.unwrap_or_else(|| head.trim_end().to_owned())
+    }
+}
+
+/// Sites that a summary names; the others are counted.
+const SITES: usize = 5;
+
+/// `还有 37 条报警：P2 3，P3 34；mine-3 30，plant-1 7`
+fn counted(summary: &Summary, language: Language) -> String {
+    let comma = language.choose("，", ", ");
+    let priorities: Vec<String> = summary.priorities.iter().map(|(word, count)| format!("{word} {count}")).collect();
+    let mut sites: Vec<String> =
+        summary.sites.iter().take(SITES).map(|(site, count)| format!("{site} {count}")).collect();
+    let more = summary.sites.len().saturating_sub(SITES);
+    if more > 0 {
+        sites.push(match language {
+            Language::Chinese => format!("另 {more} 处"),
+            Language::English => format!("{more} more sites"),
+        });
+    }
+    let (priorities, sites) = (priorities.join(comma), sites.join(comma));
+    let Summary { alarms, messages, .. } = summary;
+    match language {
+        Language::Chinese => format!("还有 {alarms} 条报警（{messages} 条消息）：{priorities}；{sites}"),
+        Language::English => format!("{alarms} more alarms ({messages} messages): {priorities}; {sites}"),
     }
 }
 

@@ -134,6 +134,19 @@ impl Office for Played {
         Ok(rows)
     }
 
+    fn waiting(&self, channel: &str, recipient: &str, most: usize) -> Result<Vec<Waiting>, facts::Error> {
+        let of = |row: Outgoing| {
+            let urgent = row.published.change.urgent();
+            let Alarm { priority, site, id: alarm, .. } = row.published.change.alarm;
+            Waiting { id: row.id, priority, site, alarm, urgent }
+        };
+        Ok(self.pending(channel, recipient, most)?.into_iter().map(of).collect())
+    }
+
+    fn reached(&self, _: &str, _: &str, _: Timestamp) -> Result<Vec<Timestamp>, facts::Error> {
+        Ok(Vec::new())
+    }
+
     fn open_alarms(&self) -> Result<Vec<Alarm>, facts::Error> {
         Ok(self.alarms.lock().unwrap().clone())
     }
@@ -142,7 +155,9 @@ impl Office for Played {
         if let Note::Receipt(receipt) = &note {
             let mut rows = self.rows.lock().unwrap();
             match receipt.outcome {
-                Outcome::Delivered | Outcome::GivenUp => rows.retain(|row| row.id != receipt.message),
+                Outcome::Delivered | Outcome::GivenUp => {
+                    rows.retain(|row| row.id != receipt.message && !receipt.also.contains(&row.id));
+                }
                 Outcome::Failed => {
                     rows.iter_mut().filter(|row| row.id == receipt.message).for_each(|row| row.attempts += 1)
                 }

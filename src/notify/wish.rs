@@ -2,16 +2,18 @@
 //!
 //! ```toml
 //!  from_priority = "P2"   sites = ["mine-3", "plant-*"]   language = "zh"   call = "0356-2214567"
-//!  template_file = "templates/captain.txt"
+//!  template_file = "templates/captain.txt"   most_per = "20 in 10m"
 //! ```
 //! In comes a recipient's table as written; out go the wish and what is left of the table for its channel.
 //! The template is read and tried once here: what is wrong with it is told with its file and line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::queue::Pace;
 use super::template::Template;
 use super::wording::Language;
 use crate::alarm::Priority;
@@ -28,9 +30,10 @@ struct Raw {
     #[serde(default)]
     call: String,
     template_file: Option<PathBuf>,
+    most_per: Option<String>,
 }
 
-const KEYS: [&str; 5] = ["from_priority", "sites", "language", "call", "template_file"];
+const KEYS: [&str; 6] = ["from_priority", "sites", "language", "call", "template_file", "most_per"];
 
 fn forecasts_too() -> String {
     "P3".into()
@@ -51,6 +54,8 @@ pub struct Wish {
     pub call: String,
     /// Text of the recipient's own template.
     pub template: Option<String>,
+    /// How much they are to get; the outer `None`: what is usual on the channel, the inner one: everything.
+    pub most_per: Option<Option<Pace>>,
 }
 
 impl Wish {
@@ -79,15 +84,38 @@ impl Raw {
             Some(path) => Some(read(path, &at.field("template_file"), problems)?),
             None => None,
         };
+        let most_per = match &self.most_per {
+            Some(text) => Some(most_per(problems, &at.field("most_per"), text)?),
+            None => None,
+        };
         let wish = Wish {
             from_priority: from_priority?,
             sites: self.sites,
             language: language?,
             call: self.call.trim().to_owned(),
             template,
+            most_per,
         };
         plain.then_some(wish)
     }
+}
+
+/// `20 in 10m`, or `all`. The outer `None`: there was a problem.
+pub fn most_per(problems: &mut Problems, at: &Key, text: &str) -> Option<Option<Pace>> {
+    if text == "all" {
+        return Some(None);
+    }
+    let parts = text.split_once(" in ").and_then(|(most, per)| Some((most.trim().parse::<usize>().ok()?, per.trim())));
+    let Some((most, per)) = parts.filter(|(most, _)| (4..=1_000).contains(most)) else {
+        problems.add(
+            at.clone(),
+            format!("{text:?} is not so many (4 to 1000) in a time, such as \"20 in 10m\", nor \"all\""),
+        );
+        return None;
+    };
+    let day = Duration::from_secs(24 * 3_600);
+    let per = problems.duration(at.clone(), per, Duration::from_secs(10)..=day)?;
+    Some(Some(Pace { most, per }))
 }
 
 /// A template that can be used, or problems with the line in the file.

@@ -1,5 +1,6 @@
 //! `davy bench`: what this machine carries; one JSON object a run, or the same in lines for people.
 
+mod alarms;
 mod backtest;
 mod engine;
 mod history;
@@ -32,6 +33,8 @@ pub enum Command {
     ModbusField(modbus::FieldArguments),
     /// Rules over stored samples: a point's year at a sample every ten seconds.
     Backtest(backtest::Arguments),
+    /// A storm: alarms raised, acknowledged and told, and a P1 in the middle of it.
+    Alarms(alarms::Arguments),
     /// Writing and reading Parquet history.
     History(history::Arguments),
 }
@@ -44,6 +47,7 @@ pub fn run(command: &Command) -> Result<ExitCode, Refusal> {
         Command::Modbus(arguments) => (modbus::run(arguments)?, arguments.json),
         Command::ModbusField(arguments) => return modbus::field(arguments).map(|()| ExitCode::SUCCESS),
         Command::Backtest(arguments) => (backtest::run(arguments)?, arguments.json),
+        Command::Alarms(arguments) => (alarms::run(arguments)?, arguments.json),
         Command::History(arguments) => (history::run(arguments)?, arguments.json),
     };
     if let Value::Object(figures) = &mut figures {

@@ -252,10 +252,10 @@ proptest! {
         let mut first = Shard::new(&language);
         let mut told = changes(&mut first, before);
         let mut second = Shard::new(&language);
-        second.resume(&first.snapshot()).unwrap();
+        second.resume(&first.snapshot(&crate::response::Response::default())).unwrap();
         told.extend(changes(&mut second, after));
         prop_assert_eq!(told, expected);
-        prop_assert_eq!(second.snapshot(), whole.snapshot());
+        prop_assert_eq!(second.snapshot(&crate::response::Response::default()), whole.snapshot(&crate::response::Response::default()));
     }
 
     /// Event times of one alarm that looks around never run backwards while no clock is set back.

@@ -223,7 +223,7 @@ fn an_exemption_holds_until_its_end_and_says_so_on_every_alarm() {
 
     // A day before its end people are told; a restart keeps it.
     let mut again = Shard::new(&language);
-    again.resume(&shard.snapshot()).unwrap();
+    again.resume(&shard.snapshot(&crate::response::Response::default())).unwrap();
     let changes = play(&mut again, [Entry::Tick(hours(5)), Entry::Tick(hours(7)), Entry::Tick(hours(8))]);
     assert_eq!(told(&changes), [("raised", "davy-exemption-ends")]);
     let changes = play(&mut again, [Entry::Tick(hours(30))]);
@@ -384,7 +384,7 @@ proptest! {
                     shard.on_entry(&Entry::Note(Note::Setup(Arc::new(setup))), &mut effects);
                 }
                 Step::Restart => {
-                    let bytes = shard.snapshot();
+                    let bytes = shard.snapshot(&crate::response::Response::default());
                     shard = Shard::new(&language);
                     shard.resume(&bytes).unwrap();
                 }

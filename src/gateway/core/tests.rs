@@ -192,7 +192,13 @@ fn a_receipt_settles_the_message_and_every_attempt_is_kept() {
     plant.reads(1, 0, 1.4);
     let message = plant.core().facts.pending("webhook", "county", 10).unwrap()[0].id;
     let receipt = |outcome, detail: &str| {
-        Entry::Note(Note::Receipt(Receipt { at: clock::now(), message, outcome, detail: detail.into() }))
+        Entry::Note(Note::Receipt(Receipt {
+            at: clock::now(),
+            message,
+            outcome,
+            detail: detail.into(),
+            also: Vec::new(),
+        }))
     };
     plant.sees(receipt(Outcome::Failed, "503"));
     assert_eq!(plant.core().facts.pending("webhook", "county", 10).unwrap()[0].attempts, 1);

@@ -163,7 +163,7 @@ async fn a_server_that_was_away_gets_every_mail_once() {
     drop(server);
     let rows = (1..=30).map(|id| to_channel("mail", "captain", id, &format!("p{id}"), Priority::P3)).collect();
     let office = Played::with(rows);
-    let running = Running::start(&config(port, "security = \"none\""), &office, nobody());
+    let running = Running::start(&config(port, "security = \"none\"\nmost_per = \"all\""), &office, nobody());
     office.receipts(|receipts| receipts.len() >= 6).await;
     assert!(office.receipts(|_| true).await.iter().all(|receipt| receipt.outcome == Outcome::Failed));
     let condition = ("davy-notify-failing".to_owned(), "mail captain".to_owned(), true);

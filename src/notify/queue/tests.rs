@@ -1,5 +1,7 @@
 //! The queue by its own clock: order, pauses, trials, pace, and an outage told as a story.
 
+mod capped;
+
 use std::collections::BTreeMap;
 
 use super::super::tests::{alarm, outgoing};
@@ -25,17 +27,21 @@ fn done() -> Result<String, Failure> {
 }
 
 fn queue_of(rows: &[Outgoing]) -> Queue {
-    let mut queue = Queue::new(Patience::default(), None);
+    let mut queue = Queue::new(Patience::default(), None, None, Vec::new());
     assert!(queue.offered(rows.to_vec(), NOW).is_empty());
     queue
 }
 
 fn started(queue: &mut Queue, now: Timestamp) -> Option<i64> {
-    queue.start(now).map(|rows| rows[0].id)
+    queue.start(now).map(|sending| sending.rows[0].id)
+}
+
+fn ids(sending: &Sending) -> Vec<i64> {
+    sending.rows.iter().map(|row| row.id).collect()
 }
 
 fn ended(queue: &mut Queue, id: i64, result: Result<String, Failure>, now: Timestamp) -> Option<Verdict> {
-    queue.finished(&[id], &result, now).pop().map(|(_, verdict)| verdict)
+    queue.finished(&[id], false, &result, now).pop().map(|(_, verdict)| verdict)
 }
 
 #[test]
@@ -129,7 +135,10 @@ fn a_delivered_message_is_not_sent_again_while_its_receipt_is_under_way_and_a_lo
     assert!(queue.offered(rows.to_vec(), after(29)).is_empty());
     assert_eq!(started(&mut queue, after(29)), None);
     let again = queue.offered(rows.to_vec(), after(30));
-    assert_eq!(again, [(1, Verdict { outcome: Outcome::Delivered, detail: "200".into(), alarm: None })]);
+    assert_eq!(
+        again,
+        [(1, Verdict { outcome: Outcome::Delivered, detail: "200".into(), alarm: None, also: Vec::new() })]
+    );
     assert!(queue.offered(rows.to_vec(), after(31)).is_empty());
     assert_eq!(started(&mut queue, after(31)), None);
     drop(queue.offered(Vec::new(), after(32)));
@@ -214,7 +223,7 @@ fn every_third_trial_is_another_message() {
 
 fn paced(rows: &[Outgoing]) -> Queue {
     let pace = Pace { most: 20, per: Duration::from_secs(60) };
-    let mut queue = Queue::new(Patience::default(), Some(pace));
+    let mut queue = Queue::new(Patience::default(), Some(pace), None, Vec::new());
     drop(queue.offered(rows.to_vec(), NOW));
     queue
 }
@@ -225,8 +234,9 @@ fn more_than_the_pace_allows_is_told_together_and_a_p1_keeps_its_places() {
     let mut queue = paced(&rows);
     let mut sizes = Vec::new();
     while let Some(together) = queue.start(NOW) {
-        let ids: Vec<i64> = together.iter().map(|row| row.id).collect();
-        assert_eq!(queue.finished(&ids, &done(), NOW).len(), ids.len(), "a receipt for each");
+        let ids = ids(&together);
+        let verdicts = queue.finished(&ids, false, &done(), NOW);
+        assert_eq!((verdicts.len(), verdicts[0].1.also.len() + 1), (1, ids.len()), "one receipt, and each is in it");
         sizes.push(ids.len());
     }
     assert_eq!(sizes, [vec![1; 14], vec![26]].concat());
@@ -234,8 +244,8 @@ fn more_than_the_pace_allows_is_told_together_and_a_p1_keeps_its_places() {
     drop(queue.offered([urgent, vec![row(110, "z", Priority::P3)]].concat(), after(1)));
     let mut sizes = Vec::new();
     while let Some(together) = queue.start(after(1)) {
-        let ids: Vec<i64> = together.iter().map(|row| row.id).collect();
-        queue.finished(&ids, &done(), after(1));
+        let ids = ids(&together);
+        queue.finished(&ids, false, &done(), after(1));
         sizes.push(ids.len());
     }
     assert_eq!(sizes, [1, 1, 1, 1, 6], "four alone, and what is left with the last place");
@@ -249,13 +259,13 @@ fn a_beginning_and_its_end_may_stand_in_one_summary_in_their_order() {
     let fill: Vec<Outgoing> = (1..=14).map(|id| row(id, &format!("p{id}"), Priority::P2)).collect();
     let mut queue = paced(&fill);
     while let Some(together) = queue.start(NOW) {
-        queue.finished(&[together[0].id], &done(), NOW);
+        queue.finished(&ids(&together), false, &done(), NOW);
     }
     let end = outgoing(21, Happening::Cleared, alarm("face", Priority::P2));
     drop(queue.offered(vec![row(20, "face", Priority::P2), end, row(22, "x", Priority::P4)], NOW));
-    let ids: Vec<i64> = queue.start(NOW).unwrap().iter().map(|row| row.id).collect();
+    let ids = ids(&queue.start(NOW).unwrap());
     assert_eq!(ids, [20, 21, 22]);
-    assert_eq!(queue.finished(&ids, &busy(None), NOW).len(), 3);
+    assert_eq!(queue.finished(&ids, false, &busy(None), NOW).len(), 3);
     assert_eq!(queue.open(), 3, "and all wait when it failed");
 }
 
@@ -272,12 +282,17 @@ fn a_row_that_an_operator_took_out_of_the_outbox_is_not_sent() {
 struct Record {
     rows: BTreeMap<(Priority, i64), Outgoing>,
     receipts: BTreeMap<i64, Vec<Outcome>>,
+    /// P1 that were raised.
+    urgent: std::collections::BTreeSet<i64>,
 }
 
 impl Record {
     fn raise(&mut self, id: i64, priority: Priority, at: Timestamp) {
         let row = Outgoing { created: at, ..row(id, &format!("p{id}"), priority) };
         self.rows.insert((priority, id), row);
+        if priority == Priority::P1 {
+            self.urgent.insert(id);
+        }
     }
 
     fn pending(&self) -> Vec<Outgoing> {
@@ -285,7 +300,11 @@ impl Record {
     }
 
     fn write(&mut self, verdicts: Vec<(i64, Verdict)>) {
-        for (id, verdict) in verdicts {
+        let each = verdicts.into_iter().flat_map(|(id, verdict)| {
+            let also = verdict.also.clone();
+            std::iter::once(id).chain(also).map(move |id| (id, verdict.clone()))
+        });
+        for (id, verdict) in each.collect::<Vec<_>>() {
             if verdict.outcome == Outcome::Failed {
                 self.rows.values_mut().filter(|row| row.id == id).for_each(|row| row.attempts += 1);
             } else {
@@ -304,7 +323,7 @@ impl Record {
 /// gateway is started anew. Afterwards each message was delivered once, and there were few tries in between.
 #[test]
 fn an_hour_without_the_mail_server_loses_nothing_and_doubles_nothing() {
-    let (mut queue, mut record) = (Queue::new(Patience::default(), None), Record::default());
+    let (mut queue, mut record) = (Queue::new(Patience::default(), None, None, Vec::new()), Record::default());
     let (mut arrived, mut order, mut alarms) = (Vec::new(), Vec::new(), Vec::new());
     for second in 0..4_000 {
         let now = after(second);
@@ -314,16 +333,16 @@ fn an_hour_without_the_mail_server_loses_nothing_and_doubles_nothing() {
             arrived.push(id);
         }
         if second == 1_800 {
-            queue = Queue::new(Patience::default(), None);
+            queue = Queue::new(Patience::default(), None, None, Vec::new());
         }
         let again = queue.offered(record.pending(), now);
         record.write(again);
-        while let Some(rows) = queue.start(now) {
+        while let Some(Sending { rows, .. }) = queue.start(now) {
             let result = if second < 3_600 { busy(None) } else { done() };
             if second >= 3_600 {
                 order.push(rows[0].id);
             }
-            let verdicts = queue.finished(&[rows[0].id], &result, now);
+            let verdicts = queue.finished(&[rows[0].id], false, &result, now);
             alarms.extend(verdicts.iter().filter_map(|(_, verdict)| verdict.alarm));
             record.write(verdicts);
             let again = queue.offered(record.pending(), now);
@@ -346,7 +365,7 @@ fn an_hour_without_the_mail_server_loses_nothing_and_doubles_nothing() {
 /// With a thousand P4 before it in the outbox, most of them out of sight.
 #[test]
 fn a_p1_overtakes_a_thousand_that_wait() {
-    let (mut queue, mut record) = (Queue::new(Patience::default(), None), Record::default());
+    let (mut queue, mut record) = (Queue::new(Patience::default(), None, None, Vec::new()), Record::default());
     (1..=1_000).for_each(|id| record.raise(id, Priority::P4, NOW));
     drop(queue.offered(record.pending(), NOW));
     assert_eq!(started(&mut queue, NOW), Some(1), "on its way, and it hangs");

@@ -11,7 +11,7 @@ const LINK: &str = "https://davy.county.example/a/41-0123456789abcdef0123456789a
 
 fn wish(language: Language, call: &str, template: Option<&str>) -> Wish {
     let template = template.map(ToOwned::to_owned);
-    Wish { from_priority: Priority::P4, sites: vec![], language, call: call.into(), template }
+    Wish { from_priority: Priority::P4, sites: vec![], language, call: call.into(), template, most_per: None }
 }
 
 fn told(wish: &Wish, alarm: Alarm, link: &str, bound: Bound) -> String {

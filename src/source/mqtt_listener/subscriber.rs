@@ -146,6 +146,50 @@ pub(super) struct Subscription {
     pub qos: u8,
 }
 
+/// Live messages on their way to one subscriber: the most urgent first, changes of one alarm in their order.
+#[derive(Debug, Default)]
+struct Live {
+    /// By urgency, then as they came.
+    messages: BTreeMap<(Priority, u64), (OccurrenceId, Arc<Message>, u8)>,
+    /// Where each alarm's messages are.
+    alarms: BTreeMap<OccurrenceId, VecDeque<(Priority, u64)>>,
+    next: u64,
+}
+
+impl Live {
+    fn push(&mut self, alarm: &Alarm, message: Arc<Message>, qos: u8) {
+        let places = self.alarms.entry(alarm.id.clone()).or_default();
+        // What an alarm was before it became worse goes with the same urgency, and before it.
+        for place in places.iter_mut().filter(|place| place.0 > alarm.priority) {
+            let worse = (alarm.priority, place.1);
+            if let Some(earlier) = self.messages.remove(place) {
+                self.messages.insert(worse, earlier);
+            }
+            *place = worse;
+        }
+        let place = (alarm.priority, self.next);
+        self.next += 1;
+        places.push_back(place);
+        self.messages.insert(place, (alarm.id.clone(), message, qos));
+    }
+
+    /// QoS of the next.
+    fn first(&self) -> Option<u8> {
+        self.messages.first_key_value().map(|(_, (.., qos))| *qos)
+    }
+
+    fn pop(&mut self) -> Option<(Arc<Message>, u8)> {
+        let (_, (alarm, message, qos)) = self.messages.pop_first()?;
+        if let Some(places) = self.alarms.get_mut(&alarm) {
+            places.pop_front();
+            if places.is_empty() {
+                self.alarms.remove(&alarm);
+            }
+        }
+        Some((message, qos))
+    }
+}
+
 /// What a connection sends next.
 #[derive(Debug)]
 pub(super) struct Letter {
@@ -168,7 +212,7 @@ pub(super) struct Mailbox {
 #[derive(Debug, Default)]
 struct Queue {
     subscriptions: Vec<Subscription>,
-    live: VecDeque<(Arc<Message>, u8)>,
+    live: Live,
     live_bytes: usize,
     /// Open alarms of a new subscription that are not sent yet, most urgent first. Kept as records, so that
     /// ten thousand of them cost nothing until the socket takes them.
@@ -205,7 +249,7 @@ impl Mailbox {
             queue.retained.remove(&(priority, alarm.id.clone()));
         }
         queue.live_bytes += bytes;
-        queue.live.push_back((message.clone(), qos));
+        queue.live.push(alarm, message.clone(), qos);
         self.bell.notify_one();
         true
     }
@@ -213,11 +257,11 @@ impl Mailbox {
     /// The next message; live ones before those of the open set. `ready` says whether one of that QoS can go.
     pub(super) fn take(&self, ready: impl Fn(u8) -> bool) -> Option<Letter> {
         let mut queue = self.lock();
-        if let Some((_, qos)) = queue.live.front() {
-            if !ready(*qos) {
+        if let Some(qos) = queue.live.first() {
+            if !ready(qos) {
                 return None;
             }
-            let (message, qos) = queue.live.pop_front()?;
+            let (message, qos) = queue.live.pop()?;
             queue.live_bytes -= message.packet_bytes();
             return Some(Letter { message, qos, retain: false });
         }
@@ -243,7 +287,7 @@ impl Mailbox {
     pub(super) fn close(&self) {
         let mut queue = self.lock();
         queue.closed = true;
-        queue.live.clear();
+        queue.live = Live::default();
         queue.retained.clear();
     }
 

@@ -1,0 +1,53 @@
+//! What people have to do about alarms, as a fold of the journal right behind the engine's shard.
+//!
+//! ```text
+//!  entry ─► shard ─► effects ─► response ─► more effects: who is called next, what a case has become
+//!             ▲                    │
+//!             └──── conditions ────┘   nobody answers, a deadline was missed
+//! ```
+//! In come the journal's entries with what the shard made of them, and the setup in force; out go effects
+//! for `facts` and conditions, which are alarms of their own and come back in as such. Like the shard it
+//! is a deterministic function of the journal: time comes only from ticks and notes, nothing waits, asks a
+//! clock or a network, so every clock that runs here survives a restart and a cut link.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::alarm::AlarmChange;
+use crate::engine::Effect;
+use crate::journal::{Condition, Entry, Note, Setup};
+use crate::model::Timestamp;
+
+/// What follows from an entry here.
+#[derive(Debug, Default)]
+pub struct Out {
+    pub effects: Vec<Effect>,
+    /// Alarms of Davy's own, to begin or end.
+    pub conditions: Vec<Condition>,
+}
+
+/// The state of everything that people owe. Its parts know nothing of each other.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Response {}
+
+impl Response {
+    /// The setup that is in force from here on.
+    pub fn set_up(&mut self, _setup: &Arc<Setup>) {}
+
+    /// The entry itself, before the alarm changes that follow from it.
+    pub fn on_entry(&mut self, entry: &Entry, out: &mut Out) {
+        match entry {
+            Entry::Tick(now) => self.on_tick(*now, out),
+            Entry::Note(note) => self.on_note(note, out),
+            Entry::Samples(_) => {}
+        }
+    }
+
+    /// A change of an alarm, in the order in which they happen.
+    pub fn on_change(&mut self, _change: &AlarmChange, _out: &mut Out) {}
+
+    fn on_note(&mut self, _note: &Note, _out: &mut Out) {}
+
+    fn on_tick(&mut self, _now: Timestamp, _out: &mut Out) {}
+}

@@ -1,0 +1,107 @@
+//! A storm: thousands of alarms in a minute, three P1 in the middle, and the power of the gateway's box is cut, again
+//! and again. The person on duty hears every P1 by itself, a handful of the others, and the rest in summaries; and of
+//! each message there is one receipt, whatever was cut off when.
+
+#![allow(clippy::unwrap_used, reason = "a story that cannot go on fails where it stands")]
+
+mod stage;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::json;
+
+use stage::pager::Pager;
+use stage::{Site, now_ms, until};
+
+const TOKEN: &str = "a-token-of-the-substation";
+const BATCH: usize = 250;
+const MOST: usize = 20;
+const URGENT: [usize; 3] = [700, 1_100, 1_900];
+
+fn config(pager: &Pager) -> String {
+    format!(
+        "[gateway]\npoints = [\"points.csv\"]\n[web]\naddress = \"127.0.0.1:0\"\n\
+         [source.http.substation]\ntoken_file = \"token\"\npoints = [\"pit.*\"]\n\
+         [notify.mqtt]\nenabled = false\n[notify.log]\nenabled = false\n\
+         [notify.webhook.captain]\nurl = \"http://{}/hook\"\nfrom_priority = \"P4\"\nmost_per = \"{MOST} in 10s\"\n",
+        pager.address
+    )
+}
+
+const RULES: &str = r#"
+rule("load", #{ title: "电池低 / battery low", advice: "a", watches: #{ place: "T2" }, priority: "P4", level: "blue",
+    raise: |p| p.value >= 1.0 });
+rule("gas", #{ title: "瓦斯 / gas", advice: "撤人 / get out", watches: #{ place: "T1" }, priority: "P1", level: "red",
+    raise: |p| p.value >= 1.0 });
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_through_kills_is_a_few_messages_every_p1_and_one_receipt_each() {
+    let asked = |name: &str| std::env::var(name).ok().map(|text| text.parse::<usize>().expect("a whole number"));
+    let kills = asked("DAVY_SOAK_KILLS").unwrap_or(3);
+    let count = asked("DAVY_SOAK_STORM").unwrap_or(2_500);
+    let mut seed = asked("DAVY_SOAK_SEED").map_or_else(now_ms, |seed| i64::try_from(seed).unwrap());
+    println!("DAVY_SOAK_SEED={seed} DAVY_SOAK_KILLS={kills} DAVY_SOAK_STORM={count}");
+    let pager = Pager::start().await;
+    let site = Site::new(&config(&pager), &[("storm.rhai", RULES)]);
+    site.write("token", TOKEN);
+    let place = |number: usize| if URGENT.contains(&number) { "T1" } else { "T2" };
+    let points: String = (0..count).map(|number| format!("pit.p{number},methane,{},1h\n", place(number))).collect();
+    site.write("points.csv", &format!("id,kind,place,period\n{points}"));
+
+    let mut davy = site.start().await;
+    let batches = count.div_ceil(BATCH);
+    for batch in 0..batches {
+        let numbers = batch * BATCH..count.min((batch + 1) * BATCH);
+        let time = now_ms();
+        let samples: Vec<_> =
+            numbers.map(|n| json!({ "point": format!("pit.p{n}"), "value": 1.2, "time": time })).collect();
+        let body = json!(samples).to_string();
+        let request = davy.client().post(davy.url("/api/v1/samples?precision=ms")).bearer_auth(TOKEN);
+        let answer = request.header("content-type", "application/json").body(body).send().await.unwrap();
+        assert!(answer.status().is_success(), "{answer:?}");
+        if batch * kills / batches != (batch + 1) * kills / batches {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            tokio::time::sleep(Duration::from_millis((seed.unsigned_abs() >> 33) % 400)).await;
+            davy.kill();
+            davy = site.start().await;
+        }
+    }
+    until("every alarm is on record", async || site.fact("SELECT count(*) FROM alarms") == count as i64).await;
+    until("everybody was told", async || site.fact("SELECT count(*) FROM outbox WHERE settled IS NULL") == 0).await;
+    assert!(davy.stop().await.success());
+
+    assert_eq!(site.fact("SELECT count(*) FROM outbox"), count as i64, "one message owed for each");
+    assert_eq!(site.fact("SELECT count(*) FROM outbox WHERE outcome <> 'delivered'"), 0);
+    let receipts = "SELECT count(*) FROM (SELECT message FROM attempts WHERE outcome = 'delivered' GROUP BY message
+        HAVING count(*) <> 1)";
+    assert_eq!(site.fact(receipts), 0, "one receipt each");
+    assert_eq!(site.fact("SELECT count(DISTINCT message) FROM attempts WHERE outcome = 'delivered'"), count as i64);
+
+    let heard = pager.heard();
+    for number in URGENT.into_iter().filter(|number| *number < count) {
+        let point = format!("pit.p{number}");
+        let told = heard.iter().find(|heard| heard.message["point"] == *point).expect(&point);
+        assert!(told.message.get("summary").is_none(), "{point} stands in a message of its own");
+        let before = "SELECT o.settled - o.created FROM outbox o JOIN changes c ON c.id = o.change
+            WHERE c.body ->> '$.alarm.subject' = ";
+        assert!(site.fact(&format!("{before}'{point}'")) < 5_000_000, "{point} waited");
+    }
+    // A message that was cut off may come twice, under the same key.
+    let keys: BTreeSet<&str> = heard.iter().map(|heard| heard.key.as_str()).collect();
+    let few = 40 + 25 * kills;
+    assert!(keys.len() < few + URGENT.len(), "{} messages for one person", keys.len());
+    let summaries: Vec<_> = heard.iter().filter(|heard| !heard.message["summary"].is_null()).collect();
+    assert!(!summaries.is_empty());
+    let facts = site.facts();
+    let mut folded = facts.prepare("SELECT detail FROM attempts WHERE detail LIKE '%in summary %'").unwrap();
+    let mut rows = 0;
+    for detail in folded.query_map([], |row| row.get::<_, String>(0)).unwrap() {
+        let detail = detail.unwrap();
+        let number = detail.split("in summary ").nth(1).unwrap().split(':').next().unwrap();
+        assert!(summaries.iter().any(|heard| heard.key == format!("davy-{number}")), "{detail}");
+        rows += 1;
+    }
+    assert!(rows > count / 2, "only {rows} of {count} in a summary");
+}
