@@ -138,7 +138,12 @@ impl<'a> Player<'a> {
                     self.played.occurrences.pop();
                 }
             }
-            Happening::Acknowledged => {}
+            Happening::Acknowledged
+            | Happening::Reset
+            | Happening::Realarmed
+            | Happening::Worsened
+            | Happening::SetAside
+            | Happening::Resumed => {}
         }
     }
 

@@ -16,7 +16,7 @@ use super::past::{Held, Past};
 use super::revision::{acknowledged, permit_ended, permit_opened, versions};
 use super::wake::Wakes;
 use crate::alarm::{
-    Acknowledgement, Alarm, AlarmChange, Happening, Input, Level, OccurrenceId, Priority, RuleId, Standing, State,
+    Acknowledgement, Alarm, AlarmChange, Happening, Input, Level, OccurrenceId, Priority, RuleId, Standing,
     Verdict,
 };
 use crate::facts::Answer;
@@ -604,7 +604,7 @@ impl<'a> Shard<'a> {
                     Input::Judged(Verdict::Unknown)
                 }
                 // Silence is not health: a clear that healthy samples began does not run out without them.
-                (Asked::Tick { silent: true, .. }, Judges::Samples) if matches!(slot.state, State::Active { .. }) => {
+                (Asked::Tick { silent: true, .. }, Judges::Samples) if slot.state.holds() => {
                     if !slot.state.waits() {
                         continue;
                     }
@@ -617,9 +617,9 @@ impl<'a> Shard<'a> {
                     Input::Tick
                 }
                 (Asked::Overtaken, Judges::Silence) | (Asked::Sample { heard: false, .. }, Judges::Silence) => continue,
-                (Asked::Sample { heard: true, .. }, Judges::Silence) if slot.state == State::Normal => continue,
+                (Asked::Sample { heard: true, .. }, Judges::Silence) if slot.state.quiet() => continue,
                 // It is in alarm already; what is overtaken can make it worse, but not end it.
-                (Asked::Overtaken, Judges::Samples) if matches!(slot.state, State::Active { .. }) => {
+                (Asked::Overtaken, Judges::Samples) if slot.state.holds() => {
                     note_worst(slot, moment, watch.plain);
                     continue;
                 }
@@ -627,7 +627,7 @@ impl<'a> Shard<'a> {
                 | (Asked::Sample { heard: true, .. } | Asked::Tick { unheard: true, .. }, Judges::Silence) => {
                     reading.limits = &watch.limits;
                     reading.recalls = &watch.recalls;
-                    let wants_clear = matches!(slot.state, State::Active { .. });
+                    let wants_clear = slot.state.holds();
                     let program = match (&compiled.clear, wants_clear) {
                         (Some(clear), true) => clear,
                         (Some(_) | None, _) => &compiled.raise,
@@ -692,7 +692,7 @@ impl<'a> Shard<'a> {
             reading.around = if watch.outlooks.is_some() { self.seen.get(place) } else { None };
             reading.limits = &watch.limits;
             reading.recalls = &watch.recalls;
-            let active = matches!(slot.state, State::Active { .. });
+            let active = slot.state.holds();
             let (program, asks_clear) = match &compiled.clear {
                 Some(clear) if active => (clear, true),
                 Some(_) | None => (&compiled.raise, false),
@@ -810,7 +810,7 @@ impl<'a> Shard<'a> {
                 Some(_) | None => {
                     let by =
                         Acknowledgement { by: command.by.clone(), at: command.at, comment: command.comment.clone() };
-                    slot.acknowledge(&policy, by, || unreachable!("an acknowledgement raises nothing"), &mut changes);
+                    slot.acknowledge(&policy, by, &mut changes);
                     match changes.first() {
                         Some(Effect::Changed(change)) => {
                             let alarm = change.alarm.clone();
@@ -966,7 +966,7 @@ impl Asked {
     /// speak for it, and whether a clear goes on is for them to say.
     fn around(self, slot: &Slot) -> Self {
         match self {
-            Self::Tick { silent: true, .. } if slot.state.waits() && matches!(slot.state, State::Active { .. }) => {
+            Self::Tick { silent: true, .. } if slot.state.waits() && slot.state.holds() => {
                 Self::Around
             }
             Self::Sample { .. } | Self::Tick { .. } | Self::Overtaken | Self::Around => self,

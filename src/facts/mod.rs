@@ -162,6 +162,11 @@ pub struct Numbers {
     pub raised: AtomicU64,
     pub cleared: AtomicU64,
     pub acknowledged: AtomicU64,
+    pub set_aside: AtomicU64,
+    pub resumed: AtomicU64,
+    /// Because the alarm went on for too long, or became worse.
+    pub called_again: AtomicU64,
+    pub reset: AtomicU64,
     pub delivered: AtomicU64,
     pub failed_attempts: AtomicU64,
     /// Changes that went out before their cause was on the disk, because the disk was slow.

@@ -247,6 +247,10 @@ impl Writer {
             Happening::Raised | Happening::RaisedAgain => numbers.raised.fetch_add(1, Relaxed),
             Happening::Cleared => numbers.cleared.fetch_add(1, Relaxed),
             Happening::Acknowledged => numbers.acknowledged.fetch_add(1, Relaxed),
+            Happening::SetAside => numbers.set_aside.fetch_add(1, Relaxed),
+            Happening::Resumed => numbers.resumed.fetch_add(1, Relaxed),
+            Happening::Realarmed | Happening::Worsened => numbers.called_again.fetch_add(1, Relaxed),
+            Happening::Reset => numbers.reset.fetch_add(1, Relaxed),
         };
         info!(
             happening = change.happening.word(),
@@ -289,7 +293,8 @@ fn write_change(
         .prepare_cached("INSERT INTO changes (seq, at, alarm, happening, early, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
         .execute(params![seq as i64, changed.at.micros(), alarm.id.as_str(), changed.happening.word(), early, body])?;
     let id = change.last_insert_rowid();
-    for recipient in recipients.iter().filter(|recipient| recipient.wants(alarm)) {
+    let calls = changed.calls();
+    for recipient in recipients.iter().filter(|recipient| calls && recipient.wants(alarm)) {
         change
             .prepare_cached(
                 "INSERT INTO outbox (change, channel, recipient, priority, created) VALUES (?1, ?2, ?3, ?4, ?5)",

@@ -38,6 +38,7 @@ pub(super) fn alarm(point: &str, priority: Priority) -> Alarm {
         raises: 1,
         held: false,
         closed: false,
+        aside: None,
         detail: String::new(),
     }
 }

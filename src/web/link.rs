@@ -40,6 +40,8 @@ enum Say {
     Already,
     /// It is over.
     Over,
+    /// Somebody, or the design, has set it aside.
+    Aside,
     /// The link is not one of ours, or has ended.
     Ended,
 }
@@ -52,6 +54,7 @@ impl Say {
             Self::Newer => "newer",
             Self::Already => "already",
             Self::Over => "over",
+            Self::Aside => "aside",
             Self::Ended => "ended",
         }
     }
@@ -59,7 +62,7 @@ impl Say {
     const fn status(self) -> StatusCode {
         match self {
             Self::Ask | Self::Done => StatusCode::OK,
-            Self::Newer | Self::Already | Self::Over => StatusCode::CONFLICT,
+            Self::Newer | Self::Already | Self::Over | Self::Aside => StatusCode::CONFLICT,
             Self::Ended => StatusCode::NOT_FOUND,
         }
     }
@@ -127,9 +130,11 @@ async fn admitted(edge: &Edge, link: &str) -> Result<Option<Leave>, Error> {
 fn standing(leave: &Leave, now: &Alarm) -> Say {
     match now.standing {
         Standing::Normal => Say::Over,
-        Standing::Unacknowledged | Standing::ReturnedUnacknowledged if now.raises != leave.alarm.raises => Say::Newer,
-        Standing::Unacknowledged | Standing::ReturnedUnacknowledged => Say::Ask,
-        Standing::Acknowledged => Say::Already,
+        Standing::Unacknowledged | Standing::ReturnedUnacknowledged | Standing::LatchedUnacknowledged => {
+            if now.raises == leave.alarm.raises { Say::Ask } else { Say::Newer }
+        }
+        Standing::Acknowledged | Standing::LatchedAcknowledged => Say::Already,
+        Standing::Shelved | Standing::Suppressed | Standing::OutOfService => Say::Aside,
     }
 }
 

@@ -12,7 +12,7 @@ use axum::extract::State;
 use serde_json::{Value, json};
 
 use super::{Error, Shared, Web};
-use crate::alarm::{Alarm, Standing};
+use crate::alarm::Alarm;
 use crate::clock;
 use crate::facts;
 use crate::journal::Setup;
@@ -88,7 +88,7 @@ fn reductions(web: &Web, table: &PointTable) -> Result<Vec<Reduction>, facts::Er
             "davy-rule-limit" => "refused_limits",
             _ => continue,
         };
-        if matches!(alarm.standing, Standing::Unacknowledged | Standing::Acknowledged) {
+        if alarm.standing.active() {
             let points = match (kind, setup.as_deref()) {
                 ("rule_fault", Some(setup)) => watched(&alarm, setup, table),
                 (_, Some(_) | None) => Vec::new(),

@@ -472,6 +472,7 @@ pub fn alarm(number: u32, title: &str) -> Alarm {
         raises: 1,
         held: false,
         closed: false,
+        aside: None,
         detail: String::new(),
     }
 }
