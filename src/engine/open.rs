@@ -94,6 +94,10 @@ impl Slot {
         let (state, change) = step(policy, self.state, input, moment.at);
         self.state = state;
         let Some(change) = change else { return };
+        if let State::Active { called, .. } = &mut self.state {
+            // People are called by Davy's clock, whatever the source's says.
+            *called = moment.now;
+        }
         let moment = match (change, due) {
             (Change::Raised | Change::Cleared, Some(due)) => Moment { at: due.min(moment.at), ..moment },
             (Change::Raised | Change::Cleared, None)
@@ -143,6 +147,11 @@ impl Slot {
             alarm.aside = Some(aside.clone());
         }
         self.advance(policy, Input::SetAside(aside.way), Moment::of(at), unraised, effects);
+    }
+
+    /// What a clock of Davy's own says.
+    pub fn tell(&mut self, policy: &Policy, input: Input, moment: Moment, effects: &mut Vec<Effect>) {
+        self.advance(policy, input, moment, unraised, effects);
     }
 
     /// Nothing sets it aside any longer.

@@ -9,18 +9,19 @@ use serde::{Deserialize, Serialize};
 
 use super::Effect;
 use super::around::{self, Stirred};
+use super::aside::Asides;
 use super::condition::Conditions;
 use super::health::{Health, Memory, Twin, find_twins};
 use super::open::{About, Moment, Slot};
 use super::past::{Held, Past};
-use super::revision::{acknowledged, permit_ended, permit_opened, versions};
+use super::revision::{permit_ended, permit_opened, versions};
 use super::wake::Wakes;
 use crate::alarm::{
-    Acknowledgement, Alarm, AlarmChange, Happening, Input, Level, OccurrenceId, Priority, RuleId, Standing,
+    Alarm, AlarmChange, Happening, Input, Level, Priority, RuleId, Standing,
     Verdict,
 };
 use crate::facts::Answer;
-use crate::journal::{Acknowledge, Condition, Entry, Note, PermitEnded, PermitOpened, Setup};
+use crate::journal::{Condition, Entry, Note, PermitEnded, PermitOpened, Setup};
 use crate::model::{
     Cause, Permit, PermitEnd, PermitKind, Point, PointIndex, PointTable, Quality, Reason, Sample, SiteId, SiteStanding,
     Stricter, TICK, Timestamp,
@@ -135,6 +136,8 @@ pub struct Shard<'a> {
     pub(super) stirred: Stirred,
     /// What rules see beyond their point, by the place of their watch; lent to one point at a time.
     pub(super) seen: Vec<Rc<Around>>,
+    /// Alarms that are set aside, and when alarms call again.
+    pub(super) asides: Asides,
     /// When a tick can next change something at each point.
     wakes: Wakes,
     pub counts: Counts,
@@ -166,6 +169,7 @@ impl<'a> Shard<'a> {
             today: Timestamp::MIN,
             stirred: Stirred::default(),
             seen: Vec::new(),
+            asides: Asides::default(),
             wakes: Wakes::default(),
             counts: Counts::default(),
             held: Held::default(),
@@ -203,6 +207,14 @@ impl<'a> Shard<'a> {
 
     /// One entry, in journal order.
     pub fn on_entry(&mut self, entry: &Entry, effects: &mut Vec<Effect>) {
+        let before = effects.len();
+        self.enter(entry, effects);
+        if effects.len() > before {
+            self.follow(before, effects);
+        }
+    }
+
+    fn enter(&mut self, entry: &Entry, effects: &mut Vec<Effect>) {
         match entry {
             Entry::Samples(samples) => {
                 for sample in samples.iter() {
@@ -213,6 +225,8 @@ impl<'a> Shard<'a> {
             Entry::Tick(now) => self.on_tick(*now, effects),
             Entry::Note(Note::Setup(setup)) => self.on_setup(setup, None, effects),
             Entry::Note(Note::Acknowledge(command)) => self.on_acknowledge(command, effects),
+            Entry::Note(Note::Reset(reset)) => self.on_reset(reset, effects),
+            Entry::Note(Note::Aside(note)) => self.on_aside(note, effects),
             Entry::Note(Note::Condition(condition)) => self.on_condition(condition, effects),
             Entry::Note(Note::Receipt(receipt)) => effects.push(Effect::Receipt(receipt.clone())),
             Entry::Note(Note::PermitOpened(opened)) => self.on_permit(opened, effects),
@@ -226,7 +240,9 @@ impl<'a> Shard<'a> {
 
     /// A condition of the gateway itself begins or ends.
     pub fn on_condition(&mut self, condition: &Condition, effects: &mut Vec<Effect>) {
+        let before = effects.len();
         self.conditions.apply(condition, effects);
+        self.follow(before, effects);
     }
 
     /// Davy's clock as far as it decides anything: with the grain of ticks, so that what is stored (behind
@@ -436,7 +452,7 @@ impl<'a> Shard<'a> {
         const MINUTE: i64 = 60_000_000;
         let minute = Timestamp::from_micros((self.now.micros().div_euclid(MINUTE) + 1).saturating_mul(MINUTE));
         let ends = self.permits.iter().filter(|(_, overdue)| !overdue).map(|(permit, _)| permit.until);
-        ends.chain(self.wakes.first()).fold(minute, Timestamp::min)
+        ends.chain(self.wakes.first()).chain(self.asides.due()).fold(minute, Timestamp::min)
     }
 
     /// From when on a tick can change something at the point.
@@ -507,6 +523,7 @@ impl<'a> Shard<'a> {
             self.wake_all();
         }
         self.look_at_permits(now, effects);
+        self.look_at_asides(now, set_back, effects);
         self.look_at_limits(now, effects);
         self.look_at_seasons(now, effects);
         if next_minute {
@@ -723,6 +740,7 @@ impl<'a> Shard<'a> {
         effects.push(Effect::Permit { permit: permit.clone(), end: None });
         effects.push(Effect::Record(permit_opened(permit)));
         effects.push(Effect::Answered { command: *command, answer: Answer::PermitOpened(permit.clone()) });
+        self.suppress_by_design(permit.from, effects);
     }
 
     fn on_permit_end(&mut self, ended: &PermitEnded, effects: &mut Vec<Effect>) {
@@ -745,6 +763,7 @@ impl<'a> Shard<'a> {
         effects.push(Effect::Permit { permit: permit.clone(), end: Some(ended.end.clone()) });
         effects.push(Effect::Record(permit_ended(&permit, &ended.end)));
         effects.push(Effect::Answered { command: ended.command, answer: Answer::PermitEnded(permit.clone()) });
+        self.suppress_by_design(ended.end.at, effects);
         if ended.end.calibrated {
             self.look_at_calendar(ended.end.at, effects);
         }
@@ -753,9 +772,10 @@ impl<'a> Shard<'a> {
     /// A permit whose time is up marks nothing any more. An exercise is over then; work that nobody has
     /// reported as done is an alarm until somebody does.
     fn look_at_permits(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let mut expired = false;
         for (permit, overdue) in &mut self.permits {
             if now >= permit.until && !*overdue && permit.kind != PermitKind::Exercise {
-                *overdue = true;
+                (*overdue, expired) = (true, true);
                 self.conditions.apply(&overdue_condition(permit, now, true), effects);
             }
         }
@@ -773,6 +793,9 @@ impl<'a> Shard<'a> {
             }
             !over
         });
+        if expired {
+            self.suppress_by_design(now, effects);
+        }
     }
 
     /// Sensors whose calibration is due, one alarm a site.
@@ -798,44 +821,6 @@ impl<'a> Shard<'a> {
             self.conditions.apply(&due_condition(site, now, false, &BTreeSet::new()), effects);
         }
         self.due = due;
-    }
-
-    fn on_acknowledge(&mut self, command: &Acknowledge, effects: &mut Vec<Effect>) {
-        let mut changes = Vec::new();
-        let answer = match self.find(&command.occurrence) {
-            None => Answer::NoSuchAlarm,
-            Some((slot, policy)) => match slot.open.as_deref() {
-                Some(alarm) if alarm.raises != command.raises => Answer::NewerOccurrence(alarm.clone()),
-                Some(alarm) if alarm.standing == Standing::Acknowledged => Answer::AlreadyAcknowledged(alarm.clone()),
-                Some(_) | None => {
-                    let by =
-                        Acknowledgement { by: command.by.clone(), at: command.at, comment: command.comment.clone() };
-                    slot.acknowledge(&policy, by, &mut changes);
-                    match changes.first() {
-                        Some(Effect::Changed(change)) => {
-                            let alarm = change.alarm.clone();
-                            changes.push(Effect::Record(acknowledged(command, &alarm)));
-                            Answer::Acknowledged(alarm)
-                        }
-                        Some(_) | None => Answer::NoSuchAlarm,
-                    }
-                }
-            },
-        };
-        self.conditions.tidy();
-        effects.append(&mut changes);
-        effects.push(Effect::Answered { command: command.command, answer });
-    }
-
-    fn find(&mut self, id: &OccurrenceId) -> Option<(&mut Slot, crate::alarm::Policy)> {
-        let is_it = |slot: &Slot| slot.open.as_ref().is_some_and(|alarm| alarm.id == *id);
-        for (at, state) in self.points.iter_mut().enumerate() {
-            if let Some(place) = state.slots.iter().position(is_it) {
-                let policy = self.plan.rules[self.plan.points[at].watches[place].rule].policy;
-                return Some((&mut state.slots[place], policy));
-            }
-        }
-        self.conditions.find(id).map(|slot| (slot, crate::alarm::Policy::default()))
     }
 
     /// New points and rules. Windows, states and open alarms are carried over by point and rule id; an open
@@ -874,6 +859,7 @@ impl<'a> Shard<'a> {
         self.look_up_seasons(setup.at);
         self.wake_all();
         self.forget_faults(setup.at, effects);
+        self.settle_asides(setup.at, effects);
         effects.push(Effect::Setup(setup.clone(), self.table.clone()));
     }
 
@@ -924,6 +910,8 @@ impl<'a> Shard<'a> {
                 }
             }
         }
+        self.asides = Asides::of(remembered.asides, self.now);
+        self.settle_asides(self.now, &mut Vec::new());
     }
 
     /// Rebuilds what a snapshot does not hold: the compiled plan and the table.
@@ -945,6 +933,8 @@ impl<'a> Shard<'a> {
         self.sites = snapshot.sites;
         self.look_up_seasons(snapshot.today);
         self.wake_all();
+        self.asides = Asides::of(snapshot.asides, self.now);
+        self.await_calls(self.now, &mut Vec::new());
     }
 }
 

@@ -90,6 +90,8 @@ impl Played {
                 | Note::SiteSet(_)
                 | Note::Rules(_)
                 | Note::Record(_)
+                | Note::Reset(_)
+                | Note::Aside(_)
                 | Note::Limits(_) => None,
             };
             notes.iter().filter_map(receipt).collect()
@@ -120,6 +122,8 @@ impl Played {
             | Note::SiteSet(_)
             | Note::Rules(_)
             | Note::Record(_)
+            | Note::Reset(_)
+            | Note::Aside(_)
             | Note::Limits(_) => None,
         };
         self.notes.borrow().iter().filter_map(condition).collect()

@@ -92,7 +92,7 @@ pub(super) async fn acknowledge(
     let Some(leave) = admitted(&edge, &link).await? else { return page(&edge, lang, Say::Ended, None, "") };
     let (at, occurrence, raises) = (clock::now(), leave.alarm.id.clone(), leave.alarm.raises);
     let (by, comment) = (leave.who.clone(), "链接 / by link".to_owned());
-    let note = |command| Note::Acknowledge(journal::Acknowledge { command, at, occurrence, raises, by, comment });
+    let note = |command| Note::Acknowledge(journal::Acknowledge { command, at, occurrence, raises, by, comment, seen: None });
     let (say, alarm) = match command(&edge, note).await? {
         Answer::Acknowledged(alarm) => {
             info!(alarm = %alarm.id, by = %leave.who, "alarm acknowledged by link");
@@ -100,6 +100,7 @@ pub(super) async fn acknowledge(
         }
         Answer::NewerOccurrence(alarm) => (Say::Newer, alarm),
         Answer::AlreadyAcknowledged(alarm) => (Say::Already, alarm),
+        Answer::Refused(alarm, _) => (Say::Aside, *alarm),
         Answer::NoSuchAlarm
         | Answer::PermitOpened(_)
         | Answer::PermitEnded(_)
@@ -107,7 +108,8 @@ pub(super) async fn acknowledge(
         | Answer::SiteSet(_)
         | Answer::NoSuchSite
         | Answer::Recorded
-        | Answer::Limits(_) => (Say::Over, leave.alarm.clone()),
+        | Answer::Limits(_)
+        | Answer::Aside(_) => (Say::Over, leave.alarm.clone()),
     };
     page(&edge, lang, say, Some(&alarm), &leave.who)
 }

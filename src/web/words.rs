@@ -120,7 +120,6 @@ const WORDS: &[(&str, &str, &str)] = &[
     ("suppressed", "按设计抑制", "Suppressed by design"),
     ("out_of_service", "已停用", "Out of service"),
     ("aside", "不报警", "Set aside"),
-    ("until", "至", "until"),
     ("live", "实时", "Live"),
     ("in_alarm", "报警", "In alarm"),
     ("stale", "数据陈旧", "Stale"),

@@ -139,6 +139,14 @@ impl Publications for Backstage {
 }
 
 impl Permits for Backstage {
+    fn asides(&self, _: bool, _: usize) -> Result<Vec<crate::alarm::AsideFact>, facts::Error> {
+        Ok(Vec::new())
+    }
+
+    fn aside_of(&self, _: &str, _: &str, _: crate::alarm::Way) -> Result<Option<crate::alarm::AsideFact>, facts::Error> {
+        Ok(None)
+    }
+
     fn permits(&self, open: bool, most: usize) -> Result<Vec<(Permit, Option<PermitEnd>)>, facts::Error> {
         let permits = self.permits.lock().unwrap();
         Ok(permits.iter().rev().filter(|(_, end)| !open || end.is_none()).take(most).cloned().collect())
@@ -245,6 +253,8 @@ impl Desk for Backstage {
                     | Note::Receipt(_)
                     | Note::Rules(_)
                     | Note::Record(_)
+                    | Note::Reset(_)
+                    | Note::Aside(_)
                     | Note::Limits(_),
                 ) => return Ok(()),
             };
