@@ -5,6 +5,7 @@
 //! never clears because data stopped, and an acknowledgement never reaches something newer than what the
 //! person saw.
 
+mod aside;
 mod id;
 mod step;
 
@@ -15,8 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{PointIndex, Quality, Timestamp};
 
+pub use aside::{Aside, AsideEnd, AsideFact, AsideOrder, Way, calls};
 pub use id::OccurrenceId;
-pub use step::{Change, Input, Policy, State, Verdict, step};
+pub use step::{Change, Input, Live, Policy, State, Verdict, step};
 
 /// How fast a person must respond. The response times behind it belong to the escalation policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -84,8 +86,8 @@ impl fmt::Display for Level {
 /// A rule's id, unique in the gateway ("methane-face"). Davy's own conditions begin with `davy-`.
 pub type RuleId = Arc<str>;
 
-/// What people see of the state (ISA-18.2 / IEC 62682 letters A to D).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What people see of the state (ISA-18.2 / IEC 62682 letters A to I).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
     /// A: nothing to tell.
@@ -96,9 +98,31 @@ pub enum Standing {
     Acknowledged,
     /// D: the condition is over, nobody has said that they saw it.
     ReturnedUnacknowledged,
+    /// E: the condition is over, but nobody has reset it, nor said that they saw it.
+    LatchedUnacknowledged,
+    /// F: the condition is over and somebody saw it, but nobody has reset it.
+    LatchedAcknowledged,
+    /// G: set aside by a person for a while, with a reason; the condition goes on being judged.
+    Shelved,
+    /// H: set aside by the design, because of something else that is known.
+    Suppressed,
+    /// I: taken out of service by two persons.
+    OutOfService,
 }
 
 impl Standing {
+    pub const ALL: [Self; 9] = [
+        Self::Normal,
+        Self::Unacknowledged,
+        Self::Acknowledged,
+        Self::ReturnedUnacknowledged,
+        Self::LatchedUnacknowledged,
+        Self::LatchedAcknowledged,
+        Self::Shelved,
+        Self::Suppressed,
+        Self::OutOfService,
+    ];
+
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -106,6 +130,56 @@ impl Standing {
             Self::Unacknowledged => "unacknowledged",
             Self::Acknowledged => "acknowledged",
             Self::ReturnedUnacknowledged => "returned_unacknowledged",
+            Self::LatchedUnacknowledged => "latched_unacknowledged",
+            Self::LatchedAcknowledged => "latched_acknowledged",
+            Self::Shelved => "shelved",
+            Self::Suppressed => "suppressed",
+            Self::OutOfService => "out_of_service",
+        }
+    }
+
+    /// B, D, E: it waits for somebody to say that they saw it.
+    #[must_use]
+    pub const fn waits(self) -> bool {
+        match self {
+            Self::Unacknowledged | Self::ReturnedUnacknowledged | Self::LatchedUnacknowledged => true,
+            Self::Normal
+            | Self::Acknowledged
+            | Self::LatchedAcknowledged
+            | Self::Shelved
+            | Self::Suppressed
+            | Self::OutOfService => false,
+        }
+    }
+
+    /// G, H, I: nobody is called.
+    #[must_use]
+    pub const fn aside(self) -> Option<Way> {
+        match self {
+            Self::Shelved => Some(Way::Shelved),
+            Self::Suppressed => Some(Way::Suppressed),
+            Self::OutOfService => Some(Way::OutOfService),
+            Self::Normal
+            | Self::Unacknowledged
+            | Self::Acknowledged
+            | Self::ReturnedUnacknowledged
+            | Self::LatchedUnacknowledged
+            | Self::LatchedAcknowledged => None,
+        }
+    }
+
+    /// B, C: the condition holds and people are called for it.
+    #[must_use]
+    pub const fn active(self) -> bool {
+        match self {
+            Self::Unacknowledged | Self::Acknowledged => true,
+            Self::Normal
+            | Self::ReturnedUnacknowledged
+            | Self::LatchedUnacknowledged
+            | Self::LatchedAcknowledged
+            | Self::Shelved
+            | Self::Suppressed
+            | Self::OutOfService => false,
         }
     }
 }
@@ -148,14 +222,17 @@ pub struct Alarm {
     /// Of the sample that raised it: an exercise, work under a permit, a value in doubt.
     #[serde(default)]
     pub quality: Quality,
-    /// How often the condition came back before anybody acknowledged; starts at 1. An acknowledgement
-    /// names the count that the person saw.
+    /// How often it called people: it came back, it went on for too long after somebody had seen it, it became
+    /// worse, it was no longer set aside. Starts at 1; an acknowledgement names the count that the person saw.
     pub raises: u32,
     /// The point's data is bad or missing: the state is held, not confirmed.
     pub held: bool,
     /// It ended without healthy data, because its rule or point is gone; `detail` says which.
     #[serde(default)]
     pub closed: bool,
+    /// What sets it aside, or did last.
+    #[serde(default)]
+    pub aside: Option<Aside>,
     /// More to say: an error text, what a rule failed on.
     pub detail: String,
 }
@@ -168,7 +245,18 @@ pub enum Happening {
     /// The condition came back before anybody acknowledged.
     RaisedAgain,
     Acknowledged,
+    /// The condition is over; the standing says whether that is all.
     Cleared,
+    /// Somebody let go of a latched one.
+    Reset,
+    /// It goes on, and the re-alarm time is over.
+    Realarmed,
+    /// Its level or priority became worse.
+    Worsened,
+    /// Shelved, suppressed or out of service, as the standing says.
+    SetAside,
+    /// No longer set aside: it calls people, or is over, as the standing says.
+    Resumed,
 }
 
 impl Happening {
@@ -179,6 +267,11 @@ impl Happening {
             Self::RaisedAgain => "raised_again",
             Self::Acknowledged => "acknowledged",
             Self::Cleared => "cleared",
+            Self::Reset => "reset",
+            Self::Realarmed => "realarmed",
+            Self::Worsened => "worsened",
+            Self::SetAside => "set_aside",
+            Self::Resumed => "resumed",
         }
     }
 }
@@ -193,9 +286,23 @@ pub struct AlarmChange {
 }
 
 impl AlarmChange {
-    /// A P1 is raised: no cap and no summary holds the message back.
+    /// A P1 calls people: no cap and no summary holds the message back.
     #[must_use]
-    pub const fn urgent(&self) -> bool {
-        matches!((self.alarm.priority, self.happening), (Priority::P1, Happening::Raised | Happening::RaisedAgain))
+    pub fn urgent(&self) -> bool {
+        let raises = match self.happening {
+            Happening::Raised
+            | Happening::RaisedAgain
+            | Happening::Realarmed
+            | Happening::Worsened
+            | Happening::Resumed => true,
+            Happening::Acknowledged | Happening::Cleared | Happening::Reset | Happening::SetAside => false,
+        };
+        self.alarm.priority == Priority::P1 && raises && self.alarm.standing.active()
+    }
+
+    /// Somebody is to be told of it.
+    #[must_use]
+    pub fn calls(&self) -> bool {
+        calls(self.happening, self.alarm.standing, self.alarm.aside.as_ref())
     }
 }

@@ -120,7 +120,7 @@ impl<'a> Player<'a> {
                 if self.acknowledging == Acknowledging::AtOnce {
                     let (occurrence, raises) = (alarm.id, alarm.raises);
                     let (by, comment) = ("backtest".to_owned(), String::new());
-                    let seen = Acknowledge { command: 0, at, occurrence, raises, by, comment };
+                    let seen = Acknowledge { command: 0, at, occurrence, raises, by, comment, seen: None };
                     self.shard.on_entry(&Entry::Note(Note::Acknowledge(seen)), &mut self.effects);
                 }
             }
@@ -138,7 +138,12 @@ impl<'a> Player<'a> {
                     self.played.occurrences.pop();
                 }
             }
-            Happening::Acknowledged => {}
+            Happening::Acknowledged
+            | Happening::Reset
+            | Happening::Realarmed
+            | Happening::Worsened
+            | Happening::SetAside
+            | Happening::Resumed => {}
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Messages for people go to stderr, results to stdout, so that `--json` can be piped.
 
+mod alarm;
 mod ask;
 mod audit;
 mod backtest;
@@ -61,6 +62,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// List alarms, acknowledge, shelve, reset or take them out of service.
+    #[command(subcommand)]
+    Alarm(alarm::Command),
     /// Open, end or list work on sensors: calibration, maintenance, exercise.
     #[command(subcommand)]
     Permit(permit::Command),
@@ -140,6 +144,7 @@ impl Cli {
         let quiet = match &self.command {
             Command::Run { .. } => "info",
             Command::Demo(_)
+            | Command::Alarm(_)
             | Command::Permit(_)
             | Command::Site(_)
             | Command::Protection { .. }
@@ -159,6 +164,7 @@ impl Cli {
             Command::Run { config } => run::run(&config),
             Command::Demo(arguments) => demo::run(&arguments),
             Command::Check { config, json } => check::run(&config, json),
+            Command::Alarm(command) => alarm::run(&command),
             Command::Permit(command) => permit::run(&command),
             Command::Site(command) => site::run(&command),
             Command::Protection { at, json } => protection::run(&at, json),

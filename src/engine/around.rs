@@ -177,6 +177,7 @@ impl Shard<'_> {
         }));
         effects.push(Effect::Site(standing.clone()));
         effects.push(Effect::Answered { command: *command, answer: Answer::SiteSet(standing.clone()) });
+        self.suppress_by_design(standing.since, effects);
         for point in self.plan.lookers.clone() {
             if self.table.get(point).is_some_and(here) {
                 self.judge_onlooker(point, now, standing.since, effects);

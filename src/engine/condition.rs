@@ -43,10 +43,19 @@ impl Conditions {
             unit: "",
             detail: &condition.detail,
         };
-        slot.advance(&Policy::default(), Input::Judged(verdict), moment, about, effects);
+        let policy = Policy::default();
+        slot.advance(&policy, Input::Judged(verdict), moment, about, effects);
+        if condition.holds {
+            slot.grade(&policy, (condition.priority, condition.level), condition.at, effects);
+        }
         if slot.state.standing() == Standing::Normal {
             self.slots.remove(&key);
         }
+    }
+
+    /// Where one is to be set aside, raised or not.
+    pub fn slot(&mut self, rule: &str, subject: &str) -> &mut Slot {
+        self.slots.entry((rule.to_owned(), subject.to_owned())).or_default()
     }
 
     /// A condition as it stands in facts.

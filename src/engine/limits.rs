@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::condition::Conditions;
 use super::shard::Shard;
 use super::{Effect, Slot};
-use crate::alarm::{Level, Priority, State};
+use crate::alarm::{Level, Priority};
 use crate::facts::{Answer, LimitRefusal};
 use crate::journal::{Condition, Limits};
 use crate::model::{Exemption, LimitEnd, LimitFact, LimitOrder, PointIndex, PointTable, Record, SetLimit, Timestamp};
@@ -145,7 +145,7 @@ impl Shard<'_> {
             let mut changed = false;
             for (watch, slot) in Rc::make_mut(plan).watches.iter_mut().zip(&mut state.slots) {
                 if watch.relimit(&rules[watch.rule].rule, *index, point, &self.layers) {
-                    slot.restart_clear();
+                    slot.state.restart_clear();
                     changed = true;
                 }
             }
@@ -159,13 +159,6 @@ impl Shard<'_> {
 }
 
 impl Slot {
-    /// A clear that has begun by another number begins anew.
-    fn restart_clear(&mut self) {
-        if let State::Active { falling, .. } = &mut self.state {
-            *falling = None;
-        }
-    }
-
     /// The alarm says by which number it is judged, and that it was raised by another.
     pub(super) fn note_limit(&mut self, limit: Option<f64>, exempt: Option<&str>) {
         let Some(alarm) = &mut self.open else { return };

@@ -7,6 +7,8 @@
 //! this very code.
 
 mod around;
+mod aside;
+mod command;
 mod condition;
 mod health;
 mod keep;
@@ -24,7 +26,7 @@ mod window;
 
 use std::sync::Arc;
 
-use crate::alarm::AlarmChange;
+use crate::alarm::{AlarmChange, AsideFact};
 use crate::facts::Answer;
 use crate::journal::{Receipt, RuleFile, RuleStep, Setup};
 use crate::model::{Cause, LimitFact, Permit, PermitEnd, PointTable, Record, SiteStanding, Timestamp};
@@ -67,6 +69,8 @@ pub enum Effect {
     Rules(Box<RuleStep>),
     /// A limit or an exemption begins, or has ended.
     Limits(LimitFact),
+    /// An alarm is set aside, or no longer.
+    Aside(AsideFact),
     /// New points and rules are in force.
     Setup(Arc<Setup>, Arc<PointTable>),
     /// The state after the entry, to restart from.

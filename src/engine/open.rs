@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Effect;
 use crate::alarm::{
-    Acknowledgement, Alarm, AlarmChange, Change, Happening, Input, Level, OccurrenceId, Policy, Priority, Standing,
-    State, step,
+    Acknowledgement, Alarm, AlarmChange, Aside, Change, Happening, Input, Level, Live, OccurrenceId, Policy, Priority,
+    Standing, State, step,
 };
 use crate::model::{PointIndex, Quality, Timestamp};
 
@@ -64,11 +64,18 @@ impl Slot {
     /// An alarm as it stands in facts.
     #[must_use]
     pub fn holding(alarm: Alarm) -> Self {
+        let called = alarm.acknowledged.as_ref().map_or(alarm.raised, |by| by.at);
         let state = match alarm.standing {
             Standing::Normal => State::Normal,
-            Standing::Unacknowledged => State::Active { acknowledged: false, falling: None },
-            Standing::Acknowledged => State::Active { acknowledged: true, falling: None },
+            Standing::Unacknowledged => State::Active { acknowledged: false, falling: None, called },
+            Standing::Acknowledged => State::Active { acknowledged: true, falling: None, called },
             Standing::ReturnedUnacknowledged => State::Returned,
+            Standing::LatchedUnacknowledged => State::Latched { acknowledged: false },
+            Standing::LatchedAcknowledged => State::Latched { acknowledged: true },
+            Standing::Shelved | Standing::Suppressed | Standing::OutOfService => {
+                let live = if alarm.cleared.is_some() { Live::Healthy } else { Live::Violated { falling: None } };
+                alarm.standing.aside().map_or(State::Normal, |way| State::Aside { way, live })
+            }
         };
         Self { state, open: Some(Box::new(alarm)), ..Self::default() }
     }
@@ -83,38 +90,49 @@ impl Slot {
         about: impl FnOnce() -> About<'b>,
         effects: &mut Vec<Effect>,
     ) {
-        let due = self.state.due(policy);
+        let (due, before) = (self.state.due(policy), self.state);
         let (state, change) = step(policy, self.state, input, moment.at);
         self.state = state;
         let Some(change) = change else { return };
+        if let State::Active { called, .. } = &mut self.state {
+            // People are called by Davy's clock, whatever the source's says.
+            *called = moment.now;
+        }
         let moment = match (change, due) {
             (Change::Raised | Change::Cleared, Some(due)) => Moment { at: due.min(moment.at), ..moment },
-            (Change::Raised | Change::Cleared, None) | (Change::RaisedAgain | Change::Acknowledged, _) => moment,
+            (Change::Raised | Change::Cleared, None)
+            | (
+                Change::RaisedAgain
+                | Change::Acknowledged
+                | Change::Reset
+                | Change::Realarmed
+                | Change::Worsened
+                | Change::SetAside
+                | Change::Resumed,
+                _,
+            ) => moment,
         };
-        let happening = match change {
-            Change::Raised => {
+        let happening = match (change, &mut self.open) {
+            (Change::Raised, None) => {
                 self.open = Some(Box::new(raised(&about(), moment)));
                 Happening::Raised
             }
-            Change::RaisedAgain => {
-                if let Some(alarm) = &mut self.open {
-                    about().detail.clone_into(&mut alarm.detail);
-                }
+            // Raised while it is set aside, with a record from before.
+            (Change::Raised | Change::RaisedAgain, Some(alarm)) => {
+                about().detail.clone_into(&mut alarm.detail);
                 Happening::RaisedAgain
             }
-            Change::Acknowledged => Happening::Acknowledged,
-            Change::Cleared => Happening::Cleared,
+            (Change::RaisedAgain, None) => Happening::RaisedAgain,
+            (Change::Acknowledged, _) => Happening::Acknowledged,
+            (Change::Cleared, _) => Happening::Cleared,
+            (Change::Reset, _) => Happening::Reset,
+            (Change::Realarmed, _) => Happening::Realarmed,
+            (Change::Worsened, _) => Happening::Worsened,
+            (Change::SetAside, _) => Happening::SetAside,
+            (Change::Resumed, _) => Happening::Resumed,
         };
         let Some(alarm) = &mut self.open else { return };
-        alarm.standing = state.standing();
-        match happening {
-            Happening::RaisedAgain => {
-                alarm.raises += 1;
-                alarm.cleared = None;
-            }
-            Happening::Cleared => alarm.cleared = Some(moment.at),
-            Happening::Raised | Happening::Acknowledged => {}
-        }
+        alarm.note(happening, before.standing(), state.standing(), moment.at);
         let alarm = (**alarm).clone();
         if state.standing() == Standing::Normal {
             self.open = None;
@@ -122,19 +140,54 @@ impl Slot {
         effects.push(Effect::Changed(AlarmChange { happening, at: moment.at, alarm }));
     }
 
-    /// "I saw it": the record gets the name before the state moves.
-    pub fn acknowledge(
+    /// One more reason to set it aside, or another one that people are to see; the record gets it before the
+    /// state moves.
+    pub fn set_aside(&mut self, policy: &Policy, aside: &Aside, at: Timestamp, effects: &mut Vec<Effect>) {
+        if let Some(alarm) = &mut self.open {
+            alarm.aside = Some(aside.clone());
+        }
+        self.advance(policy, Input::SetAside(aside.way), Moment::of(at), unraised, effects);
+    }
+
+    /// What a clock of Davy's own says.
+    pub fn tell(&mut self, policy: &Policy, input: Input, moment: Moment, effects: &mut Vec<Effect>) {
+        self.advance(policy, input, moment, unraised, effects);
+    }
+
+    /// Nothing sets it aside any longer.
+    pub fn resume(&mut self, policy: &Policy, at: Timestamp, effects: &mut Vec<Effect>) {
+        self.advance(policy, Input::Resume, Moment::of(at), unraised, effects);
+    }
+
+    /// Somebody lets go of a latched one.
+    pub fn reset(&mut self, policy: &Policy, at: Timestamp, effects: &mut Vec<Effect>) {
+        self.advance(policy, Input::Reset, Moment::of(at), unraised, effects);
+    }
+
+    /// It has this priority and level from here on; people are called if either is worse than what they know.
+    pub fn grade(
         &mut self,
         policy: &Policy,
-        acknowledgement: Acknowledgement,
-        about: impl FnOnce() -> About<'static>,
+        (priority, level): (Priority, Level),
+        at: Timestamp,
         effects: &mut Vec<Effect>,
     ) {
+        let Some(alarm) = &mut self.open else { return };
+        if priority >= alarm.priority && level >= alarm.level {
+            return;
+        }
+        alarm.priority = alarm.priority.min(priority);
+        alarm.level = alarm.level.min(level);
+        self.advance(policy, Input::Worse, Moment::of(at), unraised, effects);
+    }
+
+    /// "I saw it": the record gets the name before the state moves.
+    pub fn acknowledge(&mut self, policy: &Policy, acknowledgement: Acknowledgement, effects: &mut Vec<Effect>) {
         let moment = Moment::of(acknowledgement.at);
         if let Some(alarm) = &mut self.open {
             alarm.acknowledged = Some(acknowledgement);
         }
-        self.advance(policy, Input::Acknowledge, moment, about, effects);
+        self.advance(policy, Input::Acknowledge, moment, unraised, effects);
     }
 
     /// Keeps the worst value seen while the alarm is open; `higher` says in which direction danger lies.
@@ -145,6 +198,37 @@ impl Slot {
             if worse {
                 alarm.worst = Some(value);
             }
+        }
+    }
+}
+
+/// For inputs that raise nothing.
+fn unraised() -> About<'static> {
+    unreachable!("only a verdict or the end of a wait raises an alarm")
+}
+
+impl Alarm {
+    /// The record after a change.
+    fn note(&mut self, happening: Happening, before: Standing, standing: Standing, at: Timestamp) {
+        self.standing = standing;
+        let calls_again = match happening {
+            Happening::RaisedAgain | Happening::Worsened => true,
+            // A reminder of what nobody has acknowledged says nothing new.
+            Happening::Realarmed => before == Standing::Acknowledged,
+            Happening::Resumed => standing == Standing::Unacknowledged,
+            Happening::Cleared => {
+                self.cleared = Some(at);
+                false
+            }
+            Happening::Raised | Happening::Acknowledged | Happening::Reset | Happening::SetAside => false,
+        };
+        if calls_again {
+            self.raises += 1;
+            self.cleared = None;
+            self.acknowledged = None;
+        }
+        if happening == Happening::Resumed && standing == Standing::Normal {
+            self.cleared = Some(self.cleared.unwrap_or(at));
         }
     }
 }
@@ -174,6 +258,7 @@ fn raised(about: &About<'_>, moment: Moment) -> Alarm {
         raises: 1,
         held: false,
         closed: false,
+        aside: None,
         detail: about.detail.to_owned(),
     }
 }

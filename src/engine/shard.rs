@@ -9,18 +9,16 @@ use serde::{Deserialize, Serialize};
 
 use super::Effect;
 use super::around::{self, Stirred};
+use super::aside::Asides;
 use super::condition::Conditions;
 use super::health::{Health, Memory, Twin, find_twins};
 use super::open::{About, Moment, Slot};
 use super::past::{Held, Past};
-use super::revision::{acknowledged, permit_ended, permit_opened, versions};
+use super::revision::{permit_ended, permit_opened, versions};
 use super::wake::Wakes;
-use crate::alarm::{
-    Acknowledgement, Alarm, AlarmChange, Happening, Input, Level, OccurrenceId, Priority, RuleId, Standing, State,
-    Verdict,
-};
+use crate::alarm::{Alarm, AlarmChange, Happening, Input, Level, Priority, RuleId, Standing, State, Verdict};
 use crate::facts::Answer;
-use crate::journal::{Acknowledge, Condition, Entry, Note, PermitEnded, PermitOpened, Setup};
+use crate::journal::{Condition, Entry, Note, PermitEnded, PermitOpened, Setup};
 use crate::model::{
     Cause, Permit, PermitEnd, PermitKind, Point, PointIndex, PointTable, Quality, Reason, Sample, SiteId, SiteStanding,
     Stricter, TICK, Timestamp,
@@ -135,6 +133,8 @@ pub struct Shard<'a> {
     pub(super) stirred: Stirred,
     /// What rules see beyond their point, by the place of their watch; lent to one point at a time.
     pub(super) seen: Vec<Rc<Around>>,
+    /// Alarms that are set aside, and when alarms call again.
+    pub(super) asides: Asides,
     /// When a tick can next change something at each point.
     wakes: Wakes,
     pub counts: Counts,
@@ -166,6 +166,7 @@ impl<'a> Shard<'a> {
             today: Timestamp::MIN,
             stirred: Stirred::default(),
             seen: Vec::new(),
+            asides: Asides::default(),
             wakes: Wakes::default(),
             counts: Counts::default(),
             held: Held::default(),
@@ -203,6 +204,14 @@ impl<'a> Shard<'a> {
 
     /// One entry, in journal order.
     pub fn on_entry(&mut self, entry: &Entry, effects: &mut Vec<Effect>) {
+        let before = effects.len();
+        self.enter(entry, effects);
+        if effects.len() > before {
+            self.follow(before, effects);
+        }
+    }
+
+    fn enter(&mut self, entry: &Entry, effects: &mut Vec<Effect>) {
         match entry {
             Entry::Samples(samples) => {
                 for sample in samples.iter() {
@@ -213,6 +222,8 @@ impl<'a> Shard<'a> {
             Entry::Tick(now) => self.on_tick(*now, effects),
             Entry::Note(Note::Setup(setup)) => self.on_setup(setup, None, effects),
             Entry::Note(Note::Acknowledge(command)) => self.on_acknowledge(command, effects),
+            Entry::Note(Note::Reset(reset)) => self.on_reset(reset, effects),
+            Entry::Note(Note::Aside(note)) => self.on_aside(note, effects),
             Entry::Note(Note::Condition(condition)) => self.on_condition(condition, effects),
             Entry::Note(Note::Receipt(receipt)) => effects.push(Effect::Receipt(receipt.clone())),
             Entry::Note(Note::PermitOpened(opened)) => self.on_permit(opened, effects),
@@ -226,7 +237,9 @@ impl<'a> Shard<'a> {
 
     /// A condition of the gateway itself begins or ends.
     pub fn on_condition(&mut self, condition: &Condition, effects: &mut Vec<Effect>) {
+        let before = effects.len();
         self.conditions.apply(condition, effects);
+        self.follow(before, effects);
     }
 
     /// Davy's clock as far as it decides anything: with the grain of ticks, so that what is stored (behind
@@ -436,7 +449,7 @@ impl<'a> Shard<'a> {
         const MINUTE: i64 = 60_000_000;
         let minute = Timestamp::from_micros((self.now.micros().div_euclid(MINUTE) + 1).saturating_mul(MINUTE));
         let ends = self.permits.iter().filter(|(_, overdue)| !overdue).map(|(permit, _)| permit.until);
-        ends.chain(self.wakes.first()).fold(minute, Timestamp::min)
+        ends.chain(self.wakes.first()).chain(self.asides.due()).fold(minute, Timestamp::min)
     }
 
     /// From when on a tick can change something at the point.
@@ -507,6 +520,7 @@ impl<'a> Shard<'a> {
             self.wake_all();
         }
         self.look_at_permits(now, effects);
+        self.look_at_asides(now, set_back, effects);
         self.look_at_limits(now, effects);
         self.look_at_seasons(now, effects);
         if next_minute {
@@ -607,7 +621,7 @@ impl<'a> Shard<'a> {
                     Input::Judged(Verdict::Unknown)
                 }
                 // Silence is not health: a clear that healthy samples began does not run out without them.
-                (Asked::Tick { silent: true, .. }, Judges::Samples) if matches!(slot.state, State::Active { .. }) => {
+                (Asked::Tick { silent: true, .. }, Judges::Samples) if slot.state.holds() => {
                     if !slot.state.waits() {
                         continue;
                     }
@@ -620,9 +634,9 @@ impl<'a> Shard<'a> {
                     Input::Tick
                 }
                 (Asked::Overtaken, Judges::Silence) | (Asked::Sample { heard: false, .. }, Judges::Silence) => continue,
-                (Asked::Sample { heard: true, .. }, Judges::Silence) if slot.state == State::Normal => continue,
+                (Asked::Sample { heard: true, .. }, Judges::Silence) if slot.state.quiet() => continue,
                 // It is in alarm already; what is overtaken can make it worse, but not end it.
-                (Asked::Overtaken, Judges::Samples) if matches!(slot.state, State::Active { .. }) => {
+                (Asked::Overtaken, Judges::Samples) if slot.state.holds() => {
                     note_worst(slot, moment, watch.plain);
                     continue;
                 }
@@ -630,7 +644,7 @@ impl<'a> Shard<'a> {
                 | (Asked::Sample { heard: true, .. } | Asked::Tick { unheard: true, .. }, Judges::Silence) => {
                     reading.limits = &watch.limits;
                     reading.recalls = &watch.recalls;
-                    let wants_clear = matches!(slot.state, State::Active { .. });
+                    let wants_clear = slot.state.holds();
                     let program = match (&compiled.clear, wants_clear) {
                         (Some(clear), true) => clear,
                         (Some(_) | None, _) => &compiled.raise,
@@ -645,7 +659,7 @@ impl<'a> Shard<'a> {
                     Input::Judged(verdict)
                 }
             };
-            if slot.state == State::Normal && slot.open.is_none() && input != Input::Judged(Verdict::Violated) {
+            if slot.open.is_none() && matches!(slot.state, State::Normal) && input != Input::Judged(Verdict::Violated) {
                 // Nothing was there, and nothing is: what nearly every verdict comes to.
                 continue;
             }
@@ -700,7 +714,7 @@ impl<'a> Shard<'a> {
             reading.around = if watch.outlooks.is_some() { self.seen.get(place) } else { None };
             reading.limits = &watch.limits;
             reading.recalls = &watch.recalls;
-            let active = matches!(slot.state, State::Active { .. });
+            let active = slot.state.holds();
             let (program, asks_clear) = match &compiled.clear {
                 Some(clear) if active => (clear, true),
                 Some(_) | None => (&compiled.raise, false),
@@ -731,6 +745,7 @@ impl<'a> Shard<'a> {
         effects.push(Effect::Permit { permit: permit.clone(), end: None });
         effects.push(Effect::Record(permit_opened(permit)));
         effects.push(Effect::Answered { command: *command, answer: Answer::PermitOpened(permit.clone()) });
+        self.suppress_by_design(permit.from, effects);
     }
 
     fn on_permit_end(&mut self, ended: &PermitEnded, effects: &mut Vec<Effect>) {
@@ -753,6 +768,7 @@ impl<'a> Shard<'a> {
         effects.push(Effect::Permit { permit: permit.clone(), end: Some(ended.end.clone()) });
         effects.push(Effect::Record(permit_ended(&permit, &ended.end)));
         effects.push(Effect::Answered { command: ended.command, answer: Answer::PermitEnded(permit.clone()) });
+        self.suppress_by_design(ended.end.at, effects);
         if ended.end.calibrated {
             self.look_at_calendar(ended.end.at, effects);
         }
@@ -761,9 +777,10 @@ impl<'a> Shard<'a> {
     /// A permit whose time is up marks nothing any more. An exercise is over then; work that nobody has
     /// reported as done is an alarm until somebody does.
     fn look_at_permits(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let mut expired = false;
         for (permit, overdue) in &mut self.permits {
             if now >= permit.until && !*overdue && permit.kind != PermitKind::Exercise {
-                *overdue = true;
+                (*overdue, expired) = (true, true);
                 self.conditions.apply(&overdue_condition(permit, now, true), effects);
             }
         }
@@ -781,6 +798,9 @@ impl<'a> Shard<'a> {
             }
             !over
         });
+        if expired {
+            self.suppress_by_design(now, effects);
+        }
     }
 
     /// Sensors whose calibration is due, one alarm a site.
@@ -806,44 +826,6 @@ impl<'a> Shard<'a> {
             self.conditions.apply(&due_condition(site, now, false, &BTreeSet::new()), effects);
         }
         self.due = due;
-    }
-
-    fn on_acknowledge(&mut self, command: &Acknowledge, effects: &mut Vec<Effect>) {
-        let mut changes = Vec::new();
-        let answer = match self.find(&command.occurrence) {
-            None => Answer::NoSuchAlarm,
-            Some((slot, policy)) => match slot.open.as_deref() {
-                Some(alarm) if alarm.raises != command.raises => Answer::NewerOccurrence(alarm.clone()),
-                Some(alarm) if alarm.standing == Standing::Acknowledged => Answer::AlreadyAcknowledged(alarm.clone()),
-                Some(_) | None => {
-                    let by =
-                        Acknowledgement { by: command.by.clone(), at: command.at, comment: command.comment.clone() };
-                    slot.acknowledge(&policy, by, || unreachable!("an acknowledgement raises nothing"), &mut changes);
-                    match changes.first() {
-                        Some(Effect::Changed(change)) => {
-                            let alarm = change.alarm.clone();
-                            changes.push(Effect::Record(acknowledged(command, &alarm)));
-                            Answer::Acknowledged(alarm)
-                        }
-                        Some(_) | None => Answer::NoSuchAlarm,
-                    }
-                }
-            },
-        };
-        self.conditions.tidy();
-        effects.append(&mut changes);
-        effects.push(Effect::Answered { command: command.command, answer });
-    }
-
-    fn find(&mut self, id: &OccurrenceId) -> Option<(&mut Slot, crate::alarm::Policy)> {
-        let is_it = |slot: &Slot| slot.open.as_ref().is_some_and(|alarm| alarm.id == *id);
-        for (at, state) in self.points.iter_mut().enumerate() {
-            if let Some(place) = state.slots.iter().position(is_it) {
-                let policy = self.plan.rules[self.plan.points[at].watches[place].rule].policy;
-                return Some((&mut state.slots[place], policy));
-            }
-        }
-        self.conditions.find(id).map(|slot| (slot, crate::alarm::Policy::default()))
     }
 
     /// New points and rules. Windows, states and open alarms are carried over by point and rule id; an open
@@ -882,6 +864,7 @@ impl<'a> Shard<'a> {
         self.look_up_seasons(setup.at);
         self.wake_all();
         self.forget_faults(setup.at, effects);
+        self.settle_asides(setup.at, effects);
         effects.push(Effect::Setup(setup.clone(), self.table.clone()));
     }
 
@@ -932,6 +915,8 @@ impl<'a> Shard<'a> {
                 }
             }
         }
+        self.asides = Asides::of(remembered.asides, self.now);
+        self.settle_asides(self.now, &mut Vec::new());
     }
 
     /// Rebuilds what a snapshot does not hold: the compiled plan and the table.
@@ -953,6 +938,8 @@ impl<'a> Shard<'a> {
         self.sites = snapshot.sites;
         self.look_up_seasons(snapshot.today);
         self.wake_all();
+        self.asides = Asides::of(snapshot.asides, self.now);
+        self.await_calls(self.now, &mut Vec::new());
     }
 }
 
@@ -984,9 +971,7 @@ impl Asked {
     /// speak for it, and whether a clear goes on is for them to say.
     fn around(self, slot: &Slot) -> Self {
         match self {
-            Self::Tick { silent: true, .. } if slot.state.waits() && matches!(slot.state, State::Active { .. }) => {
-                Self::Around
-            }
+            Self::Tick { silent: true, .. } if slot.state.waits() && slot.state.holds() => Self::Around,
             Self::Sample { .. } | Self::Tick { .. } | Self::Overtaken | Self::Around => self,
         }
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::condition::Conditions;
 use super::shard::{PointState, Shard};
-use crate::alarm::Alarm;
+use crate::alarm::{Alarm, Aside};
 use crate::journal::Setup;
 use crate::model::{Exemption, Permit, PointIndex, SetLimit, SiteId, SiteStanding, Timestamp};
 use crate::response::Response;
@@ -32,6 +32,7 @@ pub struct Snapshot {
     /// When the seasons were last looked up.
     pub(super) today: Timestamp,
     pub(super) layers: Ordered,
+    pub(super) asides: Vec<Aside>,
     pub(super) response: Response,
 }
 
@@ -51,6 +52,8 @@ pub struct Remembered {
     /// Set and not ended.
     pub limits: Vec<SetLimit>,
     pub exemptions: Vec<Exemption>,
+    /// Alarms that are set aside.
+    pub asides: Vec<Aside>,
 }
 
 /// Can this Davy take up from these bytes?
@@ -85,6 +88,7 @@ impl Shard<'_> {
             sites: self.sites.clone(),
             today: self.today,
             layers: self.layers.ordered(),
+            asides: self.asides.list(),
             response: response.clone(),
         };
         let body = postcard::to_stdvec(&snapshot).expect("plain data always serialises");

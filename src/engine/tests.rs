@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+mod aside;
 mod limits;
 
 use super::*;
@@ -99,6 +100,7 @@ fn methane_rises_is_acknowledged_and_falls() {
 
     let acknowledge = |raises| {
         Entry::Note(Note::Acknowledge(Acknowledge {
+            seen: None,
             command: 7,
             at: at(12.0),
             occurrence: alarm.id.clone(),
@@ -124,6 +126,7 @@ fn an_acknowledgement_does_not_reach_what_the_person_did_not_see() {
     let mut effects = Vec::new();
     let mut ask = |id: &crate::alarm::OccurrenceId, raises| {
         let command = Acknowledge {
+            seen: None,
             command: 1,
             at: at(12.0),
             occurrence: id.clone(),

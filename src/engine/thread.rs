@@ -191,8 +191,12 @@ impl Loop<'_> {
                     self.response.on_change(change, &mut self.out);
                 }
             }
-            if self.out.conditions.is_empty() {
+            if self.out.conditions.is_empty() && self.out.asides.is_empty() {
                 break;
+            }
+            for order in self.out.asides.drain(..) {
+                // One that is refused changes nothing; whoever ordered it sees no change of the alarm.
+                shard.order_aside(&order, &mut self.effects).ok();
             }
             for condition in self.out.conditions.drain(..) {
                 shard.on_condition(&condition, &mut self.effects);

@@ -66,7 +66,7 @@ impl Reader {
     }
 
     /// Facts of an earlier Davy that nobody has opened since lack the younger tables.
-    fn has(&self, table: &str) -> Result<bool, Error> {
+    pub(super) fn has(&self, table: &str) -> Result<bool, Error> {
         let connection = self.connection.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let select = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1";
         let found = connection.query_row(select, [table], |_| Ok(())).optional();

@@ -5,6 +5,7 @@
 //! are one transaction. Facts are a fold of the journal: a row that a power cut takes is written again
 //! from the journal's tail at the next start, which is why a commit here needs no flush to the disk of its own.
 
+mod aside;
 mod audit;
 mod limits;
 mod publications;
@@ -21,7 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
-use crate::alarm::{Alarm, OccurrenceId, Priority};
+use crate::alarm::{Alarm, AsideFact, OccurrenceId, Priority};
 use crate::board::Published;
 use crate::clock;
 use crate::model::{LimitFact, Permit, SiteStanding, Timestamp, fits};
@@ -101,6 +102,8 @@ pub enum Answer {
     NoSuchAlarm,
     /// It came back since the person looked; the alarm as it stands now.
     NewerOccurrence(Alarm),
+    /// It is not as the person saw it, or not in a state for it; the alarm as it stands now, and why in words.
+    Refused(Box<Alarm>, String),
     /// Somebody else was first; the alarm as it stands now.
     AlreadyAcknowledged(Alarm),
     PermitOpened(Permit),
@@ -114,6 +117,17 @@ pub enum Answer {
     Recorded,
     /// What is on record now, or why nothing was done.
     Limits(Result<LimitFact, LimitRefusal>),
+    /// What is on record now, or why nothing was done.
+    Aside(Result<Box<AsideFact>, AsideRefusal>),
+}
+
+/// Why an order about setting an alarm aside was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AsideRefusal {
+    /// Nothing of that id sets an alarm aside.
+    NoSuch,
+    /// For the person: why, and what to do.
+    Words(String),
 }
 
 /// Why an order about limits was not carried out.
@@ -173,6 +187,11 @@ pub struct Numbers {
     pub raised: AtomicU64,
     pub cleared: AtomicU64,
     pub acknowledged: AtomicU64,
+    pub set_aside: AtomicU64,
+    pub resumed: AtomicU64,
+    /// Because the alarm went on for too long, or became worse.
+    pub called_again: AtomicU64,
+    pub reset: AtomicU64,
     pub delivered: AtomicU64,
     pub failed_attempts: AtomicU64,
     /// Changes that went out before their cause was on the disk, because the disk was slow.

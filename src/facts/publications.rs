@@ -63,7 +63,7 @@ pub(super) fn end_left_open(
             "SELECT changes.id, changes.body FROM changes WHERE changes.id IN (
                  SELECT max(changes.id) FROM publications JOIN alarms ON alarms.id = publications.alarm
                      JOIN changes ON changes.alarm = publications.alarm AND changes.id > publications.change
-                 WHERE publications.kind <> ?1 AND alarms.standing IN (?2, ?3) AND changes.happening = ?4
+                 WHERE publications.kind <> ?1 AND alarms.standing IN (?2, ?3, ?4, ?5) AND changes.happening = ?6
                      AND NOT EXISTS (SELECT 1 FROM publications AS later
                          WHERE later.alarm = publications.alarm AND later.change > publications.change)
                  GROUP BY publications.alarm) ORDER BY changes.id",
@@ -73,6 +73,8 @@ pub(super) fn end_left_open(
                 Kind::Cancel.word(),
                 Standing::Normal.word(),
                 Standing::ReturnedUnacknowledged.word(),
+                Standing::LatchedUnacknowledged.word(),
+                Standing::LatchedAcknowledged.word(),
                 Happening::Cleared.word(),
             ],
             |row| Ok((row.get(0)?, row.get(1)?)),

@@ -10,7 +10,9 @@ use crossbeam_channel::Receiver;
 use rusqlite::{Connection, OptionalExtension, params};
 use tracing::{error, info, warn};
 
-use super::{Answer, Answers, Error, Numbers, Recipient, Registered, audit, limits, publications, revision, schema};
+use super::{
+    Answer, Answers, Error, Numbers, Recipient, Registered, aside, audit, limits, publications, revision, schema,
+};
 use crate::alarm::{AlarmChange, Happening, Level, Priority};
 use crate::board::{Board, Published};
 use crate::clock;
@@ -241,6 +243,10 @@ impl Writer {
             Happening::Raised | Happening::RaisedAgain => numbers.raised.fetch_add(1, Relaxed),
             Happening::Cleared => numbers.cleared.fetch_add(1, Relaxed),
             Happening::Acknowledged => numbers.acknowledged.fetch_add(1, Relaxed),
+            Happening::SetAside => numbers.set_aside.fetch_add(1, Relaxed),
+            Happening::Resumed => numbers.resumed.fetch_add(1, Relaxed),
+            Happening::Realarmed | Happening::Worsened => numbers.called_again.fetch_add(1, Relaxed),
+            Happening::Reset => numbers.reset.fetch_add(1, Relaxed),
         };
         info!(
             happening = change.happening.word(),
@@ -294,6 +300,7 @@ fn write_effect(
         | Effect::Version { .. }
         | Effect::Rules(_)
         | Effect::Limits(_)
+        | Effect::Aside(_)
             if at.known => {}
         Effect::Changed(changed) => {
             let published = write_change(change, at.seq, changed, at.early, &outlets.recipients)?;
@@ -309,6 +316,7 @@ fn write_effect(
         Effect::Version { file, at, cause } => revision::write_version(change, &file, at, &cause)?,
         Effect::Rules(step) => revision::write_step(change, &step)?,
         Effect::Limits(fact) => limits::write(change, &fact)?,
+        Effect::Aside(fact) => aside::write(change, &fact)?,
         Effect::Answered { command, answer } => after.answers.push((command, answer)),
         Effect::Setup(setup, table) => {
             let body = serde_json::to_string(&*setup).expect("plain data always serialises");
@@ -352,7 +360,8 @@ fn write_change(
         .prepare_cached("INSERT INTO changes (seq, at, alarm, happening, early, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
         .execute(params![seq as i64, changed.at.micros(), alarm.id.as_str(), changed.happening.word(), early, body])?;
     let id = change.last_insert_rowid();
-    for recipient in recipients.iter().filter(|recipient| recipient.wants(alarm)) {
+    let calls = changed.calls();
+    for recipient in recipients.iter().filter(|recipient| calls && recipient.wants(alarm)) {
         change
             .prepare_cached(
                 "INSERT INTO outbox (change, channel, recipient, priority, created) VALUES (?1, ?2, ?3, ?4, ?5)",

@@ -50,9 +50,11 @@ impl Event {
         }
     }
 
+    /// People were called, for something that began or came back: not while it was set aside.
     #[must_use]
     pub const fn is_raise(&self) -> bool {
-        matches!(self.happening, Happening::Raised | Happening::RaisedAgain)
+        matches!(self.happening, Happening::Raised | Happening::RaisedAgain | Happening::Resumed)
+            && self.standing.active()
     }
 }
 

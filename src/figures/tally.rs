@@ -13,7 +13,7 @@ use super::{
     CHATTERS, EPISODE_GAP, FLEETING_BELOW, FLOOD_BEGINS_ABOVE, FLOOD_ENDS_BELOW, HOUR, HOUR_ABOVE, LEAD, MINUTE,
     STALE_AFTER, TEN_MINUTES,
 };
-use crate::alarm::{Happening, Priority, Standing};
+use crate::alarm::{Happening, Priority};
 use crate::model::Timestamp;
 
 /// Sources in a list.
@@ -79,9 +79,17 @@ impl Tally {
             return;
         }
         match event.happening {
-            Happening::Raised | Happening::RaisedAgain => count.raised(event, inside),
+            Happening::Raised | Happening::RaisedAgain | Happening::Resumed if event.is_raise() => {
+                count.raised(event, inside);
+            }
             Happening::Acknowledged if inside => count.to_acknowledge.push(event.at.since(event.raised)),
-            Happening::Acknowledged => {}
+            // Nobody was called: neither a load for the operator nor an answer of one.
+            Happening::Raised | Happening::RaisedAgain | Happening::Resumed => {}
+            Happening::Acknowledged
+            | Happening::Reset
+            | Happening::Realarmed
+            | Happening::Worsened
+            | Happening::SetAside => {}
             Happening::Cleared => {
                 count.sources.entry(event.source.clone()).or_default().hear(event.at);
                 if inside {
@@ -97,9 +105,9 @@ impl Tally {
     pub fn finish(mut self) -> Report {
         for running in self.open.iter().filter(|running| !running.exercise) {
             let count = self.sites.entry(running.site.clone()).or_default();
-            let holds = matches!(running.standing, Standing::Unacknowledged | Standing::Acknowledged);
+            let holds = running.standing.active();
             count.active += usize::from(holds);
-            count.unacknowledged += usize::from(running.standing != Standing::Acknowledged);
+            count.unacknowledged += usize::from(running.standing.waits());
             if holds && self.to.since(running.since) > STALE_AFTER {
                 count.stale.add(&Stale { count: 1, oldest: Some(running.since) });
             }

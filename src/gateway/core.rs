@@ -126,6 +126,7 @@ impl Core {
                 calibrations: reader.calibrations()?,
                 sites: reader.sites()?,
                 limits: reader.limits(true, usize::MAX >> 1)?.into_iter().map(|(limit, _)| limit).collect(),
+                asides: reader.asides(true, usize::MAX >> 1)?.into_iter().map(|fact| fact.aside).collect(),
                 exemptions: reader.exemptions(true, usize::MAX >> 1)?.into_iter().map(|(one, _)| one).collect(),
             }),
             Some(_) | None => None,

@@ -84,6 +84,10 @@ impl Numbers for Vitals {
             ("raised", &self.facts.raised),
             ("cleared", &self.facts.cleared),
             ("acknowledged", &self.facts.acknowledged),
+            ("set_aside", &self.facts.set_aside),
+            ("resumed", &self.facts.resumed),
+            ("called_again", &self.facts.called_again),
+            ("reset", &self.facts.reset),
         ] {
             add("alarm_changes", "alarm changes by kind", &[("happening", kind)], of(number), true);
         }

@@ -150,6 +150,8 @@ impl<'a> Follower<'a> {
                 | Note::SiteSet(_)
                 | Note::Rules(_)
                 | Note::Record(_)
+                | Note::Reset(_)
+                | Note::Aside(_)
                 | Note::Limits(_),
             ) => {}
         }

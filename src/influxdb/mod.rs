@@ -182,6 +182,8 @@ fn drive(sink: &mut Sink, side: &mut impl Side, stop: &CancellationToken) -> Res
                     | Note::SiteSet(_)
                     | Note::Rules(_)
                     | Note::Record(_)
+                    | Note::Reset(_)
+                    | Note::Aside(_)
                     | Note::Limits(_),
                 ) => {
                     sink.absorb(seq, &[]);

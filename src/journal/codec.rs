@@ -205,6 +205,7 @@ mod tests {
             samples().prop_map(|samples| Entry::Samples(Arc::new(samples))),
             any::<i64>().prop_map(|micros| Entry::Tick(Timestamp::from_micros(micros))),
             (any::<u64>(), "\\PC{0,20}").prop_map(|(command, comment)| Entry::Note(Note::Acknowledge(Acknowledge {
+                seen: None,
                 command,
                 at: Timestamp::from_secs(1),
                 occurrence: OccurrenceId::named("x"),

@@ -93,6 +93,8 @@ impl Marks {
             | Note::Condition(_)
             | Note::Receipt(_)
             | Note::Record(_)
+            | Note::Reset(_)
+            | Note::Aside(_)
             | Note::Limits(_)
             | Note::SiteSet(_) => {}
         }

@@ -25,7 +25,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use crate::alarm::{Level, OccurrenceId, Priority};
+use crate::alarm::{AsideOrder, Level, OccurrenceId, Priority, Standing};
 use crate::model::{
     Approval, Calendar, Cause, Draft, LimitOrder, Permit, PermitEnd, Point, Record, Sample, SetLimit, SiteStanding,
     Timestamp,
@@ -59,6 +59,10 @@ pub enum Note {
     /// Points and rules in force from here on.
     Setup(Arc<Setup>),
     Acknowledge(Acknowledge),
+    /// Somebody lets go of a latched alarm.
+    Reset(Reset),
+    /// An alarm is shelved, suppressed or taken out of service, or no longer.
+    Aside(AsideNote),
     /// A condition of the gateway itself begins or ends: a rule file is broken, a broker is away.
     Condition(Condition),
     /// What became of one attempt to tell somebody.
@@ -173,6 +177,40 @@ pub struct Acknowledge {
     pub raises: u32,
     pub by: String,
     pub comment: String,
+    /// What else the person saw; what is different now is not acknowledged.
+    #[serde(default)]
+    pub seen: Option<Seen>,
+}
+
+/// An alarm as somebody saw it; what is not known was not looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    #[serde(default)]
+    pub standing: Option<Standing>,
+    #[serde(default)]
+    pub priority: Option<Priority>,
+    #[serde(default)]
+    pub level: Option<Level>,
+    /// When the screen was drawn, by Davy's clock: a worse alarm of the same point that came later was not seen.
+    #[serde(default)]
+    pub looked: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reset {
+    pub command: u64,
+    pub at: Timestamp,
+    pub occurrence: OccurrenceId,
+    pub by: String,
+    pub comment: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AsideNote {
+    /// Ties the answer to the asker; chosen by whoever submits.
+    pub command: u64,
+    /// Boxed, because every entry is as large as the largest one.
+    pub order: Box<AsideOrder>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

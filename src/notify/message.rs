@@ -191,7 +191,12 @@ impl Message {
     pub fn standing(alarm: &Alarm) -> Vec<u8> {
         let (happening, at) = match (&alarm.acknowledged, alarm.standing) {
             (Some(by), Standing::Acknowledged) => (Happening::Acknowledged, by.at),
-            (_, Standing::ReturnedUnacknowledged) => (Happening::Cleared, alarm.cleared.unwrap_or(alarm.raised)),
+            (_, Standing::ReturnedUnacknowledged | Standing::LatchedUnacknowledged | Standing::LatchedAcknowledged) => {
+                (Happening::Cleared, alarm.cleared.unwrap_or(alarm.raised))
+            }
+            (_, Standing::Shelved | Standing::Suppressed | Standing::OutOfService) => {
+                (Happening::SetAside, alarm.aside.as_ref().map_or(alarm.raised, |aside| aside.from))
+            }
             (_, Standing::Normal | Standing::Unacknowledged | Standing::Acknowledged) => {
                 (Happening::Raised, alarm.raised)
             }
@@ -229,6 +234,7 @@ impl Message {
             raises: 1,
             held: false,
             closed: false,
+            aside: None,
             detail: String::new(),
         };
         let change = AlarmChange { happening: Happening::Raised, at, alarm };

@@ -28,7 +28,7 @@ use tracing::{info, warn};
 use super::webhook::timeout;
 use super::wish::Wish;
 use super::{Channel, Delivery, Failure, Message, Office};
-use crate::alarm::{Alarm, Level, Priority, Standing};
+use crate::alarm::{Alarm, Level, Priority};
 use crate::clock;
 use crate::config::{Key, Problems};
 use crate::journal::{self, Condition, Note};
@@ -277,14 +277,10 @@ impl Keeper {
     }
 
     fn sounds_for(&self, alarm: &Alarm) -> bool {
-        let waits = match alarm.standing {
-            Standing::Unacknowledged | Standing::ReturnedUnacknowledged => true,
-            Standing::Normal | Standing::Acknowledged => false,
-        };
         let here = self.sites.is_empty() || self.sites.iter().any(|site| fits(site, &alarm.site));
         let meant = alarm.point.is_some() && alarm.priority <= self.from_priority && here;
         let drill = alarm.quality.has(Reason::Exercise) && !self.config.exercises;
-        waits && meant && !drill && !alarm.quality.has(Reason::Late)
+        alarm.standing.waits() && meant && !drill && !alarm.quality.has(Reason::Late)
     }
 
     async fn tell<O: Office>(&mut self, office: &O, result: &Result<String, String>) -> Result<(), journal::Error> {

@@ -38,6 +38,7 @@ pub(super) fn alarm(point: &str, priority: Priority) -> Alarm {
         raises: 1,
         held: false,
         closed: false,
+        aside: None,
         detail: String::new(),
     }
 }
@@ -89,6 +90,8 @@ impl Played {
                 | Note::SiteSet(_)
                 | Note::Rules(_)
                 | Note::Record(_)
+                | Note::Reset(_)
+                | Note::Aside(_)
                 | Note::Limits(_) => None,
             };
             notes.iter().filter_map(receipt).collect()
@@ -119,6 +122,8 @@ impl Played {
             | Note::SiteSet(_)
             | Note::Rules(_)
             | Note::Record(_)
+            | Note::Reset(_)
+            | Note::Aside(_)
             | Note::Limits(_) => None,
         };
         self.notes.borrow().iter().filter_map(condition).collect()

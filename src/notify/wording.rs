@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use crate::alarm::{Alarm, AlarmChange, Happening, Level};
+use crate::alarm::{Alarm, AlarmChange, Aside, Happening, Level, Standing, Way};
 use crate::model::{Reason, Timestamp, Zone};
 
 /// What a recipient reads.
@@ -126,12 +126,11 @@ fn first(language: Language, happening: Happening, alarm: &Alarm) -> String {
     match happening {
         Happening::Raised => advice.to_owned(),
         Happening::RaisedAgain => {
-            let again = match language {
+            let news = match language {
                 Language::Chinese => format!("第{}次报警，仍未确认", alarm.raises),
                 Language::English => format!("alarm no. {} and still not acknowledged", alarm.raises),
             };
-            let comma = language.choose("。", ". ");
-            if advice.is_empty() { again } else { format!("{}{comma}{again}", advice.trim_end_matches(['。', '.'])) }
+            again(advice, &news, language)
         }
         Happening::Acknowledged => {
             let by = alarm.acknowledged.as_ref().map_or("", |said| said.by.as_str());
@@ -141,7 +140,50 @@ fn first(language: Language, happening: Happening, alarm: &Alarm) -> String {
         Happening::Cleared if alarm.closed => {
             format!("{}{}", language.choose("报警关闭：", "alarm closed: "), language.part(&alarm.detail))
         }
-        Happening::Cleared => language.choose("已恢复正常", "back to normal").to_owned(),
+        Happening::Cleared => match alarm.standing {
+            Standing::LatchedUnacknowledged | Standing::LatchedAcknowledged => {
+                language.choose("已恢复正常，报警锁定，需人工复位", "back to normal, latched until somebody resets it")
+            }
+            Standing::Normal
+            | Standing::Unacknowledged
+            | Standing::Acknowledged
+            | Standing::ReturnedUnacknowledged
+            | Standing::Shelved
+            | Standing::Suppressed
+            | Standing::OutOfService => language.choose("已恢复正常", "back to normal"),
+        }
+        .to_owned(),
+        Happening::Reset => language.choose("锁定已复位", "latch reset").to_owned(),
+        Happening::Realarmed => again(advice, language.choose("报警仍在持续", "the alarm goes on"), language),
+        Happening::Worsened => again(advice, language.choose("报警升级", "the alarm became worse"), language),
+        Happening::SetAside => aside(language, alarm),
+        Happening::Resumed if alarm.standing == Standing::Normal => {
+            language.choose("恢复报警，现已正常", "calls again, and is normal now").to_owned()
+        }
+        Happening::Resumed => {
+            again(advice, language.choose("屏蔽已结束，报警仍在", "no longer set aside, and still there"), language)
+        }
+    }
+}
+
+/// The advice, then what is new.
+fn again(advice: &str, news: &str, language: Language) -> String {
+    let stop = language.choose("。", ". ");
+    if advice.is_empty() { news.to_owned() } else { format!("{}{stop}{news}", advice.trim_end_matches(['。', '.'])) }
+}
+
+/// Who set it aside, until when and why.
+fn aside(language: Language, alarm: &Alarm) -> String {
+    let way = match alarm.standing.aside() {
+        Some(Way::OutOfService) => language.choose("报警停用", "alarm out of service"),
+        Some(Way::Suppressed) => language.choose("报警按设计抑制", "alarm suppressed by design"),
+        Some(Way::Shelved) | None => language.choose("报警搁置", "alarm shelved"),
+    };
+    let Some(Aside { by, reason, until, .. }) = &alarm.aside else { return way.to_owned() };
+    let until = until.map_or_else(String::new, |at| format!("{}{at}", language.choose("，至 ", " until ")));
+    match language {
+        Language::Chinese => format!("{way}：{by}{until}，{reason}"),
+        Language::English => format!("{way}: {by}{until}, {reason}"),
     }
 }
 
@@ -173,7 +215,14 @@ fn number_of(language: Language, happening: Happening, alarm: &Alarm) -> String 
     let worst = language.choose("最严重 ", "worst ");
     let (word, value) = match happening {
         Happening::Raised => ("", alarm.value),
-        Happening::RaisedAgain | Happening::Acknowledged | Happening::Cleared => (worst, alarm.worst.or(alarm.value)),
+        Happening::RaisedAgain
+        | Happening::Acknowledged
+        | Happening::Cleared
+        | Happening::Reset
+        | Happening::Realarmed
+        | Happening::Worsened
+        | Happening::SetAside
+        | Happening::Resumed => (worst, alarm.worst.or(alarm.value)),
     };
     let value = value.map(|value| format!("{word}{}", with_unit(value)));
     let limit = alarm.limit.map(|limit| format!("{} {}", language.choose("限值", "limit"), with_unit(limit)));

@@ -92,13 +92,28 @@ impl Publisher {
     #[must_use]
     pub fn tells(&self, published: &Published, earlier: &[Earlier]) -> Option<Kind> {
         let alarm = &published.change.alarm;
+        let aside = alarm.standing.aside().is_some();
         match (published.change.happening, earlier.is_empty()) {
-            (Happening::Raised | Happening::RaisedAgain, true) => self.config.chosen(alarm).then_some(Kind::Alert),
-            (Happening::Raised | Happening::RaisedAgain, false) => Some(Kind::Update),
+            // What is set aside is not told to neighbours; what was told before is, when it is over.
+            (Happening::Raised | Happening::RaisedAgain | Happening::Worsened | Happening::Resumed, _) if aside => None,
+            (Happening::Resumed, _) if !alarm.standing.active() => None,
+            (Happening::Raised | Happening::RaisedAgain | Happening::Worsened | Happening::Resumed, true) => {
+                self.config.chosen(alarm).then_some(Kind::Alert)
+            }
+            (Happening::Raised | Happening::RaisedAgain | Happening::Worsened | Happening::Resumed, false) => {
+                Some(Kind::Update)
+            }
             (Happening::Acknowledged, false) if alarm.standing == Standing::Acknowledged => Some(Kind::Update),
             // What was published is ended, whatever is chosen by now.
             (Happening::Cleared, false) => Some(Kind::Cancel),
-            (Happening::Acknowledged | Happening::Cleared, _) => None,
+            (
+                Happening::Acknowledged
+                | Happening::Cleared
+                | Happening::Reset
+                | Happening::Realarmed
+                | Happening::SetAside,
+                _,
+            ) => None,
         }
     }
 
@@ -108,7 +123,14 @@ impl Publisher {
         let change = &published.change;
         let known = match change.happening {
             Happening::Raised => change.at.max(change.alarm.received),
-            Happening::RaisedAgain | Happening::Acknowledged | Happening::Cleared => change.at,
+            Happening::RaisedAgain
+            | Happening::Acknowledged
+            | Happening::Cleared
+            | Happening::Reset
+            | Happening::Realarmed
+            | Happening::Worsened
+            | Happening::SetAside
+            | Happening::Resumed => change.at,
         };
         let after = earlier.iter().map(|one| Slot(one.slot.0 + 1)).max();
         after.map_or(Slot::of(known), |after| after.max(Slot::of(known)))

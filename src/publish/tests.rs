@@ -218,6 +218,7 @@ fn alarm() -> Alarm {
         raises: 1,
         held: false,
         closed: false,
+        aside: None,
         detail: String::new(),
     }
 }

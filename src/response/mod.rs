@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::alarm::AlarmChange;
+use crate::alarm::{AlarmChange, AsideOrder};
 use crate::engine::Effect;
 use crate::journal::{Condition, Entry, Note, Setup};
 use crate::model::Timestamp;
@@ -25,6 +25,9 @@ pub struct Out {
     pub effects: Vec<Effect>,
     /// Alarms of Davy's own, to begin or end.
     pub conditions: Vec<Condition>,
+    /// Alarms to set aside, or no longer: of a parent's fault, of one that chatters. A refused one (its rule must
+    /// not be shelved) changes nothing.
+    pub asides: Vec<AsideOrder>,
 }
 
 /// The state of everything that people owe. Its parts know nothing of each other.

@@ -7,12 +7,12 @@ use rhai::{AST, Dynamic, FnPtr, Map, Position, Scope};
 use super::language::Language;
 use super::places::Places;
 use super::plan::RuleProblem;
-use super::{Judges, Rule, Watches};
+use super::{Design, Judges, Rule, Watches};
 use crate::alarm::{Level, Priority};
 use crate::journal::RuleFile;
 use crate::model::{Kind, Limit, LimitSet, Stricter, parse_duration};
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 17] = [
     "title",
     "advice",
     "watches",
@@ -25,6 +25,10 @@ const KEYS: [&str; 13] = [
     "deadband",
     "raise_after",
     "clear_after",
+    "latch",
+    "realarm",
+    "shelvable",
+    "suppressed_when",
     "note",
 ];
 
@@ -32,6 +36,9 @@ const LIMIT_KEYS: [&str; 6] = ["value", "unit", "stricter", "basis", "set", "har
 
 /// The longest delay a rule may ask for; a danger that may last longer unnoticed is none.
 const LONGEST_DELAY: Duration = Duration::from_secs(24 * 3_600);
+
+/// The shortest re-alarm time; a shorter one only teaches people not to listen.
+const SHORTEST_REALARM: Duration = Duration::from_secs(60);
 
 /// Nothing but blanks and comment lines: how an operator says that a file's rules are to end.
 #[must_use]
@@ -127,6 +134,15 @@ impl Draft<'_> {
         }
         let raise_after = self.delay("raise_after");
         let clear_after = self.delay("clear_after");
+        let latch = self.flag("latch").unwrap_or(false);
+        let realarm = self.body.contains_key("realarm").then(|| self.delay("realarm"));
+        if realarm.is_some_and(|after| after < SHORTEST_REALARM)
+            && !self.problems.iter().any(|(key, _)| key == "realarm")
+        {
+            self.wrong("realarm", "realarm is shorter than a minute; write such as \"30m\"");
+        }
+        let shelvable = self.flag("shelvable");
+        let suppressed_when = self.suppressed_when();
         if !self.problems.is_empty() {
             return None;
         }
@@ -146,6 +162,10 @@ impl Draft<'_> {
             deadband,
             raise_after,
             clear_after,
+            latch,
+            realarm,
+            shelvable,
+            suppressed_when,
         })
     }
 
@@ -202,6 +222,32 @@ impl Draft<'_> {
                 Duration::ZERO
             }
         }
+    }
+
+    fn flag(&mut self, key: &str) -> Option<bool> {
+        let value = self.body.get(key)?.clone();
+        let flag = value.as_bool().ok();
+        if flag.is_none() {
+            self.wrong(key, format_args!("{key} must be true or false, not {value}"));
+        }
+        flag
+    }
+
+    fn suppressed_when(&mut self) -> Vec<Design> {
+        let Some(value) = self.body.get("suppressed_when").cloned() else { return Vec::new() };
+        let known = Design::ALL.map(Design::word).join(", ");
+        let Some(words) = words(&value) else {
+            self.wrong("suppressed_when", format_args!("suppressed_when must be a text or a list of texts: {known}"));
+            return Vec::new();
+        };
+        let mut found = Vec::new();
+        for word in words {
+            match Design::ALL.into_iter().find(|design| design.word() == word) {
+                Some(design) => found.push(design),
+                None => self.wrong("suppressed_when", format_args!("suppressed_when {word:?} is not one of {known}")),
+            }
+        }
+        found
     }
 
     fn closure(&mut self, key: &str) -> Option<FnPtr> {

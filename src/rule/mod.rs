@@ -30,7 +30,7 @@ use std::time::Duration;
 use rhai::FnPtr;
 
 use crate::alarm::{Level, Priority, RuleId};
-use crate::model::{Kind, LimitSet, Stricter};
+use crate::model::{Kind, LimitSet, SiteState, Stricter};
 
 pub use around::{Asks, Selector};
 pub use ask::Recall;
@@ -85,9 +85,44 @@ pub struct Rule {
     pub deadband: f64,
     pub raise_after: Duration,
     pub clear_after: Duration,
+    /// What is over stays until a person resets it.
+    pub latch: bool,
+    /// What goes on for so long calls people again.
+    pub realarm: Option<Duration>,
+    /// May a person shelve it? Where the rule does not say: yes, but for methane of priority P1.
+    pub shelvable: Option<bool>,
+    /// By design nobody is called then.
+    pub suppressed_when: Vec<Design>,
+}
+
+/// What is known of a point that explains its alarms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Design {
+    /// Somebody has said that its site is not producing, or under repair.
+    Site(SiteState),
+    /// Work goes on near it under a permit of maintenance.
+    Permit,
+}
+
+impl Design {
+    pub const ALL: [Self; 3] = [Self::Site(SiteState::Stopped), Self::Site(SiteState::Maintenance), Self::Permit];
+
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Site(state) => state.word(),
+            Self::Permit => "permit",
+        }
+    }
 }
 
 impl Rule {
+    /// May a person shelve its alarms at a point of that kind?
+    #[must_use]
+    pub fn shelvable_at(&self, kind: Kind) -> bool {
+        self.shelvable.unwrap_or(!(self.priority == Priority::P1 && kind == Kind::Methane))
+    }
+
     /// The limit that stands in for the rule when its code fails: "alarm", or the only one.
     #[must_use]
     pub fn plain_limit(&self) -> Option<&str> {

@@ -387,7 +387,12 @@ impl Plan {
                     if let Some(clear) = &mut clear {
                         clear.first_ask = raise.asks.len();
                     }
-                    let policy = Policy { raise_after: rule.raise_after, clear_after: rule.clear_after };
+                    let policy = Policy {
+                        raise_after: rule.raise_after,
+                        clear_after: rule.clear_after,
+                        latch: rule.latch,
+                        realarm: rule.realarm,
+                    };
                     self.rules.push(Compiled { rule, raise, clear, policy });
                 }
                 _ => self.problems.extend(wrong.into_iter().map(|message| RuleProblem::with(&rule, message))),

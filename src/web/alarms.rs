@@ -16,10 +16,10 @@ use super::points::page_length;
 use super::samples::moment;
 use super::users::{Person, Role};
 use super::{Edge, Error, Shared};
-use crate::alarm::{Alarm, OccurrenceId};
+use crate::alarm::{Alarm, Level, OccurrenceId, Priority, Standing};
 use crate::clock;
 use crate::facts::{Answer, Wanted};
-use crate::journal::{self, Entry, Note};
+use crate::journal::{self, Entry, Note, Seen};
 
 /// A command that is not answered within this time is not confirmed.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -60,6 +60,20 @@ pub(super) struct AlarmView<'a> {
     held: bool,
     quality: String,
     detail: &'a str,
+    /// What sets it aside, or did last.
+    aside: Option<AsideView<'a>>,
+}
+
+#[derive(Serialize)]
+struct AsideView<'a> {
+    id: &'a str,
+    way: &'static str,
+    by: &'a str,
+    approved_by: Option<&'a str>,
+    reason: &'a str,
+    from: String,
+    until: Option<String>,
+    once: bool,
 }
 
 #[derive(Serialize)]
@@ -96,6 +110,16 @@ impl<'a> AlarmView<'a> {
             held: alarm.held,
             quality: alarm.quality.to_string(),
             detail: &alarm.detail,
+            aside: alarm.aside.as_ref().map(|aside| AsideView {
+                id: &aside.id,
+                way: aside.way.word(),
+                by: &aside.by,
+                approved_by: aside.approved_by.as_deref(),
+                reason: &aside.reason,
+                from: aside.from.to_string(),
+                until: aside.until.map(|at| at.to_string()),
+                once: aside.once,
+            }),
         }
     }
 }
@@ -125,7 +149,7 @@ pub(super) async fn one(
     Ok(Json(json!(AlarmView::of(&alarm))))
 }
 
-async fn find(edge: &Edge, id: &str) -> Result<Alarm, Error> {
+pub(super) async fn find(edge: &Edge, id: &str) -> Result<Alarm, Error> {
     let wanted = OccurrenceId::named(id);
     let found = edge.read("reading the alarm", move |web| web.alarms.alarm(&wanted)).await?;
     found.ok_or_else(|| Error::no_such("alarm", id))
@@ -140,6 +164,13 @@ pub(super) struct Said {
     by: String,
     #[serde(default)]
     comment: String,
+    /// What else was seen; an alarm that is different now is refused, with what is different.
+    standing: Option<Standing>,
+    priority: Option<Priority>,
+    level: Option<Level>,
+    /// RFC 3339, when the list was drawn by the gateway's clock: a worse alarm of the same point that came
+    /// later was not seen.
+    looked: Option<String>,
 }
 
 pub(super) async fn acknowledge(
@@ -152,15 +183,18 @@ pub(super) async fn acknowledge(
     let by = person.acts(Role::Operator, &said.by)?;
     let comment = plain("comment", &said.comment, 500)?;
     let occurrence = OccurrenceId::named(&id);
+    let looked = moment("looked", said.looked.as_deref())?;
+    let seen = Some(Seen { standing: said.standing, priority: said.priority, level: said.level, looked });
     let (at, raises, named) = (clock::now(), said.raises, by.clone());
     let acknowledge =
-        |command| Note::Acknowledge(journal::Acknowledge { command, at, occurrence, raises, by: named, comment });
+        |command| Note::Acknowledge(journal::Acknowledge { command, at, occurrence, raises, by: named, comment, seen });
     match command(&edge, acknowledge).await? {
         Answer::Acknowledged(alarm) => {
             info!(alarm = %alarm.id, %by, "alarm acknowledged");
             Ok(Json(json!(AlarmView::of(&alarm))))
         }
         Answer::NewerOccurrence(alarm) => Err(Error::newer_occurrence(alarm)),
+        Answer::Refused(alarm, words) => Err(Error::otherwise("changed", words, *alarm)),
         Answer::AlreadyAcknowledged(alarm) => Err(Error::already_acknowledged(alarm)),
         // Not open: it may have been, and may be known.
         Answer::NoSuchAlarm
@@ -170,7 +204,8 @@ pub(super) async fn acknowledge(
         | Answer::SiteSet(_)
         | Answer::NoSuchSite
         | Answer::Recorded
-        | Answer::Limits(_) => Err(Error::no_such("open alarm", &id)),
+        | Answer::Limits(_)
+        | Answer::Aside(_) => Err(Error::no_such("open alarm", &id)),
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::alarm::{Alarm, OccurrenceId};
+use crate::alarm::{Alarm, AsideFact, OccurrenceId, Way};
 use crate::board::Published;
 use crate::facts::{self, Answer, Outgoing, Wanted};
 use crate::figures;
@@ -52,6 +52,12 @@ impl Alarms for facts::Reader {
 
 /// Work on sensors and what sites are doing, as it stands in `facts.db`.
 pub trait Permits: Send + Sync {
+    /// What sets alarms aside; the newest first.
+    fn asides(&self, open: bool, most: usize) -> Result<Vec<AsideFact>, facts::Error>;
+
+    /// What sets one alarm aside in that way now.
+    fn aside_of(&self, rule: &str, subject: &str, way: Way) -> Result<Option<AsideFact>, facts::Error>;
+
     /// Newest first, with its end if it has ended.
     fn permits(&self, open: bool, most: usize) -> Result<Vec<(Permit, Option<PermitEnd>)>, facts::Error>;
     /// When each point was last calibrated.
@@ -61,6 +67,14 @@ pub trait Permits: Send + Sync {
 }
 
 impl Permits for facts::Reader {
+    fn asides(&self, open: bool, most: usize) -> Result<Vec<AsideFact>, facts::Error> {
+        Self::asides(self, open, most)
+    }
+
+    fn aside_of(&self, rule: &str, subject: &str, way: Way) -> Result<Option<AsideFact>, facts::Error> {
+        Self::aside_of(self, rule, subject, way)
+    }
+
     fn permits(&self, open: bool, most: usize) -> Result<Vec<(Permit, Option<PermitEnd>)>, facts::Error> {
         Self::permits(self, open, most)
     }

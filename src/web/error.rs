@@ -102,6 +102,11 @@ impl Error {
         Self { alarm: Some(Box::new(alarm)), ..error }
     }
 
+    /// It is not as the person saw it, or not in a state for it.
+    pub(super) fn otherwise(code: &'static str, words: String, alarm: Alarm) -> Self {
+        Self { alarm: Some(Box::new(alarm)), ..Self::new(StatusCode::CONFLICT, code, words) }
+    }
+
     /// A limit or exemption that must not come into force.
     pub(super) fn refused(message: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "refused", message)

@@ -246,6 +246,8 @@ async fn ask(edge: &Edge, order: impl FnOnce(u64) -> LimitOrder, id: &str) -> Re
         | Answer::NoSuchPermit
         | Answer::SiteSet(_)
         | Answer::NoSuchSite
+        | Answer::Refused(..)
+        | Answer::Aside(_)
         | Answer::Recorded) => Err(Error::inside("the order about limits", &format!("{other:?}"))),
     }
 }

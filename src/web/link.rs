@@ -40,6 +40,8 @@ enum Say {
     Already,
     /// It is over.
     Over,
+    /// Somebody, or the design, has set it aside.
+    Aside,
     /// The link is not one of ours, or has ended.
     Ended,
 }
@@ -52,6 +54,7 @@ impl Say {
             Self::Newer => "newer",
             Self::Already => "already",
             Self::Over => "over",
+            Self::Aside => "aside",
             Self::Ended => "ended",
         }
     }
@@ -59,7 +62,7 @@ impl Say {
     const fn status(self) -> StatusCode {
         match self {
             Self::Ask | Self::Done => StatusCode::OK,
-            Self::Newer | Self::Already | Self::Over => StatusCode::CONFLICT,
+            Self::Newer | Self::Already | Self::Over | Self::Aside => StatusCode::CONFLICT,
             Self::Ended => StatusCode::NOT_FOUND,
         }
     }
@@ -89,7 +92,8 @@ pub(super) async fn acknowledge(
     let Some(leave) = admitted(&edge, &link).await? else { return page(&edge, lang, Say::Ended, None, "") };
     let (at, occurrence, raises) = (clock::now(), leave.alarm.id.clone(), leave.alarm.raises);
     let (by, comment) = (leave.who.clone(), "链接 / by link".to_owned());
-    let note = |command| Note::Acknowledge(journal::Acknowledge { command, at, occurrence, raises, by, comment });
+    let note =
+        |command| Note::Acknowledge(journal::Acknowledge { command, at, occurrence, raises, by, comment, seen: None });
     let (say, alarm) = match command(&edge, note).await? {
         Answer::Acknowledged(alarm) => {
             info!(alarm = %alarm.id, by = %leave.who, "alarm acknowledged by link");
@@ -97,6 +101,7 @@ pub(super) async fn acknowledge(
         }
         Answer::NewerOccurrence(alarm) => (Say::Newer, alarm),
         Answer::AlreadyAcknowledged(alarm) => (Say::Already, alarm),
+        Answer::Refused(alarm, _) => (Say::Aside, *alarm),
         Answer::NoSuchAlarm
         | Answer::PermitOpened(_)
         | Answer::PermitEnded(_)
@@ -104,7 +109,8 @@ pub(super) async fn acknowledge(
         | Answer::SiteSet(_)
         | Answer::NoSuchSite
         | Answer::Recorded
-        | Answer::Limits(_) => (Say::Over, leave.alarm.clone()),
+        | Answer::Limits(_)
+        | Answer::Aside(_) => (Say::Over, leave.alarm.clone()),
     };
     page(&edge, lang, say, Some(&alarm), &leave.who)
 }
@@ -127,9 +133,11 @@ async fn admitted(edge: &Edge, link: &str) -> Result<Option<Leave>, Error> {
 fn standing(leave: &Leave, now: &Alarm) -> Say {
     match now.standing {
         Standing::Normal => Say::Over,
-        Standing::Unacknowledged | Standing::ReturnedUnacknowledged if now.raises != leave.alarm.raises => Say::Newer,
-        Standing::Unacknowledged | Standing::ReturnedUnacknowledged => Say::Ask,
-        Standing::Acknowledged => Say::Already,
+        Standing::Unacknowledged | Standing::ReturnedUnacknowledged | Standing::LatchedUnacknowledged => {
+            if now.raises == leave.alarm.raises { Say::Ask } else { Say::Newer }
+        }
+        Standing::Acknowledged | Standing::LatchedAcknowledged => Say::Already,
+        Standing::Shelved | Standing::Suppressed | Standing::OutOfService => Say::Aside,
     }
 }
 

@@ -59,7 +59,7 @@ fn alarms(edge: &Edge) -> Vec<Number> {
     let open = edge.web.board.open_alarms();
     let mut numbers = Vec::new();
     for priority in Priority::ALL {
-        for standing in [Standing::Unacknowledged, Standing::Acknowledged, Standing::ReturnedUnacknowledged] {
+        for standing in Standing::ALL.into_iter().filter(|standing| *standing != Standing::Normal) {
             let count = open.iter().filter(|alarm| alarm.priority == priority && alarm.standing == standing).count();
             let labels = vec![("priority", priority.word().to_owned()), ("standing", standing.word().to_owned())];
             numbers.push(gauge("open_alarms", "alarms that are not normal", labels, count as f64));

@@ -12,6 +12,7 @@
 //! read on the event loop, a stream that skips a change.
 
 mod alarms;
+mod asides;
 mod assets;
 mod audit;
 mod backtests;
@@ -184,6 +185,16 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         .route("/api/v1/permits", get(permits::list).post(permits::open))
         .route("/api/v1/permits/{id}/end", post(permits::end))
         .route("/api/v1/points/{id}/rules", get(limits::explain))
+        .route("/api/v1/asides", get(asides::list))
+        .route("/api/v1/alarms/{id}/shelve", post(asides::shelve))
+        .route("/api/v1/alarms/{id}/unshelve", post(asides::unshelve))
+        .route("/api/v1/alarms/{id}/out-of-service", post(asides::out))
+        .route("/api/v1/alarms/{id}/return-to-service", post(asides::back))
+        .route("/api/v1/alarms/{id}/reset", post(asides::reset))
+        .route("/api/v1/points/{id}/rules/{rule}/shelve", post(asides::shelve_at))
+        .route("/api/v1/points/{id}/rules/{rule}/unshelve", post(asides::unshelve_at))
+        .route("/api/v1/points/{id}/rules/{rule}/out-of-service", post(asides::out_at))
+        .route("/api/v1/points/{id}/rules/{rule}/return-to-service", post(asides::back_at))
         .route("/api/v1/limits", get(limits::list).put(limits::set))
         .route("/api/v1/limits/{id}", delete(limits::end))
         .route("/api/v1/exemptions", get(limits::exemptions).post(limits::exempt))

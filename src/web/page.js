@@ -213,7 +213,8 @@ function tell(text) {
 document.getElementById("alarms").addEventListener("click", (event) => {
   const button = event.target.closest("[data-ack]");
   if (!button) return;
-  asked = { id: button.dataset.ack, raises: Number(button.dataset.raises) };
+  const { raises, standing, priority, level, looked } = button.dataset;
+  asked = { id: button.dataset.ack, seen: { raises: Number(raises), standing, priority, level, looked } };
   form.querySelector(".about strong").textContent = button.dataset.title;
   form.querySelector(".about span").textContent = button.dataset.place;
   form.elements.by.value = form.elements.by.value || remembered();
@@ -233,7 +234,7 @@ form.addEventListener("submit", async (event) => {
     const answer = await fetch("/api/v1/alarms/" + encodeURIComponent(asked.id) + "/ack", {
       method: "POST",
       headers: { "Content-Type": "application/json", "X-Davy": "page" },
-      body: JSON.stringify({ raises: asked.raises, by: form.elements.by.value, comment: form.elements.comment.value }),
+      body: JSON.stringify({ ...asked.seen, by: form.elements.by.value, comment: form.elements.comment.value }),
     });
     if (answer.ok) {
       remembered(form.elements.by.value);

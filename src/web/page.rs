@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::reading::{Shown, decimal, unit};
 use super::words::{self, Lang};
 use super::{Edge, Error, Shared};
-use crate::alarm::{Alarm, Priority, Standing};
+use crate::alarm::{Alarm, Aside, Priority, Standing};
 use crate::board::Freshness;
 use crate::clock;
 use crate::figures::{Figures, TARGETS};
@@ -82,6 +82,10 @@ struct Card<'a> {
     marks: Vec<&'static str>,
     held: bool,
     waits: bool,
+    /// Who set it aside, until when and why.
+    aside: Option<String>,
+    /// When this was drawn.
+    looked: String,
     by: Option<&'a str>,
     comment: Option<&'a str>,
 }
@@ -258,11 +262,12 @@ fn drawn_alarms(
 ) -> Result<String, Error> {
     let mut open = edge.web.board.open_alarms();
     open.retain(|alarm| site.is_none_or(|site| alarm.site.is_empty() || site == &*alarm.site));
-    open.sort_by_key(|alarm| (alarm.standing == Standing::Acknowledged, alarm.priority, alarm.raised));
+    open.sort_by_key(|alarm| (rank(alarm.standing), alarm.priority, alarm.raised));
     let alarmed = alarmed(&open);
     let counts = Priority::ALL.map(|priority| {
-        let of: Vec<&Arc<Alarm>> = open.iter().filter(|alarm| alarm.priority == priority).collect();
-        let waits = of.iter().filter(|alarm| alarm.standing != Standing::Acknowledged).count();
+        let called = open.iter().filter(|alarm| alarm.standing.aside().is_none());
+        let of: Vec<&Arc<Alarm>> = called.filter(|alarm| alarm.priority == priority).collect();
+        let waits = of.iter().filter(|alarm| alarm.standing.waits()).count();
         context! { word => priority.word(), total => of.len(), waits }
     });
     let cards: Vec<Card<'_>> = open.iter().take(ALARMS).map(|alarm| card(edge, alarm, now)).collect();
@@ -309,10 +314,26 @@ fn card<'a>(edge: &Edge, alarm: &'a Alarm, now: Timestamp) -> Card<'a> {
             .map(Reason::word)
             .collect(),
         held: alarm.held,
-        waits: alarm.standing != Standing::Acknowledged,
+        waits: alarm.standing.waits(),
+        aside: alarm.standing.aside().and(alarm.aside.as_ref()).map(told_aside),
+        looked: now.to_string(),
         by: alarm.acknowledged.as_ref().map(|said| said.by.as_str()),
         comment: alarm.acknowledged.as_ref().map(|said| said.comment.as_str()).filter(|text| !text.is_empty()),
     }
+}
+
+/// What waits for a person first, what is set aside last.
+const fn rank(standing: Standing) -> u8 {
+    match standing {
+        Standing::Unacknowledged | Standing::ReturnedUnacknowledged | Standing::LatchedUnacknowledged => 0,
+        Standing::Normal | Standing::Acknowledged | Standing::LatchedAcknowledged => 1,
+        Standing::Shelved | Standing::Suppressed | Standing::OutOfService => 2,
+    }
+}
+
+fn told_aside(aside: &Aside) -> String {
+    let until = aside.until.map_or_else(String::new, |until| format!(" .. {until}"));
+    format!("{}{until}: {}", aside.by, aside.reason)
 }
 
 /// In the largest unit that fills it: 45s, 12m, 3h, 2d.

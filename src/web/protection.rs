@@ -1,6 +1,6 @@
 //! `/api/v1/protection`: everything that reduces protection now, as one list, and what is left at each site.
 //!
-//! Open permits, exemptions, sites that are not producing, rule files that are broken, rules that fail and limits that were refused; each with
+//! Alarms that are shelved, suppressed or out of service, open permits, exemptions, sites that are not producing, rule files that are broken, rules that fail and limits that were refused; each with
 //! owner, reason, approval and end as far as it has them. A point counts as unreduced while nothing in the list
 //! takes any of its protection away; a broken file or a refused limit takes none, since what was in force before
 //! still is. A permit that is overdue counts until somebody ends it: nobody knows what is on the sensor.
@@ -12,7 +12,7 @@ use axum::extract::State;
 use serde_json::{Value, json};
 
 use super::{Error, Shared, Web};
-use crate::alarm::{Alarm, Standing};
+use crate::alarm::{Alarm, Aside, AsideFact};
 use crate::clock;
 use crate::facts;
 use crate::journal::Setup;
@@ -71,6 +71,16 @@ fn reductions(web: &Web, table: &PointTable) -> Result<Vec<Reduction>, facts::Er
         });
         list.push(Reduction { view, points });
     }
+    for AsideFact { aside, .. } in web.permits.asides(true, MOST)? {
+        let Aside { id, way, rule, subject, by, approved_by, reason, from, until, .. } = aside;
+        let points: Vec<PointIndex> = table.find(&subject).into_iter().collect();
+        let view = json!({
+            "kind": way.word(), "id": id, "subject": format!("{rule} {subject}"), "owner": by, "reason": reason,
+            "approval": approved_by, "since": from.to_string(), "until": until.map(|at| at.to_string()),
+            "points": points.len(),
+        });
+        list.push(Reduction { view, points });
+    }
     for standing in web.permits.sites()?.into_iter().filter(|standing| standing.state != SiteState::default()) {
         // Which rules ask for it nobody has to know: no point counts as reduced.
         let SiteStanding { site, state, since, by, reason } = standing;
@@ -88,7 +98,7 @@ fn reductions(web: &Web, table: &PointTable) -> Result<Vec<Reduction>, facts::Er
             "davy-rule-limit" => "refused_limits",
             _ => continue,
         };
-        if matches!(alarm.standing, Standing::Unacknowledged | Standing::Acknowledged) {
+        if alarm.standing.active() {
             let points = match (kind, setup.as_deref()) {
                 ("rule_fault", Some(setup)) => watched(&alarm, setup, table),
                 (_, Some(_) | None) => Vec::new(),

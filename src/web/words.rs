@@ -114,6 +114,12 @@ const WORDS: &[(&str, &str, &str)] = &[
     ("unacknowledged", "未确认", "Unacknowledged"),
     ("acknowledged", "已确认", "Acknowledged"),
     ("returned_unacknowledged", "已恢复，未确认", "Over, unacknowledged"),
+    ("latched_unacknowledged", "已恢复，锁定，未确认", "Over, latched, unacknowledged"),
+    ("latched_acknowledged", "已恢复，待复位", "Over, to be reset"),
+    ("shelved", "已搁置", "Shelved"),
+    ("suppressed", "按设计抑制", "Suppressed by design"),
+    ("out_of_service", "已停用", "Out of service"),
+    ("aside", "不报警", "Set aside"),
     ("live", "实时", "Live"),
     ("in_alarm", "报警", "In alarm"),
     ("stale", "数据陈旧", "Stale"),
@@ -174,7 +180,7 @@ mod tests {
         for lang in [Lang::Zh, Lang::En] {
             let words = all(lang);
             assert!(Reason::ALL.iter().all(|reason| words.contains_key(reason.word())));
-            assert!(words.contains_key(Standing::ReturnedUnacknowledged.word()));
+            assert!(Standing::ALL.iter().all(|standing| words.contains_key(standing.word())));
             assert_eq!(words.len(), WORDS.len(), "a name stands twice");
         }
     }

@@ -153,7 +153,8 @@ fn acknowledge(core: &Core, intake: &Intake, count: u32) -> Result<f64, Refusal>
     let some: Vec<_> = open.iter().take(count as usize).collect();
     for (command, alarm) in (0_u64..).zip(&some) {
         let (occurrence, by) = (alarm.id.clone(), "bench".to_owned());
-        let said = Acknowledge { command, at: clock::now(), occurrence, raises: 1, by, comment: String::new() };
+        let said =
+            Acknowledge { command, at: clock::now(), occurrence, raises: 1, by, comment: String::new(), seen: None };
         intake.submit_blocking(Entry::Note(Note::Acknowledge(said))).map_err(|error| Refusal::of(&error))?;
     }
     wait(&watch, || core.facts_numbers.acknowledged.load(Relaxed) >= before + some.len() as u64)?;

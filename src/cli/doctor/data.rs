@@ -7,7 +7,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use super::Findings;
-use crate::alarm::{Priority, Standing};
+use crate::alarm::Priority;
 use crate::config::Seen;
 use crate::facts;
 use crate::ledger::Fate;
@@ -204,17 +204,15 @@ fn alarms(reader: &facts::Reader, runs: bool, now: Timestamp, findings: &mut Fin
         Ok(open) => open,
         Err(cause) => return findings.error("alarms", cause.to_string(), "restore facts.db from a backup"),
     };
-    let away = |alarm: &&crate::alarm::Alarm| {
-        &*alarm.rule == SOURCE_DOWN && alarm.standing != Standing::ReturnedUnacknowledged
-    };
+    let away = |alarm: &&crate::alarm::Alarm| &*alarm.rule == SOURCE_DOWN && alarm.standing.active();
     for alarm in open.iter().filter(away).filter(|_| runs) {
         let what = format!("away since {}: {}", alarm.raised, alarm.detail);
         findings.error(&format!("source.{}", alarm.subject), what, "check network, power and the peer");
     }
-    let unanswered: Vec<_> = open.iter().filter(|alarm| alarm.standing != Standing::Acknowledged).collect();
+    let unanswered: Vec<_> = open.iter().filter(|alarm| alarm.standing.waits()).collect();
     let oldest = unanswered.iter().min_by_key(|alarm| (alarm.priority, alarm.raised));
     match oldest {
-        None => findings.fine("alarms", format!("{} open, all acknowledged", open.len())),
+        None => findings.fine("alarms", format!("{} open, none waits for an acknowledgement", open.len())),
         Some(alarm) => {
             let age = now.since(alarm.raised);
             let seconds = Duration::from_secs(age.as_secs());

@@ -139,6 +139,19 @@ impl Publications for Backstage {
 }
 
 impl Permits for Backstage {
+    fn asides(&self, _: bool, _: usize) -> Result<Vec<crate::alarm::AsideFact>, facts::Error> {
+        Ok(Vec::new())
+    }
+
+    fn aside_of(
+        &self,
+        _: &str,
+        _: &str,
+        _: crate::alarm::Way,
+    ) -> Result<Option<crate::alarm::AsideFact>, facts::Error> {
+        Ok(None)
+    }
+
     fn permits(&self, open: bool, most: usize) -> Result<Vec<(Permit, Option<PermitEnd>)>, facts::Error> {
         let permits = self.permits.lock().unwrap();
         Ok(permits.iter().rev().filter(|(_, end)| !open || end.is_none()).take(most).cloned().collect())
@@ -245,6 +258,8 @@ impl Desk for Backstage {
                     | Note::Receipt(_)
                     | Note::Rules(_)
                     | Note::Record(_)
+                    | Note::Reset(_)
+                    | Note::Aside(_)
                     | Note::Limits(_),
                 ) => return Ok(()),
             };
@@ -472,6 +487,7 @@ pub fn alarm(number: u32, title: &str) -> Alarm {
         raises: 1,
         held: false,
         closed: false,
+        aside: None,
         detail: String::new(),
     }
 }

@@ -36,6 +36,7 @@ fn alarm(id: &str, site: &str, standing: Standing) -> Alarm {
         raises: 1,
         held: false,
         closed: false,
+        aside: None,
         detail: String::new(),
     }
 }

@@ -1,0 +1,232 @@
+//! Orders of operators: shelve, out of service, reset, and an acknowledgement of what was not seen.
+
+use super::*;
+use crate::alarm::{Aside, AsideEnd, AsideOrder, Level, Priority, Way};
+use crate::facts::{Answer, AsideRefusal};
+use crate::journal::{AsideNote, Reset, Seen};
+
+fn shelf(id: &str, seconds: f64, until: f64) -> Aside {
+    Aside {
+        id: id.into(),
+        way: Way::Shelved,
+        rule: "methane-face".into(),
+        subject: "mine.t1".into(),
+        by: "李".into(),
+        approved_by: None,
+        reason: "换线 / rewiring".into(),
+        from: at(seconds),
+        until: Some(at(until)),
+        once: false,
+    }
+}
+
+fn order(order: AsideOrder) -> Entry {
+    Entry::Note(Note::Aside(AsideNote { command: 3, order: Box::new(order) }))
+}
+
+fn begin(aside: Aside) -> Entry {
+    order(AsideOrder::Begin(aside))
+}
+
+fn answer(shard: &mut Shard<'_>, entry: Entry) -> Answer {
+    let mut effects = Vec::new();
+    shard.on_entry(&entry, &mut effects);
+    let mut answers = effects.into_iter().filter_map(|effect| match effect {
+        Effect::Answered { answer, .. } => Some(answer),
+        _ => None,
+    });
+    answers.next().expect("every command is answered")
+}
+
+fn refused(shard: &mut Shard<'_>, aside: Aside) -> String {
+    match answer(shard, begin(aside)) {
+        Answer::Aside(Err(AsideRefusal::Words(words))) => words,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+fn standings(changes: &[AlarmChange]) -> Vec<(&str, &str)> {
+    changes.iter().map(|change| (change.happening.word(), change.alarm.standing.word())).collect()
+}
+
+#[test]
+fn a_shelved_alarm_calls_nobody_and_calls_again_when_its_time_is_up() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    play(&mut shard, [setup(0.0, &["t1"], vec![face()]), value(1.0, 1.2)]);
+    let changes = play(&mut shard, [begin(shelf("shelf-1", 2.0, 600.0))]);
+    assert_eq!(standings(&changes), [("set_aside", "shelved")]);
+    assert_eq!(changes[0].alarm.aside.as_ref().map(|aside| &*aside.by), Some("李"));
+    // It clears and comes back meanwhile: on record, and nobody is called.
+    let changes = play(&mut shard, [value(5.0, 0.1), value(10.0, 1.6)]);
+    assert_eq!(standings(&changes), [("cleared", "shelved"), ("raised_again", "shelved")]);
+    assert!(changes.iter().all(|change| !change.calls()));
+    // Across a restart.
+    let bytes = shard.snapshot(&crate::response::Response::default());
+    let mut again = Shard::new(&language);
+    again.resume(&bytes).unwrap();
+    for shard in [&mut shard, &mut again] {
+        let changes = play(shard, [Entry::Tick(at(599.0)), Entry::Tick(at(599.5)), Entry::Tick(at(600.0))]);
+        assert_eq!(standings(&changes), [("resumed", "unacknowledged")]);
+        assert!(changes[0].calls() && changes[0].alarm.raises > 1);
+    }
+}
+
+#[test]
+fn an_alarm_can_be_shelved_before_it_is_raised_and_what_is_normal_by_then_calls_nobody() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    play(&mut shard, [setup(0.0, &["t1"], vec![face()]), value(1.0, 0.2)]);
+    let once = Aside { once: true, ..shelf("shelf-1", 2.0, 600.0) };
+    assert_eq!(play(&mut shard, [begin(once)]), []);
+    let changes = play(&mut shard, [value(5.0, 1.3), value(10.0, 0.2), value(15.0, 1.3)]);
+    let expected = [("raised", "shelved"), ("cleared", "shelved"), ("resumed", "normal"), ("raised", "unacknowledged")];
+    assert_eq!(standings(&changes), expected);
+    assert_ne!(changes[0].alarm.id, changes[3].alarm.id);
+}
+
+#[test]
+fn methane_of_priority_1_is_not_shelved_and_nothing_for_ever() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    let mut cut = face();
+    cut.text = cut.text.replace("\"P2\"", "\"P1\"");
+    play(&mut shard, [setup(0.0, &["t1"], vec![cut]), value(1.0, 1.6)]);
+    assert!(refused(&mut shard, shelf("a", 2.0, 60.0)).contains("must not be shelved"));
+    assert!(refused(&mut shard, Aside { rule: "other".into(), ..shelf("a", 2.0, 60.0) }).contains("does not watch"));
+    let out = Aside { way: Way::OutOfService, ..shelf("out-1", 2.0, 3.0 * 86_400.0) };
+    assert!(refused(&mut shard, out.clone()).contains("somebody else"));
+    assert!(refused(&mut shard, Aside { approved_by: Some("李".into()), ..out.clone() }).contains("somebody else"));
+    let changes = play(&mut shard, [begin(Aside { approved_by: Some("王".into()), ..out })]);
+    assert_eq!(standings(&changes), [("set_aside", "out_of_service")]);
+    // A rule that is milder now may be shelved, but not for a day.
+    play(&mut shard, [setup(3.0, &["t1"], vec![face()])]);
+    assert!(refused(&mut shard, shelf("a", 4.0, 86_400.0)).contains("8h"));
+    // Reminded once a day, and back in service when its time is up.
+    let days = [1.0, 2.0, 3.0].map(|day| Entry::Tick(at(2.0 + day * 86_400.0)));
+    let told = play(&mut shard, days);
+    let reminders = told.iter().filter(|change| &*change.alarm.rule == "davy-out-of-service");
+    assert!(reminders.filter(|change| change.happening != Happening::Cleared).count() >= 2);
+    assert!(told.iter().any(|change| change.happening == Happening::Resumed));
+}
+
+#[test]
+fn what_is_set_aside_for_two_reasons_is_back_after_both() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    play(&mut shard, [setup(0.0, &["t1"], vec![face()]), value(1.0, 1.2)]);
+    let parent = Aside { way: Way::Suppressed, until: None, ..shelf("parent-1", 3.0, 0.0) };
+    let changes = play(&mut shard, [begin(shelf("shelf-1", 2.0, 60.0)), begin(parent)]);
+    assert_eq!(standings(&changes), [("set_aside", "shelved"), ("set_aside", "suppressed")]);
+    assert_eq!(play(&mut shard, [Entry::Tick(at(59.0)), Entry::Tick(at(61.0))]), []);
+    let end = AsideEnd { at: at(62.0), by: "davy".into(), reason: "the parent is back".into() };
+    let changes = play(&mut shard, [order(AsideOrder::End { id: "parent-1".into(), end })]);
+    assert_eq!(standings(&changes), [("resumed", "unacknowledged")]);
+}
+
+#[test]
+fn a_rule_says_itself_when_the_design_suppresses_it() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    let quiet = rule("methane-face", "raise: |p| p.value >= p.limit.alarm, suppressed_when: [\"stopped\"]");
+    play(&mut shard, [setup(0.0, &["t1"], vec![quiet]), value(1.0, 1.2)]);
+    let site = |seconds, state| {
+        let (site, by, reason) = ("mine".into(), "李".into(), "停产".into());
+        let standing = crate::model::SiteStanding { site, state, since: at(seconds), by, reason };
+        Entry::Note(Note::SiteSet(crate::journal::SiteSet { command: 1, standing }))
+    };
+    let changes = play(&mut shard, [site(2.0, crate::model::SiteState::Stopped)]);
+    assert_eq!(standings(&changes), [("set_aside", "suppressed")]);
+    assert!(changes[0].alarm.aside.as_ref().unwrap().reason.contains("mine is stopped"));
+    let changes = play(&mut shard, [site(9.0, crate::model::SiteState::Producing)]);
+    assert_eq!(standings(&changes), [("resumed", "unacknowledged")]);
+}
+
+#[test]
+fn a_latched_alarm_stays_until_it_is_reset_and_not_while_it_holds() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    let latched = rule("methane-face", "raise: |p| p.value >= p.limit.alarm, latch: true");
+    let raised = play(&mut shard, [setup(0.0, &["t1"], vec![latched]), value(1.0, 1.2)]);
+    let reset = |seconds| {
+        let (by, comment) = ("李".to_owned(), String::new());
+        Entry::Note(Note::Reset(Reset {
+            command: 1,
+            at: at(seconds),
+            occurrence: raised[0].alarm.id.clone(),
+            by,
+            comment,
+        }))
+    };
+    assert!(matches!(answer(&mut shard, reset(2.0)), Answer::Refused(_, words) if words.contains("still holds")));
+    let changes =
+        play(&mut shard, [value(5.0, 0.2), bad(10.0), Entry::Tick(at(11.0)), Entry::Tick(at(100.0)), reset(101.0)]);
+    assert_eq!(standings(&changes), [("cleared", "latched_unacknowledged"), ("reset", "returned_unacknowledged")]);
+}
+
+#[test]
+fn what_goes_on_calls_again_and_so_does_what_became_worse() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    let text = "raise: |p| p.value >= p.limit.alarm, realarm: \"30m\"";
+    let mut entries = vec![setup(0.0, &["t1"], vec![rule("methane-face", text)]), value(1.0, 1.2)];
+    let raised = play(&mut shard, entries.drain(..));
+    let ack = |seconds, raises, seen| {
+        let occurrence = raised[0].alarm.id.clone();
+        let (by, comment) = ("李".to_owned(), String::new());
+        Entry::Note(Note::Acknowledge(Acknowledge {
+            command: 1,
+            at: at(seconds),
+            occurrence,
+            raises,
+            by,
+            comment,
+            seen,
+        }))
+    };
+    play(&mut shard, [ack(60.0, 1, None)]);
+    let changes = play(&mut shard, (1..=1_900).map(|second| Entry::Tick(at(60.0 + f64::from(second)))));
+    assert_eq!(standings(&changes), [("realarmed", "unacknowledged")]);
+    assert_eq!((changes[0].alarm.raises, changes[0].alarm.acknowledged.clone()), (2, None));
+    assert!(changes[0].at >= at(1_860.0) && changes[0].at <= at(1_861.5));
+    // While the person looks, the rule becomes worse: what they saw is not what it is now.
+    let mut worse = rule("methane-face", text);
+    worse.text = worse.text.replace("\"P2\"", "\"P1\"").replace("\"orange\"", "\"red\"");
+    let changes = play(&mut shard, [setup(1_970.0, &["t1"], vec![worse])]);
+    assert_eq!(standings(&changes), [("worsened", "unacknowledged")]);
+    assert!(matches!(answer(&mut shard, ack(1_971.0, 2, None)), Answer::NewerOccurrence(_)));
+    let seen = Seen { priority: Some(Priority::P2), level: Some(Level::Orange), ..Seen::default() };
+    match answer(&mut shard, ack(1_972.0, 3, Some(seen))) {
+        Answer::Refused(_, words) => assert!(words.contains("P1") && words.contains("red"), "{words}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_acknowledgement_that_races_a_worse_alarm_of_the_point_is_refused_and_never_silences_it() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    let mut cut = rule("methane-cut", "raise: |p| p.value >= 1.5");
+    cut.text = cut.text.replace("\"P2\"", "\"P1\"");
+    let raised = play(&mut shard, [setup(0.0, &["t1"], vec![face(), cut]), value(1.0, 1.2), value(6.0, 1.7)]);
+    let ack = |looked| {
+        let (by, comment, occurrence) = ("李".to_owned(), String::new(), raised[0].alarm.id.clone());
+        let seen = Some(Seen { looked: Some(at(looked)), ..Seen::default() });
+        Entry::Note(Note::Acknowledge(Acknowledge {
+            command: 1,
+            at: at(7.0),
+            occurrence,
+            raises: 1,
+            by,
+            comment,
+            seen,
+        }))
+    };
+    match answer(&mut shard, ack(5.0)) {
+        Answer::Refused(_, words) => assert!(words.contains("P1"), "{words}"),
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(answer(&mut shard, ack(6.5)), Answer::Acknowledged(_)));
+    let calling = shard.open_alarms().find(|alarm| &*alarm.rule == "methane-cut").unwrap();
+    assert_eq!(calling.standing, Standing::Unacknowledged);
+}
