@@ -28,6 +28,7 @@ use crate::alarm::AlarmChange;
 use crate::facts::Answer;
 use crate::journal::{Receipt, RuleFile, RuleStep, Setup};
 use crate::model::{Cause, LimitFact, Permit, PermitEnd, PointTable, Record, SiteStanding, Timestamp};
+use crate::response::case::CaseFact;
 
 use open::Slot;
 
@@ -67,6 +68,8 @@ pub enum Effect {
     Rules(Box<RuleStep>),
     /// A limit or an exemption begins, or has ended.
     Limits(LimitFact),
+    /// A case after a step.
+    Case(Box<CaseFact>),
     /// New points and rules are in force.
     Setup(Arc<Setup>, Arc<PointTable>),
     /// The state after the entry, to restart from.

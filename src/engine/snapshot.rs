@@ -51,6 +51,7 @@ pub struct Remembered {
     /// Set and not ended.
     pub limits: Vec<SetLimit>,
     pub exemptions: Vec<Exemption>,
+    pub response: crate::response::Remembered,
 }
 
 /// Can this Davy take up from these bytes?

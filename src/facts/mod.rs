@@ -6,6 +6,7 @@
 //! from the journal's tail at the next start, which is why a commit here needs no flush to the disk of its own.
 
 mod audit;
+mod cases;
 mod limits;
 mod publications;
 mod read;
@@ -25,8 +26,10 @@ use crate::alarm::{Alarm, Priority};
 use crate::board::Published;
 use crate::clock;
 use crate::model::{LimitFact, Permit, SiteStanding, Timestamp, fits};
+use crate::response::case::{Case, CaseRefusal};
 
 pub use audit::{Audited, Flaw, Head, verify};
+pub use cases::{CaseStepRow, CaseTimes, WantedCases};
 pub use read::{Attempt, Reader, Wanted};
 pub use revision::{Drafted, Version, diff, hash};
 pub use schema::Registered;
@@ -103,6 +106,8 @@ pub enum Answer {
     Recorded,
     /// What is on record now, or why nothing was done.
     Limits(Result<LimitFact, LimitRefusal>),
+    /// The case as it stands now, or why the step was not taken.
+    Case(Box<Result<Case, CaseRefusal>>),
 }
 
 /// Why an order about limits was not carried out.

@@ -10,7 +10,7 @@ use crossbeam_channel::Receiver;
 use rusqlite::{Connection, OptionalExtension, params};
 use tracing::{error, info, warn};
 
-use super::{Answers, Error, Numbers, Recipient, Registered, audit, limits, publications, revision, schema};
+use super::{Answers, Error, Numbers, Recipient, Registered, audit, cases, limits, publications, revision, schema};
 use crate::alarm::{AlarmChange, Happening, Level, Priority};
 use crate::board::{Board, Published};
 use crate::clock;
@@ -147,6 +147,7 @@ impl Writer {
                     | Effect::Version { .. }
                     | Effect::Rules(_)
                     | Effect::Limits(_)
+                    | Effect::Case(_)
                         if known => {}
                     Effect::Changed(changed) => {
                         let published = write_change(&change, seq, changed, early, &self.outlets.recipients)?;
@@ -162,6 +163,7 @@ impl Writer {
                     Effect::Version { file, at, cause } => revision::write_version(&change, &file, at, &cause)?,
                     Effect::Rules(step) => revision::write_step(&change, &step)?,
                     Effect::Limits(fact) => limits::write(&change, &fact)?,
+                    Effect::Case(fact) => cases::write(&change, &fact)?,
                     Effect::Answered { command, answer } => answers.push((command, answer)),
                     Effect::Setup(setup, table) => {
                         let body = serde_json::to_string(&*setup).expect("plain data always serialises");

@@ -296,13 +296,14 @@ async fn start_core(config: &Config, ledger: Arc<Ledger>) -> Result<(Core, Intak
         points: config.points.iter().map(|point| point.point.clone()).collect(),
         calendar: config.calendar.clone(),
         limits: config.limits.clone(),
+        cases: config.cases.clone(),
         recipients: notify::recipients(&config.notify),
         publish: config.publish.clone(),
         consumers,
         snapshot_every: SNAPSHOT_EVERY,
     };
     let (data, folder, files) = (config.data.clone(), config.rules.clone(), config.rule_files);
-    let (calendar, limits) = (config.calendar.clone(), config.limits.clone());
+    let (calendar, limits, cases) = (config.calendar.clone(), config.limits.clone(), config.cases.clone());
     let started = tokio::task::spawn_blocking(move || {
         let mut in_force = Vec::new();
         let (core, intake) = Core::start(&data, options, ledger, |ground, last| {
@@ -321,7 +322,7 @@ async fn start_core(config: &Config, ledger: Arc<Ledger>) -> Result<(Core, Intak
         let office = watch::Office {
             folder,
             files,
-            ground: Setup { calendar, limits, ..Setup::of(core.table.list().to_vec()) },
+            ground: Setup { calendar, limits, cases, ..Setup::of(core.table.list().to_vec()) },
             intake: intake.clone(),
             answers: core.answers.clone(),
             facts: core.facts.clone(),

@@ -94,6 +94,7 @@ impl Marks {
             | Note::Receipt(_)
             | Note::Record(_)
             | Note::Limits(_)
+            | Note::Case(_)
             | Note::SiteSet(_) => {}
         }
     }

@@ -61,6 +61,7 @@ impl Plant {
             points: self.points.iter().map(|name| point(name)).collect(),
             calendar: Default::default(),
             limits: Vec::new(),
+            cases: Default::default(),
             recipients: vec![Recipient {
                 channel: "webhook".into(),
                 name: "county".into(),

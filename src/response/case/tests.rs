@@ -1,0 +1,1 @@
+//! Stories and properties of cases on a pure clock.
