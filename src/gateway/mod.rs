@@ -180,6 +180,8 @@ impl Gateway {
             rules: Arc::new(core.facts.clone()),
             rule_desk: Arc::new(rule_desk),
             limits: Arc::new(core.facts.clone()),
+            cases: Arc::new(core.facts.clone()),
+            case_files: config.data.join("cases"),
             desk: Arc::new(FrontDesk { intake: intake.clone(), answers: core.answers.clone() }),
             ledger: ledger.clone(),
             losses: losses.clone(),
