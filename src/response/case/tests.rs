@@ -410,7 +410,7 @@ fn exercises_low_priorities_and_the_gateway_itself_get_no_case() {
     low.priority = Priority::P4;
     desk.change(Happening::Raised, at(0), &low);
     let mut drill = alarm(2, at(0));
-    drill.quality = drill.quality.with(Reason::Exercise);
+    drill.quality = drill.quality.and(Reason::Exercise);
     desk.change(Happening::Raised, at(0), &drill);
     let mut own = alarm(3, at(0));
     own.point = None;
