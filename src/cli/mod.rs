@@ -74,6 +74,9 @@ enum Command {
     Protection {
         #[command(flatten)]
         at: ask::Gateway,
+        /// The whole list that a shift hands over: alarms, cases, protection, calibrations, messages.
+        #[arg(long)]
+        handover: bool,
         /// The API's answer as it is.
         #[arg(long)]
         json: bool,
@@ -166,7 +169,7 @@ impl Cli {
             Command::Permit(command) => permit::run(&command),
             Command::Case(command) => case::run(&command),
             Command::Site(command) => site::run(&command),
-            Command::Protection { at, json } => protection::run(&at, json),
+            Command::Protection { at, handover, json } => protection::run(&at, handover, json),
             Command::Doctor { config, json } => doctor::run(&config, json),
             Command::Figures(arguments) => figures::run(&arguments),
             Command::Points(command) => points::run(&command),

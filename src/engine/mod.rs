@@ -32,6 +32,8 @@ use crate::response::case::CaseFact;
 
 use open::Slot;
 
+pub use condition::GATEWAY;
+
 pub use health::{Health, Needs};
 pub use keep::{Against, Keep};
 pub use past::{Held, Past, Wants, expected};

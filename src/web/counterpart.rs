@@ -83,6 +83,8 @@ pub trait Cases: Send + Sync {
     fn case(&self, id: &str) -> Result<Option<Case>, facts::Error>;
     /// The oldest first.
     fn case_steps(&self, number: u64) -> Result<Vec<CaseStepRow>, facts::Error>;
+    /// Messages that are neither delivered nor given up, the most urgent first.
+    fn undelivered(&self, most: usize) -> Result<Vec<Outgoing>, facts::Error>;
 }
 
 impl Cases for facts::Reader {
@@ -96,6 +98,10 @@ impl Cases for facts::Reader {
 
     fn case_steps(&self, number: u64) -> Result<Vec<CaseStepRow>, facts::Error> {
         Self::case_steps(self, number)
+    }
+
+    fn undelivered(&self, most: usize) -> Result<Vec<Outgoing>, facts::Error> {
+        Self::undelivered(self, most)
     }
 }
 

@@ -27,6 +27,7 @@ mod feeds;
 mod figures;
 mod functions;
 mod gate;
+mod handover;
 mod health;
 mod ingest;
 mod ledger;
@@ -195,6 +196,7 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         .route("/api/v1/limits/{id}", delete(limits::end))
         .route("/api/v1/exemptions", get(limits::exemptions).post(limits::exempt))
         .route("/api/v1/exemptions/{id}/end", post(limits::end_exemption))
+        .route("/api/v1/handover", get(handover::show))
         .route("/api/v1/cases", get(cases::list))
         .route("/api/v1/cases/{id}", get(cases::one))
         .route("/api/v1/cases/{id}/answer", post(cases::answer))

@@ -215,6 +215,10 @@ impl Cases for Backstage {
         Ok(None)
     }
 
+    fn undelivered(&self, _: usize) -> Result<Vec<facts::Outgoing>, facts::Error> {
+        Ok(Vec::new())
+    }
+
     fn case_steps(&self, _: u64) -> Result<Vec<CaseStepRow>, facts::Error> {
         Ok(Vec::new())
     }
