@@ -452,7 +452,7 @@ impl Case {
     #[must_use]
     pub fn too_often(&self, policy: &Policy, now: Timestamp) -> bool {
         let rule = &policy.supervise;
-        if self.escalated || !rule.from_priority.is_some_and(|from| self.priority <= from) {
+        if self.escalated || rule.from_priority.is_none_or(|from| self.priority > from) {
             return false;
         }
         let recent = self.spans.iter().filter(|span| now.since(span.from) < rule.within);
