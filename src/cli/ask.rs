@@ -69,16 +69,45 @@ pub fn ask_at(base: &str, token: Option<&Token>, path: &str, body: Option<Value>
     send(base, token, method, path, body)
 }
 
+/// An answer that is no JSON.
+pub fn ask_text(at: &Gateway, path: &str) -> Result<String, Refusal> {
+    let (base, token) = at.place()?;
+    let answer = fetch(&base, token.as_ref(), Method::GET, path, |request| request)?;
+    String::from_utf8(answer).map_err(|_| Refusal(format!("{path}: the answer is no text")))
+}
+
+/// A file as it is; the answer is JSON.
+pub fn send_file(at: &Gateway, path: &str, query: &[(&str, &str)], bytes: Vec<u8>) -> Result<Value, Refusal> {
+    let (base, token) = at.place()?;
+    let query = reqwest::Url::parse_with_params("http://davy/", query)
+        .map_err(|error| Refusal(format!("the name cannot be sent: {error}")))?;
+    let path = format!("{path}?{}", query.query().unwrap_or_default());
+    let answer = fetch(&base, token.as_ref(), Method::POST, &path, |request| {
+        request.header("content-type", "application/octet-stream").body(bytes)
+    })?;
+    Ok(serde_json::from_slice(&answer).unwrap_or(Value::Null))
+}
+
 fn send(base: &str, token: Option<&Token>, method: Method, path: &str, body: Option<Value>) -> Result<Value, Refusal> {
+    let answer = fetch(base, token, method, path, |request| match &body {
+        Some(body) => request.json(body),
+        None => request,
+    })?;
+    Ok(serde_json::from_slice(&answer).unwrap_or(Value::Null))
+}
+
+fn fetch(
+    base: &str,
+    token: Option<&Token>,
+    method: Method,
+    path: &str,
+    with: impl FnOnce(reqwest::RequestBuilder) -> reqwest::RequestBuilder,
+) -> Result<Vec<u8>, Refusal> {
     let base = base.trim_end_matches('/');
     let url: reqwest::Url = base.parse().map_err(|error| Refusal(format!("{base}: {error}")))?;
     let client = remote::client(&url, None, ANSWER_WITHIN).map_err(|error| Refusal::of(&error))?;
     let target = format!("{base}{path}");
-    let request = client.request(method, target);
-    let request = match &body {
-        Some(body) => request.json(body),
-        None => request,
-    };
+    let request = with(client.request(method, target));
     let request = match token {
         Some(token) => request.bearer_auth(token.reveal()),
         None => request,
@@ -89,10 +118,11 @@ fn send(base: &str, token: Option<&Token>, method: Method, path: &str, body: Opt
         };
         let answer = request.send().await.map_err(unreachable)?;
         let status = answer.status();
-        let told: Value = answer.json().await.unwrap_or(Value::Null);
+        let told = answer.bytes().await.unwrap_or_default();
         if status.is_success() {
-            return Ok(told);
+            return Ok(told.to_vec());
         }
+        let told: Value = serde_json::from_slice(&told).unwrap_or(Value::Null);
         let error = &told["error"];
         let message = error["message"].as_str().map_or_else(|| format!("answered {status}"), ToOwned::to_owned);
         let hint = if status.as_u16() == 401 { "; give your token with --token-file" } else { "" };

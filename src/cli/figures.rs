@@ -50,7 +50,7 @@ fn table(told: &Value) -> String {
         text.push_str("  (shorter than asked for: too many alarms to keep)");
     }
     text.push_str(&format!(
-        "\n{:<20} {:>7} {:>8} {:>16} {:>7} {:>8} {:>8} {:>6} {:>7} {:>14} {:>9}\n",
+        "\n{:<20} {:>7} {:>8} {:>16} {:>7} {:>8} {:>8} {:>6} {:>7} {:>14} {:>14} {:>14} {:>9}\n",
         "site",
         "alarms",
         "episodes",
@@ -61,10 +61,12 @@ fn table(told: &Value) -> String {
         "stale",
         "unack",
         "ack med/p95 s",
+        "answer",
+        "close",
         "delivered"
     ));
     let sites = told["sites"].as_object().into_iter().flatten();
-    let rows = sites.map(|(site, of)| (if site.is_empty() { "(gateway)" } else { site }, of));
+    let rows = sites.map(|(site, of)| (site.as_str(), of));
     for (site, of) in rows.chain([("all", &told["total"])]) {
         text.push_str(&row(site, of));
     }
@@ -97,10 +99,10 @@ fn row(site: &str, of: &Value) -> String {
     let rate = &of["per_10_minutes"];
     let average = rate["average"].as_f64().unwrap_or(0.0);
     let seconds = |value: &Value| value.as_f64().map_or("-".to_owned(), |value| format!("{value:.0}"));
-    let spread = &of["to_acknowledge"];
+    let spread = |key: &str| format!("{}/{}", seconds(&of[key]["median"]), seconds(&of[key]["p95"]));
     let delivered = of["deliveries"]["rate"].as_f64().map_or("-".to_owned(), |rate| format!("{:.0} %", rate * 100.0));
     format!(
-        "{site:<20} {:>7} {:>8} {:>16} {:>7} {:>8} {:>8} {:>6} {:>7} {:>14} {delivered:>9}\n",
+        "{site:<20} {:>7} {:>8} {:>16} {:>7} {:>8} {:>8} {:>6} {:>7} {:>14} {:>14} {:>14} {delivered:>9}\n",
         count(&of["raised"]),
         count(&of["episodes"]),
         format!("{}/{average:.1}/{}", count(&rate["now"]), count(&rate["peak"])),
@@ -109,7 +111,9 @@ fn row(site: &str, of: &Value) -> String {
         count(&of["fleeting"]),
         count(&of["stale"]["count"]),
         count(&of["unacknowledged"]),
-        format!("{}/{}", seconds(&spread["median"]), seconds(&spread["p95"])),
+        spread("to_acknowledge"),
+        spread("to_answer"),
+        spread("to_close"),
     )
 }
 

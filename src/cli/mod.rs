@@ -7,6 +7,7 @@ mod ask;
 mod audit;
 mod backtest;
 mod bench;
+mod case;
 mod check;
 mod cost;
 mod demo;
@@ -68,6 +69,9 @@ enum Command {
     /// Open, end or list work on sensors: calibration, maintenance, exercise.
     #[command(subcommand)]
     Permit(permit::Command),
+    /// Follow alarms until they are settled: answer, handle, verify, close.
+    #[command(subcommand)]
+    Case(case::Command),
     /// Say or show what sites are doing: producing, stopped, maintenance.
     #[command(subcommand)]
     Site(site::Command),
@@ -75,6 +79,9 @@ enum Command {
     Protection {
         #[command(flatten)]
         at: ask::Gateway,
+        /// The whole list that a shift hands over: alarms, cases, protection, calibrations, messages.
+        #[arg(long)]
+        handover: bool,
         /// The API's answer as it is.
         #[arg(long)]
         json: bool,
@@ -146,6 +153,7 @@ impl Cli {
             Command::Demo(_)
             | Command::Alarm(_)
             | Command::Permit(_)
+            | Command::Case(_)
             | Command::Site(_)
             | Command::Protection { .. }
             | Command::Check { .. }
@@ -166,8 +174,9 @@ impl Cli {
             Command::Check { config, json } => check::run(&config, json),
             Command::Alarm(command) => alarm::run(&command),
             Command::Permit(command) => permit::run(&command),
+            Command::Case(command) => case::run(&command),
             Command::Site(command) => site::run(&command),
-            Command::Protection { at, json } => protection::run(&at, json),
+            Command::Protection { at, handover, json } => protection::run(&at, handover, json),
             Command::Doctor { config, json } => doctor::run(&config, json),
             Command::Figures(arguments) => figures::run(&arguments),
             Command::Points(command) => points::run(&command),

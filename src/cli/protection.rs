@@ -5,9 +5,14 @@ use std::process::ExitCode;
 use serde_json::Value;
 
 use super::Refusal;
-use super::ask::{Gateway, ask, text};
+use super::ask::{Gateway, ask, ask_text, text};
 
-pub fn run(at: &Gateway, as_json: bool) -> Result<ExitCode, Refusal> {
+pub fn run(at: &Gateway, handover: bool, as_json: bool) -> Result<ExitCode, Refusal> {
+    if handover {
+        let format = if as_json { "json" } else { "text" };
+        println!("{}", ask_text(at, &format!("/api/v1/handover?format={format}"))?);
+        return Ok(ExitCode::SUCCESS);
+    }
     let told = ask(at, "/api/v1/protection", None)?;
     if as_json {
         println!("{told}");

@@ -5,6 +5,7 @@
 //! file are relative to that file.
 
 mod calendar;
+mod case;
 mod doubts;
 mod limits;
 mod points;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::model::{Calendar, SetLimit};
+use crate::response::case::Policy;
 use crate::source::{frames, http, modbus, mqtt_client, mqtt_listener, sparkplug};
 use crate::{coverage, decode, history, influxdb, journal, notify, publish, web};
 
@@ -58,6 +60,8 @@ pub struct Config {
     pub calendar: Calendar,
     /// Limits of sites, seasons and points, stricter than the rules'.
     pub limits: Vec<SetLimit>,
+    /// Which alarms need a case, and how long people have.
+    pub cases: Policy,
     /// Warnings for others; none unless they are chosen.
     pub publish: Option<publish::Config>,
 }
@@ -136,9 +140,9 @@ const fn most_mib() -> u64 {
 }
 
 /// Sections of the file; anything else is a typo.
-const SECTIONS: [&str; 15] = [
+const SECTIONS: [&str; 16] = [
     "gateway", "journal", "payload", "source", "point", "history", "influxdb", "notify", "web", "coverage", "rules",
-    "user", "calendar", "limit", "publish",
+    "user", "calendar", "limit", "publish", "case",
 ];
 const SOURCES: [&str; 8] = ["mqtt_listener", "mqtt_client", "modbus", "sparkplug", "http", "gb26875", "sl651", "hj212"];
 
@@ -292,6 +296,8 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
     let publish: Option<publish::Raw> = optional(file, "publish", problems);
     let web: Option<web::Raw> = section(file, "web", problems);
     let calendar: Option<calendar::Raw> = section(file, "calendar", problems);
+    let cases: Option<case::Raw> = section(file, "case", problems);
+    let cases = cases.and_then(|raw| raw.check(&Key::of("case"), problems));
     let journal = journal.and_then(|raw| check_journal(&raw, &data, problems));
     let history = history.and_then(|raw| raw.check(&Key::of("history"), problems));
     let influxdb = influxdb.and_then(|raw| raw.check(&Key::of("influxdb"), problems));
@@ -372,6 +378,7 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
             coverage: units,
             calendar: calendar?,
             limits: limits.clone(),
+            cases: cases?,
             publish,
         })
     };

@@ -30,8 +30,11 @@ use crate::alarm::{AlarmChange, AsideFact};
 use crate::facts::Answer;
 use crate::journal::{Receipt, RuleFile, RuleStep, Setup};
 use crate::model::{Cause, LimitFact, Permit, PermitEnd, PointTable, Record, SiteStanding, Timestamp};
+use crate::response::case::CaseFact;
 
 use open::Slot;
+
+pub use condition::GATEWAY;
 
 pub use health::{Health, Needs};
 pub use keep::{Against, Keep};
@@ -71,6 +74,8 @@ pub enum Effect {
     Limits(LimitFact),
     /// An alarm is set aside, or no longer.
     Aside(AsideFact),
+    /// A case after a step.
+    Case(Box<CaseFact>),
     /// New points and rules are in force.
     Setup(Arc<Setup>, Arc<PointTable>),
     /// The state after the entry, to restart from.

@@ -232,6 +232,8 @@ impl<'a> Shard<'a> {
             Entry::Note(Note::Rules(step)) => self.on_rule_step(step, effects),
             Entry::Note(Note::Limits(limits)) => self.on_limits(limits, effects),
             Entry::Note(Note::Record(record)) => effects.push(Effect::Record(record.clone())),
+            // What people owe stands behind the shard.
+            Entry::Note(Note::Case(_)) => {}
         }
     }
 

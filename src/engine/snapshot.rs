@@ -54,6 +54,7 @@ pub struct Remembered {
     pub exemptions: Vec<Exemption>,
     /// Alarms that are set aside.
     pub asides: Vec<Aside>,
+    pub response: crate::response::Remembered,
 }
 
 /// Can this Davy take up from these bytes?

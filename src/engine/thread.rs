@@ -88,9 +88,10 @@ fn run(mut options: Options, numbers: &Numbers, ready: &Sender<Replayed>) {
     let mut shard = Shard::new(&language);
     let mut response = Response::default();
     let mut seq = 0;
-    if let Some(remembered) = options.remembered.take() {
+    if let Some(mut remembered) = options.remembered.take() {
         seq = remembered.seq;
         warn!(seq, "the engine's snapshot has another form: it goes on from facts.db, and its windows fill anew");
+        response = Response::adopt(std::mem::take(&mut remembered.response));
         shard.adopt(remembered);
     } else if let Some((at, bytes)) = &options.snapshot {
         match shard.resume(bytes) {

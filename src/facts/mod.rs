@@ -7,6 +7,7 @@
 
 mod aside;
 mod audit;
+mod cases;
 mod limits;
 mod publications;
 mod read;
@@ -26,8 +27,10 @@ use crate::alarm::{Alarm, AsideFact, OccurrenceId, Priority};
 use crate::board::Published;
 use crate::clock;
 use crate::model::{LimitFact, Permit, SiteStanding, Timestamp, fits};
+use crate::response::case::{Case, CaseRefusal};
 
 pub use audit::{Audited, Flaw, Head, verify};
+pub use cases::{CaseStepRow, CaseTimes, WantedCases};
 pub use read::{Attempt, Reader, Wanted};
 pub use revision::{Drafted, Version, diff, hash};
 pub use schema::Registered;
@@ -119,6 +122,8 @@ pub enum Answer {
     Limits(Result<LimitFact, LimitRefusal>),
     /// What is on record now, or why nothing was done.
     Aside(Result<Box<AsideFact>, AsideRefusal>),
+    /// The case as it stands now, or why the step was not taken.
+    Case(Box<Result<Case, CaseRefusal>>),
 }
 
 /// Why an order about setting an alarm aside was not carried out.

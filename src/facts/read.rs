@@ -150,6 +150,12 @@ impl Reader {
         })
     }
 
+    /// Messages to anybody that are neither delivered nor given up: P1 first, then oldest first.
+    pub fn undelivered(&self, most: usize) -> Result<Vec<Outgoing>, Error> {
+        let select = format!("{OUTGOING} WHERE outbox.settled IS NULL ORDER BY outbox.priority, outbox.id LIMIT ?1");
+        self.rows(&select, [most as i64], |row| self.outgoing_of(row))
+    }
+
     /// One message of the outbox, delivered or not.
     pub fn outgoing(&self, row: i64) -> Result<Option<Outgoing>, Error> {
         let found = self.rows(&format!("{OUTGOING} WHERE outbox.id = ?1"), [row], |row| self.outgoing_of(row))?;

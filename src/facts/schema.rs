@@ -70,7 +70,14 @@ pub(super) fn open(path: &Path) -> Result<Connection, Error> {
         let what = format!("it was written by a newer Davy (schema {version}, this one knows {VERSION})");
         return Err(Error::Damaged { path: path.to_owned(), what });
     }
-    for tables in [TABLES, super::aside::TABLES, revision::TABLES, audit::TABLES, super::publications::TABLES] {
+    for tables in [
+        TABLES,
+        super::aside::TABLES,
+        super::cases::TABLES,
+        revision::TABLES,
+        audit::TABLES,
+        super::publications::TABLES,
+    ] {
         connection.execute_batch(tables).map_err(broken)?;
     }
     connection.pragma_update(None, "user_version", VERSION).map_err(broken)?;

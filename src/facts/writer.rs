@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tracing::{error, info, warn};
 
 use super::{
-    Answer, Answers, Error, Numbers, Recipient, Registered, aside, audit, limits, publications, revision, schema,
+    Answer, Answers, Error, Numbers, Recipient, Registered, aside, audit, cases, limits, publications, revision, schema,
 };
 use crate::alarm::{AlarmChange, Happening, Level, Priority};
 use crate::board::{Board, Published};
@@ -301,6 +301,7 @@ fn write_effect(
         | Effect::Rules(_)
         | Effect::Limits(_)
         | Effect::Aside(_)
+        | Effect::Case(_)
             if at.known => {}
         Effect::Changed(changed) => {
             let published = write_change(change, at.seq, changed, at.early, &outlets.recipients)?;
@@ -317,6 +318,7 @@ fn write_effect(
         Effect::Rules(step) => revision::write_step(change, &step)?,
         Effect::Limits(fact) => limits::write(change, &fact)?,
         Effect::Aside(fact) => aside::write(change, &fact)?,
+        Effect::Case(fact) => cases::write(change, &fact)?,
         Effect::Answered { command, answer } => after.answers.push((command, answer)),
         Effect::Setup(setup, table) => {
             let body = serde_json::to_string(&*setup).expect("plain data always serialises");

@@ -4,12 +4,14 @@
 //! along and a restart, a slow disk or a long silence changes no figure. Reads block: call them off the event
 //! loop.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::event::{Event, Opened};
 use super::log::Log;
 use super::report::{Deliveries, Report};
-use super::tally::Tally;
+use super::tally::{Tally, spread};
 use super::{LEAD, WINDOW};
 use crate::facts::{self, Reader};
 use crate::model::Timestamp;
@@ -23,6 +25,13 @@ pub enum Error {
     Facts(#[from] facts::Error),
     #[error("there are more than {0} alarm changes in that span; ask for a shorter one")]
     TooMany(usize),
+}
+
+/// How long cases of a site took.
+#[derive(Default)]
+struct Taken {
+    answered: Vec<Duration>,
+    closed: Vec<Duration>,
 }
 
 #[derive(Debug)]
@@ -131,6 +140,25 @@ impl Book {
             report.sites.entry(found.site).or_default().deliveries = Some(of);
         }
         report.total.deliveries = Some(total);
+        self.with_cases(report)
+    }
+
+    /// Times of the rounds of cases that began in the span.
+    fn with_cases(&self, mut report: Report) -> Result<Report, Error> {
+        let mut sites: BTreeMap<Arc<str>, Taken> = BTreeMap::new();
+        let mut total = Taken::default();
+        for times in self.facts.case_times(report.from, report.to)? {
+            let of = sites.entry(times.site.as_str().into()).or_default();
+            for taken in [of, &mut total] {
+                taken.answered.extend(times.answered.map(|at| at.since(times.since)));
+                taken.closed.extend(times.closed.map(|at| at.since(times.since)));
+            }
+        }
+        for (site, taken) in sites {
+            let figures = report.sites.entry(site).or_default();
+            (figures.to_answer, figures.to_close) = (spread(taken.answered), spread(taken.closed));
+        }
+        (report.total.to_answer, report.total.to_close) = (spread(total.answered), spread(total.closed));
         Ok(report)
     }
 }

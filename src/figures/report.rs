@@ -17,7 +17,7 @@ pub struct Report {
     /// False: there were more changes than are kept, so that the span begins later than was asked for.
     pub complete: bool,
     pub total: Figures,
-    /// By site; the empty name stands for the gateway itself.
+    /// By site; `gateway` is the gateway itself.
     pub sites: BTreeMap<Arc<str>, Figures>,
 }
 
@@ -47,6 +47,12 @@ pub struct Figures {
     pub to_acknowledge: Spread,
     /// Seconds from the latest raise to the end.
     pub to_clear: Spread,
+    /// Seconds from the opening of a case to the first word with the site (叫应), and to its closing.
+    pub to_answer: Spread,
+    pub to_close: Spread,
+    /// Share of the cases that went to somebody further than the first; absent where nobody counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub escalated: Option<f64>,
     /// Absent where messages were not asked about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deliveries: Option<Deliveries>,

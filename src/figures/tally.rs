@@ -207,6 +207,9 @@ impl Gathered {
             top: often(self.sources.len(), self.sources.iter(), LISTED, part),
             to_acknowledge: spread(self.of.to_acknowledge),
             to_clear: spread(self.of.to_clear),
+            to_answer: Spread::default(),
+            to_close: Spread::default(),
+            escalated: None,
             deliveries: None,
         }
     }
@@ -317,7 +320,7 @@ fn floods(times: &[Timestamp], from: Timestamp, to: Timestamp) -> Floods {
     floods
 }
 
-fn spread(mut times: Vec<Duration>) -> Spread {
+pub(super) fn spread(mut times: Vec<Duration>) -> Spread {
     times.sort_unstable();
     let rank = |hundredths: usize| {
         let place = (times.len() * hundredths).div_ceil(100);

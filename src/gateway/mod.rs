@@ -180,6 +180,8 @@ impl Gateway {
             rules: Arc::new(core.facts.clone()),
             rule_desk: Arc::new(rule_desk),
             limits: Arc::new(core.facts.clone()),
+            cases: Arc::new(core.facts.clone()),
+            case_files: config.data.join("cases"),
             desk: Arc::new(FrontDesk { intake: intake.clone(), answers: core.answers.clone() }),
             ledger: ledger.clone(),
             losses: losses.clone(),
@@ -296,13 +298,14 @@ async fn start_core(config: &Config, ledger: Arc<Ledger>) -> Result<(Core, Intak
         points: config.points.iter().map(|point| point.point.clone()).collect(),
         calendar: config.calendar.clone(),
         limits: config.limits.clone(),
+        cases: config.cases.clone(),
         recipients: notify::recipients(&config.notify),
         publish: config.publish.clone(),
         consumers,
         snapshot_every: SNAPSHOT_EVERY,
     };
     let (data, folder, files) = (config.data.clone(), config.rules.clone(), config.rule_files);
-    let (calendar, limits) = (config.calendar.clone(), config.limits.clone());
+    let (calendar, limits, cases) = (config.calendar.clone(), config.limits.clone(), config.cases.clone());
     let started = tokio::task::spawn_blocking(move || {
         let mut in_force = Vec::new();
         let (core, intake) = Core::start(&data, options, ledger, |ground, last| {
@@ -321,7 +324,7 @@ async fn start_core(config: &Config, ledger: Arc<Ledger>) -> Result<(Core, Intak
         let office = watch::Office {
             folder,
             files,
-            ground: Setup { calendar, limits, ..Setup::of(core.table.list().to_vec()) },
+            ground: Setup { calendar, limits, cases, ..Setup::of(core.table.list().to_vec()) },
             intake: intake.clone(),
             answers: core.answers.clone(),
             facts: core.facts.clone(),

@@ -152,6 +152,7 @@ impl<'a> Follower<'a> {
                 | Note::Record(_)
                 | Note::Reset(_)
                 | Note::Aside(_)
+                | Note::Case(_)
                 | Note::Limits(_),
             ) => {}
         }

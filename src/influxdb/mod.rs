@@ -184,6 +184,7 @@ fn drive(sink: &mut Sink, side: &mut impl Side, stop: &CancellationToken) -> Res
                     | Note::Record(_)
                     | Note::Reset(_)
                     | Note::Aside(_)
+                    | Note::Case(_)
                     | Note::Limits(_),
                 ) => {
                     sink.absorb(seq, &[]);

@@ -96,6 +96,7 @@ impl Marks {
             | Note::Reset(_)
             | Note::Aside(_)
             | Note::Limits(_)
+            | Note::Case(_)
             | Note::SiteSet(_) => {}
         }
     }

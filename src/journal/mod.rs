@@ -30,6 +30,7 @@ use crate::model::{
     Approval, Calendar, Cause, Draft, LimitOrder, Permit, PermitEnd, Point, Record, Sample, SetLimit, SiteStanding,
     Timestamp,
 };
+use crate::response::case::{CaseStep, Policy};
 
 pub use marks::Marks;
 pub use store::{Reader, holds_entries};
@@ -78,6 +79,8 @@ pub enum Note {
     Record(Record),
     /// A limit is set or ended, an exemption given or ended.
     Limits(Limits),
+    /// What a person did about a case.
+    Case(Box<CaseStep>),
 }
 
 /// A step in the life of a change of rules; decided before it is written here, in one place and one after the other.
@@ -137,6 +140,9 @@ pub struct Setup {
     /// Stricter limits that the configuration gives.
     #[serde(default)]
     pub limits: Vec<SetLimit>,
+    /// Which alarms need a case, and how long people have.
+    #[serde(default)]
+    pub cases: Policy,
 }
 
 impl Setup {
@@ -149,13 +155,21 @@ impl Setup {
             rules: self.rules.clone(),
             calendar: self.calendar.clone(),
             limits: self.limits.clone(),
+            cases: self.cases.clone(),
         }
     }
 
     /// These points, and nothing else yet.
     #[must_use]
     pub fn of(points: Vec<Point>) -> Self {
-        Self { at: Timestamp::MIN, points, rules: Vec::new(), calendar: Calendar::default(), limits: Vec::new() }
+        Self {
+            at: Timestamp::MIN,
+            points,
+            rules: Vec::new(),
+            calendar: Calendar::default(),
+            limits: Vec::new(),
+            cases: Policy::default(),
+        }
     }
 }
 

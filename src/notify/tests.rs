@@ -92,6 +92,7 @@ impl Played {
                 | Note::Record(_)
                 | Note::Reset(_)
                 | Note::Aside(_)
+                | Note::Case(_)
                 | Note::Limits(_) => None,
             };
             notes.iter().filter_map(receipt).collect()
@@ -124,6 +125,7 @@ impl Played {
             | Note::Record(_)
             | Note::Reset(_)
             | Note::Aside(_)
+            | Note::Case(_)
             | Note::Limits(_) => None,
         };
         self.notes.borrow().iter().filter_map(condition).collect()

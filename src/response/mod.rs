@@ -10,6 +10,8 @@
 //! is a deterministic function of the journal: time comes only from ticks and notes, nothing waits, asks a
 //! clock or a network, so every clock that runs here survives a restart and a cut link.
 
+pub mod case;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +20,8 @@ use crate::alarm::{AlarmChange, AsideOrder};
 use crate::engine::Effect;
 use crate::journal::{Condition, Entry, Note, Setup};
 use crate::model::Timestamp;
+
+use case::{Case, Cases};
 
 /// What follows from an entry here.
 #[derive(Debug, Default)]
@@ -32,11 +36,32 @@ pub struct Out {
 
 /// The state of everything that people owe. Its parts know nothing of each other.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Response {}
+pub struct Response {
+    pub cases: Cases,
+}
+
+/// What facts know of it, for a start without a snapshot that can be read.
+#[derive(Debug, Default)]
+pub struct Remembered {
+    /// Open, or closed so lately that they may be reopened.
+    pub cases: Vec<Case>,
+    /// The newest number of a case, whatever became of it.
+    pub last_case: u64,
+}
 
 impl Response {
+    /// Takes up from what facts know.
+    #[must_use]
+    pub fn adopt(remembered: Remembered) -> Self {
+        let mut response = Self::default();
+        response.cases.adopt(remembered.cases, remembered.last_case);
+        response
+    }
+
     /// The setup that is in force from here on.
-    pub fn set_up(&mut self, _setup: &Arc<Setup>) {}
+    pub fn set_up(&mut self, setup: &Arc<Setup>) {
+        self.cases.set_up(setup);
+    }
 
     /// The entry itself, before the alarm changes that follow from it.
     pub fn on_entry(&mut self, entry: &Entry, out: &mut Out) {
@@ -48,9 +73,17 @@ impl Response {
     }
 
     /// A change of an alarm, in the order in which they happen.
-    pub fn on_change(&mut self, _change: &AlarmChange, _out: &mut Out) {}
+    pub fn on_change(&mut self, change: &AlarmChange, out: &mut Out) {
+        self.cases.on_change(change, out);
+    }
 
-    fn on_note(&mut self, _note: &Note, _out: &mut Out) {}
+    fn on_note(&mut self, note: &Note, out: &mut Out) {
+        if let Note::Case(step) = note {
+            self.cases.on_step(step, out);
+        }
+    }
 
-    fn on_tick(&mut self, _now: Timestamp, _out: &mut Out) {}
+    fn on_tick(&mut self, now: Timestamp, out: &mut Out) {
+        self.cases.on_tick(now, out);
+    }
 }

@@ -205,7 +205,8 @@ pub(super) async fn acknowledge(
         | Answer::NoSuchSite
         | Answer::Recorded
         | Answer::Limits(_)
-        | Answer::Aside(_) => Err(Error::no_such("open alarm", &id)),
+        | Answer::Aside(_)
+        | Answer::Case(_) => Err(Error::no_such("open alarm", &id)),
     }
 }
 

@@ -198,7 +198,8 @@ pub(super) async fn reset(
         | Answer::NoSuchSite
         | Answer::Recorded
         | Answer::Limits(_)
-        | Answer::Aside(_) => Err(Error::no_such("open alarm", &id)),
+        | Answer::Aside(_)
+        | Answer::Case(_) => Err(Error::no_such("open alarm", &id)),
     }
 }
 
@@ -219,7 +220,8 @@ async fn ask(edge: &Edge, order: impl FnOnce(u64) -> AsideOrder) -> Result<Aside
         | Answer::SiteSet(_)
         | Answer::NoSuchSite
         | Answer::Recorded
-        | Answer::Limits(_)) => Err(Error::inside("setting the alarm aside", &format!("{other:?}"))),
+        | Answer::Limits(_)
+        | Answer::Case(_)) => Err(Error::inside("setting the alarm aside", &format!("{other:?}"))),
     }
 }
 

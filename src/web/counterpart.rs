@@ -15,11 +15,12 @@ use tokio::sync::oneshot;
 
 use crate::alarm::{Alarm, AsideFact, OccurrenceId, Way};
 use crate::board::Published;
-use crate::facts::{self, Answer, Outgoing, Wanted};
+use crate::facts::{self, Answer, CaseStepRow, Outgoing, Wanted, WantedCases};
 use crate::figures;
 use crate::journal::{self, Entry, Intake};
 use crate::model::{Exemption, LimitEnd, Permit, PermitEnd, PointIndex, Quality, SetLimit, SiteStanding, Timestamp};
 use crate::publish::{Entry as Warning, Feed};
+use crate::response::case::Case;
 
 /// Alarms as they stand in `facts.db`.
 pub trait Alarms: Send + Sync {
@@ -85,6 +86,36 @@ impl Permits for facts::Reader {
 
     fn sites(&self) -> Result<Vec<SiteStanding>, facts::Error> {
         Self::sites(self)
+    }
+}
+
+/// Cases as they stand in `facts.db`.
+pub trait Cases: Send + Sync {
+    /// The newest first.
+    fn cases(&self, wanted: &WantedCases) -> Result<Vec<Case>, facts::Error>;
+    /// By its id, or the id of an occurrence that it is about.
+    fn case(&self, id: &str) -> Result<Option<Case>, facts::Error>;
+    /// The oldest first.
+    fn case_steps(&self, number: u64) -> Result<Vec<CaseStepRow>, facts::Error>;
+    /// Messages that are neither delivered nor given up, the most urgent first.
+    fn undelivered(&self, most: usize) -> Result<Vec<Outgoing>, facts::Error>;
+}
+
+impl Cases for facts::Reader {
+    fn cases(&self, wanted: &WantedCases) -> Result<Vec<Case>, facts::Error> {
+        Self::cases(self, wanted)
+    }
+
+    fn case(&self, id: &str) -> Result<Option<Case>, facts::Error> {
+        Self::case(self, id)
+    }
+
+    fn case_steps(&self, number: u64) -> Result<Vec<CaseStepRow>, facts::Error> {
+        Self::case_steps(self, number)
+    }
+
+    fn undelivered(&self, most: usize) -> Result<Vec<Outgoing>, facts::Error> {
+        Self::undelivered(self, most)
     }
 }
 

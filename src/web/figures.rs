@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use super::samples::moment;
 use super::{Edge, Error, Number, Shared};
 use crate::clock;
+use crate::engine::GATEWAY;
 use crate::figures::{self, Figures, Report, TARGETS};
 use crate::model::PointTable;
 
@@ -69,7 +70,7 @@ pub(super) async fn show(
 fn sites(table: &PointTable) -> Vec<Arc<str>> {
     let mut sites: Vec<Arc<str>> =
         table.list().iter().filter(|point| !point.retired).map(|point| point.site.clone()).collect();
-    sites.push("".into());
+    sites.push(GATEWAY.into());
     sites.sort_unstable();
     sites.dedup();
     sites
@@ -93,7 +94,7 @@ pub(super) async fn strip(edge: &Edge, site: Option<&str>) -> Option<Figures> {
 pub(super) async fn numbers(edge: &Edge) -> Vec<Number> {
     let Ok(report) = live(edge).await else { return Vec::new() };
     type Figure = (&'static str, &'static str, fn(&Figures) -> Option<f64>);
-    let figures: [Figure; 9] = [
+    let figures: [Figure; 12] = [
         ("alarms_raised_10m", "alarms raised in the last ten minutes", |of| Some(of.per_10_minutes.now as f64)),
         ("alarms_raised_24h", "alarms raised in the last day", |of| Some(of.raised as f64)),
         ("alarm_episodes_24h", "alarms of the last day, repeats within ten minutes counted once", |of| {
@@ -105,6 +106,17 @@ pub(super) async fn numbers(edge: &Edge) -> Vec<Number> {
         ("alarms_unacknowledged", "alarms that nobody has seen", |of| Some(of.unacknowledged as f64)),
         ("alarm_acknowledge_seconds_p95", "95th percentile of the last day, from raised to acknowledged", |of| {
             of.to_acknowledge.p95
+        }),
+        (
+            "case_answer_seconds_p95",
+            "95th percentile of the last day, from a case to the first word with its site",
+            |of| of.to_answer.p95,
+        ),
+        ("case_close_seconds_p95", "95th percentile of the cases of the last day that are closed", |of| {
+            of.to_close.p95
+        }),
+        ("alarms_escalated_ratio_24h", "share of the cases of the last day that went to somebody further", |of| {
+            of.escalated
         }),
         ("messages_delivered_ratio_24h", "share of the messages of the last day that were delivered", |of| {
             of.deliveries.and_then(|of| of.rate)

@@ -248,6 +248,7 @@ async fn ask(edge: &Edge, order: impl FnOnce(u64) -> LimitOrder, id: &str) -> Re
         | Answer::NoSuchSite
         | Answer::Refused(..)
         | Answer::Aside(_)
+        | Answer::Case(_)
         | Answer::Recorded) => Err(Error::inside("the order about limits", &format!("{other:?}"))),
     }
 }

@@ -110,7 +110,8 @@ pub(super) async fn acknowledge(
         | Answer::NoSuchSite
         | Answer::Recorded
         | Answer::Limits(_)
-        | Answer::Aside(_) => (Say::Over, leave.alarm.clone()),
+        | Answer::Aside(_)
+        | Answer::Case(_) => (Say::Over, leave.alarm.clone()),
     };
     page(&edge, lang, say, Some(&alarm), &leave.who)
 }

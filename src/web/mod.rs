@@ -16,6 +16,8 @@ mod asides;
 mod assets;
 mod audit;
 mod backtests;
+mod case_files;
+mod cases;
 mod config;
 mod counterpart;
 mod coverage;
@@ -26,8 +28,10 @@ mod feeds;
 mod figures;
 mod functions;
 mod gate;
+mod handover;
 mod health;
 mod ingest;
+mod ledger;
 mod limits;
 mod link;
 mod losses;
@@ -49,6 +53,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
@@ -70,8 +75,8 @@ use crate::source::modbus::Devices;
 
 pub use config::{Config, Raw, Token};
 pub use counterpart::{
-    AlarmFigures, Alarms, Answering, Asked, Desk, FrontDesk, Health, Limits, Number, Numbers, Permits, Publications,
-    Reading, Samples, Vitals,
+    AlarmFigures, Alarms, Answering, Asked, Cases, Desk, FrontDesk, Health, Limits, Number, Numbers, Permits,
+    Publications, Reading, Samples, Vitals,
 };
 pub use devices::Door;
 pub use gate::fresh_token;
@@ -90,6 +95,9 @@ pub struct Web {
     pub rules: Arc<dyn RuleFacts>,
     pub rule_desk: Arc<dyn RuleDesk>,
     pub limits: Arc<dyn Limits>,
+    pub cases: Arc<dyn Cases>,
+    /// Where photos and files of cases lie.
+    pub case_files: PathBuf,
     pub desk: Arc<dyn Desk>,
     pub ledger: Arc<Ledger>,
     pub losses: Arc<Losses>,
@@ -199,6 +207,22 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         .route("/api/v1/limits/{id}", delete(limits::end))
         .route("/api/v1/exemptions", get(limits::exemptions).post(limits::exempt))
         .route("/api/v1/exemptions/{id}/end", post(limits::end_exemption))
+        .route("/api/v1/handover", get(handover::show))
+        .route("/api/v1/cases", get(cases::list))
+        .route("/api/v1/cases/{id}", get(cases::one))
+        .route("/api/v1/cases/{id}/answer", post(cases::answer))
+        .route("/api/v1/cases/{id}/handle", post(cases::handle))
+        .route("/api/v1/cases/{id}/update", post(cases::update))
+        .route("/api/v1/cases/{id}/verify", post(cases::verify))
+        .route("/api/v1/cases/{id}/close", post(cases::close))
+        .route("/api/v1/cases/{id}/supervise", post(cases::supervise))
+        .route("/api/v1/cases/{id}/sign", post(cases::sign))
+        .route("/api/v1/cases/{id}/join", post(cases::join))
+        .route(
+            "/api/v1/cases/{id}/files",
+            post(case_files::attach).layer(DefaultBodyLimit::max(case_files::BODY_BYTES)),
+        )
+        .route("/api/v1/cases/{id}/files/{sha256}", get(case_files::show))
         .route("/api/v1/protection", get(protection::show))
         .route("/api/v1/calibrations", get(permits::calendar))
         .route("/api/v1/sites", get(sites::list))

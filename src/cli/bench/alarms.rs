@@ -109,6 +109,7 @@ fn start(folder: &Path, arguments: &Arguments) -> Result<(Core, Intake, config::
         points: config.points.iter().map(|point| point.point.clone()).collect(),
         calendar: config.calendar.clone(),
         limits: Vec::new(),
+        cases: config.cases.clone(),
         recipients: notify::recipients(&config.notify),
         publish: None,
         consumers: Vec::new(),

@@ -17,7 +17,7 @@ use super::super::*;
 use crate::alarm::{Acknowledgement, Alarm, AlarmChange, Happening, Level, OccurrenceId, Priority, Standing};
 use crate::board::Published;
 use crate::clock;
-use crate::facts::{self, Answer, Wanted};
+use crate::facts::{self, Answer, CaseStepRow, Wanted, WantedCases};
 use crate::figures;
 use crate::journal::{self, Entry, Note};
 use crate::model::{
@@ -26,6 +26,7 @@ use crate::model::{
 };
 use crate::notify::Doorkeeper;
 use crate::publish::{Entry as Warning, Feed};
+use crate::response::case::Case;
 
 pub const TOKEN: &str = "correct-horse-battery-staple";
 
@@ -218,6 +219,24 @@ impl Limits for Backstage {
     }
 }
 
+impl Cases for Backstage {
+    fn cases(&self, _: &WantedCases) -> Result<Vec<Case>, facts::Error> {
+        Ok(Vec::new())
+    }
+
+    fn case(&self, _: &str) -> Result<Option<Case>, facts::Error> {
+        Ok(None)
+    }
+
+    fn undelivered(&self, _: usize) -> Result<Vec<facts::Outgoing>, facts::Error> {
+        Ok(Vec::new())
+    }
+
+    fn case_steps(&self, _: u64) -> Result<Vec<CaseStepRow>, facts::Error> {
+        Ok(Vec::new())
+    }
+}
+
 impl Desk for Backstage {
     fn expect(&self) -> Asked {
         let command = self.commands.fetch_add(1, Relaxed) + 1;
@@ -260,6 +279,7 @@ impl Desk for Backstage {
                     | Note::Record(_)
                     | Note::Reset(_)
                     | Note::Aside(_)
+                    | Note::Case(_)
                     | Note::Limits(_),
                 ) => return Ok(()),
             };
@@ -344,6 +364,8 @@ impl Stage {
             rules: backstage.clone(),
             rule_desk: backstage.clone(),
             limits: backstage.clone(),
+            cases: backstage.clone(),
+            case_files: folder.path().join("cases"),
             desk: backstage.clone(),
             ledger: ledger.clone(),
             samples: backstage.clone(),
