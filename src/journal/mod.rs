@@ -27,7 +27,7 @@ use tokio::sync::oneshot;
 
 use crate::alarm::{Level, OccurrenceId, Priority};
 use crate::model::{
-    Approval, Calendar, Cause, Draft, LimitOrder, Permit, PermitEnd, Point, Record, Sample, SetLimit, SiteStanding,
+    Approval, Calendar, Cause, Draft, Duty, DutyAct, LimitOrder, Permit, PermitEnd, Point, Record, Sample, SetLimit, SiteStanding,
     Timestamp,
 };
 
@@ -74,6 +74,8 @@ pub enum Note {
     Record(Record),
     /// A limit is set or ended, an exemption given or ended.
     Limits(Limits),
+    /// Leave, a hand-over, a console that opens or closes.
+    Duty(DutyOrder),
 }
 
 /// A step in the life of a change of rules; decided before it is written here, in one place and one after the other.
@@ -133,6 +135,9 @@ pub struct Setup {
     /// Stricter limits that the configuration gives.
     #[serde(default)]
     pub limits: Vec<SetLimit>,
+    /// People, rosters and by what policies they are called.
+    #[serde(default)]
+    pub duty: Duty,
 }
 
 impl Setup {
@@ -145,13 +150,21 @@ impl Setup {
             rules: self.rules.clone(),
             calendar: self.calendar.clone(),
             limits: self.limits.clone(),
+            duty: self.duty.clone(),
         }
     }
 
     /// These points, and nothing else yet.
     #[must_use]
     pub fn of(points: Vec<Point>) -> Self {
-        Self { at: Timestamp::MIN, points, rules: Vec::new(), calendar: Calendar::default(), limits: Vec::new() }
+        Self {
+            at: Timestamp::MIN,
+            points,
+            rules: Vec::new(),
+            calendar: Calendar::default(),
+            limits: Vec::new(),
+            duty: Duty::default(),
+        }
     }
 }
 
@@ -195,6 +208,14 @@ pub struct Limits {
     pub command: u64,
     /// Boxed, because every entry is as large as the largest one.
     pub order: Box<LimitOrder>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DutyOrder {
+    /// Ties the answer to the asker; chosen by whoever submits.
+    pub command: u64,
+    /// Boxed, because every entry is as large as the largest one.
+    pub act: Box<DutyAct>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
