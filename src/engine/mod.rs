@@ -27,6 +27,7 @@ use std::sync::Arc;
 use crate::alarm::AlarmChange;
 use crate::facts::Answer;
 use crate::journal::{Receipt, RuleFile, RuleStep, Setup};
+use crate::response::{Kept, Step};
 use crate::model::{Cause, LimitFact, Permit, PermitEnd, PointTable, Record, SiteStanding, Timestamp};
 
 use open::Slot;
@@ -67,6 +68,10 @@ pub enum Effect {
     Rules(Box<RuleStep>),
     /// A limit or an exemption begins, or has ended.
     Limits(LimitFact),
+    /// Somebody is called or told, or there was nobody.
+    Step(Box<Step>),
+    /// What duty is to remember.
+    Kept(Box<Kept>),
     /// New points and rules are in force.
     Setup(Arc<Setup>, Arc<PointTable>),
     /// The state after the entry, to restart from.

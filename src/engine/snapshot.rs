@@ -51,6 +51,8 @@ pub struct Remembered {
     /// Set and not ended.
     pub limits: Vec<SetLimit>,
     pub exemptions: Vec<Exemption>,
+    /// What people owe.
+    pub response: Response,
 }
 
 /// Can this Davy take up from these bytes?

@@ -88,9 +88,10 @@ fn run(mut options: Options, numbers: &Numbers, ready: &Sender<Replayed>) {
     let mut shard = Shard::new(&language);
     let mut response = Response::default();
     let mut seq = 0;
-    if let Some(remembered) = options.remembered.take() {
+    if let Some(mut remembered) = options.remembered.take() {
         seq = remembered.seq;
         warn!(seq, "the engine's snapshot has another form: it goes on from facts.db, and its windows fill anew");
+        response = std::mem::take(&mut remembered.response);
         shard.adopt(remembered);
     } else if let Some((at, bytes)) = &options.snapshot {
         match shard.resume(bytes) {
@@ -215,7 +216,7 @@ impl Loop<'_> {
         if self
             .effects
             .iter()
-            .any(|effect| matches!(effect, Effect::Changed(_) | Effect::Answered { .. } | Effect::Record(_)))
+            .any(|effect| matches!(effect, Effect::Changed(_) | Effect::Answered { .. } | Effect::Record(_) | Effect::Step(_)))
         {
             self.options.prompt.hurry();
         }

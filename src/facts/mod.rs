@@ -6,6 +6,7 @@
 //! from the journal's tail at the next start, which is why a commit here needs no flush to the disk of its own.
 
 mod audit;
+mod duty;
 mod limits;
 mod publications;
 mod read;
@@ -24,6 +25,7 @@ use tokio::sync::oneshot;
 use crate::alarm::{Alarm, Priority};
 use crate::board::Published;
 use crate::clock;
+use crate::response::Step;
 use crate::model::{LimitFact, Permit, SiteStanding, Timestamp, fits};
 
 pub use audit::{Audited, Flaw, Head, verify};
@@ -59,6 +61,12 @@ pub struct Recipient {
 }
 
 impl Recipient {
+    /// As people name it in the configuration: `sms.li`.
+    #[must_use]
+    pub fn full_name(&self) -> String {
+        format!("{}.{}", self.channel, self.name)
+    }
+
     /// Conditions of the gateway itself are everybody's: a gateway that does not see is blind for all sites.
     #[must_use]
     pub fn wants(&self, alarm: &Alarm) -> bool {
@@ -80,6 +88,8 @@ pub struct Outgoing {
     /// Attempts recorded so far.
     pub attempts: u32,
     pub created: Timestamp,
+    /// Why this recipient is told, where it was called for.
+    pub why: Option<Step>,
 }
 
 /// What became of a command.
@@ -103,6 +113,8 @@ pub enum Answer {
     Recorded,
     /// What is on record now, or why nothing was done.
     Limits(Result<LimitFact, LimitRefusal>),
+    /// The id of what is on record now, or why nothing was done.
+    Duty(Result<String, String>),
 }
 
 /// Why an order about limits was not carried out.

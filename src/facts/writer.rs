@@ -1,5 +1,6 @@
 //! The thread that writes facts: effects in, rows and news out.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -10,7 +11,7 @@ use crossbeam_channel::Receiver;
 use rusqlite::{Connection, OptionalExtension, params};
 use tracing::{error, info, warn};
 
-use super::{Answers, Error, Numbers, Recipient, Registered, audit, limits, publications, revision, schema};
+use super::{Answers, Error, Numbers, Recipient, Registered, audit, duty, limits, publications, revision, schema};
 use crate::alarm::{AlarmChange, Happening, Level, Priority};
 use crate::board::{Board, Published};
 use crate::clock;
@@ -86,7 +87,7 @@ impl Facts {
     pub fn start(self, effects: Receiver<(Seq, Vec<Effect>)>, outlets: Outlets) -> JoinHandle<Result<(), Error>> {
         let thread = std::thread::Builder::new().name("facts".into());
         thread
-            .spawn(move || Writer { facts: self, outlets, slow: None, disk_told: None, stalled_at: None }.run(&effects))
+            .spawn(move || Writer { facts: self, outlets, called: BTreeSet::new(), slow: None, disk_told: None, stalled_at: None }.run(&effects))
             .expect("the operating system gives a thread at the start")
     }
 }
@@ -104,6 +105,8 @@ fn seed(connection: &mut Connection, path: &Path) -> Result<(), Error> {
 struct Writer {
     facts: Facts,
     outlets: Outlets,
+    /// Recipients (`sms.li`) that hear only what they are called for.
+    called: BTreeSet<String>,
     /// The disk was last seen slow then.
     slow: Option<Stopwatch>,
     /// What was last told of the disk: slow, or not.
@@ -129,12 +132,14 @@ impl Writer {
     }
 
     fn apply(&mut self, seq: Seq, effects: Vec<Effect>) -> Result<(), Error> {
-        let told = |effect: &Effect| matches!(effect, Effect::Changed(_) | Effect::Answered { .. } | Effect::Record(_));
+        let told = |effect: &Effect| {
+            matches!(effect, Effect::Changed(_) | Effect::Answered { .. } | Effect::Record(_) | Effect::Step(_))
+        };
         let tells = effects.iter().any(told);
         let known = seq <= self.facts.applied;
         let early = tells && !known && !self.wait_for(seq);
         let path = self.facts.path.clone();
-        let (mut news, mut answers, mut snapshot) = (Vec::new(), Vec::new(), false);
+        let (mut news, mut answers, mut snapshot, mut calls) = (Vec::new(), Vec::new(), false, false);
         let written = (|| {
             let change = self.facts.connection.transaction()?;
             for effect in effects {
@@ -147,9 +152,11 @@ impl Writer {
                     | Effect::Version { .. }
                     | Effect::Rules(_)
                     | Effect::Limits(_)
+                    | Effect::Step(_)
+                    | Effect::Kept(_)
                         if known => {}
                     Effect::Changed(changed) => {
-                        let published = write_change(&change, seq, changed, early, &self.outlets.recipients)?;
+                        let published = write_change(&change, seq, changed, early, &self.outlets.recipients, &self.called)?;
                         if let Some(publisher) = &self.outlets.publisher {
                             publications::write(&change, publisher, &published, &self.outlets.board.points())?;
                         }
@@ -161,12 +168,19 @@ impl Writer {
                     Effect::Record(record) => audit::append(&change, &record)?,
                     Effect::Version { file, at, cause } => revision::write_version(&change, &file, at, &cause)?,
                     Effect::Rules(step) => revision::write_step(&change, &step)?,
+                    Effect::Step(step) => {
+                        duty::write_step(&change, &step, &self.outlets.recipients)?;
+                        calls = true;
+                    }
+                    Effect::Kept(kept) => duty::keep(&change, &kept)?,
                     Effect::Limits(fact) => limits::write(&change, &fact)?,
                     Effect::Answered { command, answer } => answers.push((command, answer)),
                     Effect::Setup(setup, table) => {
                         let body = serde_json::to_string(&*setup).expect("plain data always serialises");
                         change.execute("INSERT OR REPLACE INTO meta VALUES ('setup', ?1)", [body])?;
                         self.outlets.board.set_points(table);
+                        let reached = setup.duty.people.values().flat_map(|one| &one.reach);
+                        self.called = reached.filter(|way| setup.duty.reaches(way)).cloned().collect();
                         self.outlets.board.set_setup(setup);
                     }
                     Effect::Snapshot(body) => {
@@ -185,6 +199,9 @@ impl Writer {
         settled.map_err(|source| Error::Database { path, source })?;
         self.facts.applied = self.facts.applied.max(seq);
         self.outlets.numbers.applied.store(self.facts.applied, Relaxed);
+        if calls {
+            self.outlets.board.call();
+        }
         for published in news {
             self.tell(published);
         }
@@ -267,6 +284,7 @@ fn write_change(
     changed: AlarmChange,
     early: bool,
     recipients: &[Recipient],
+    called: &BTreeSet<String>,
 ) -> Result<Published, rusqlite::Error> {
     let alarm = &changed.alarm;
     let body = serde_json::to_string(alarm).expect("plain data always serialises");
@@ -290,6 +308,9 @@ fn write_change(
         .execute(params![seq as i64, changed.at.micros(), alarm.id.as_str(), changed.happening.word(), early, body])?;
     let id = change.last_insert_rowid();
     for recipient in recipients.iter().filter(|recipient| recipient.wants(alarm)) {
+        if !called.is_empty() && called.contains(&recipient.full_name()) {
+            continue;
+        }
         change
             .prepare_cached(
                 "INSERT INTO outbox (change, channel, recipient, priority, created) VALUES (?1, ?2, ?3, ?4, ?5)",

@@ -16,7 +16,8 @@ use crate::engine;
 use crate::facts::{self, Answers, Facts, Outlets, Recipient};
 use crate::journal::{self, ENGINE, Entry, Intake, Journal, Marks, Note, RuleFile, Seq, Setup, Tail};
 use crate::ledger::Ledger;
-use crate::model::{Calendar, Point, PointTable, SetLimit};
+use crate::response::Response;
+use crate::model::{Calendar, Duty, Point, PointTable, SetLimit};
 use crate::publish::{self, Publisher};
 
 /// Effects between the engine and facts; when it is full the engine waits.
@@ -51,6 +52,8 @@ pub struct Options {
     pub calendar: Calendar,
     /// Stricter limits of the configuration.
     pub limits: Vec<SetLimit>,
+    /// People and by what policies they are called.
+    pub duty: Duty,
     pub recipients: Vec<Recipient>,
     /// What is published of alarms; nothing unless it is chosen.
     pub publish: Option<publish::Config>,
@@ -127,6 +130,7 @@ impl Core {
                 sites: reader.sites()?,
                 limits: reader.limits(true, usize::MAX >> 1)?.into_iter().map(|(limit, _)| limit).collect(),
                 exemptions: reader.exemptions(true, usize::MAX >> 1)?.into_iter().map(|(one, _)| one).collect(),
+                response: Response::remembered(reader.duty_kept()?),
             }),
             Some(_) | None => None,
         };
@@ -162,8 +166,8 @@ impl Core {
         while facts_numbers.applied.load(Relaxed) < replayed.seq && !facts_thread.is_finished() {
             std::thread::sleep(Duration::from_millis(1));
         }
-        let (calendar, limits) = (options.calendar, options.limits);
-        let mut setup = Setup { at: clock::now(), calendar, limits, ..Setup::of(registered.points) };
+        let (calendar, limits, duty) = (options.calendar, options.limits, options.duty);
+        let mut setup = Setup { at: clock::now(), calendar, limits, duty, ..Setup::of(registered.points) };
         setup.rules = rules(&setup, replayed.setup.as_deref().or(registered.last_setup.as_ref()));
         intake.know_blocking(Marks::new(&setup.points, replayed.permits))?;
         if replayed.setup.is_none_or(|last| *last != Setup { at: last.at, ..setup.clone() }) {

@@ -291,18 +291,25 @@ async fn start_core(config: &Config, ledger: Arc<Ledger>) -> Result<(Core, Intak
     if config.influxdb.is_some() {
         consumers.push(INFLUXDB);
     }
+    let mut duty = config.duty.clone();
+    if duty.positions.values().any(|position| position.checks.is_some()) {
+        let broken = |source| core::Error::Folder { path: config.data.display().to_string(), source };
+        std::fs::create_dir_all(&config.data).map_err(broken)?;
+        duty.seed = notify::LinkKey::open(&config.data)?.seed();
+    }
     let options = core::Options {
         journal: config.journal.clone(),
         points: config.points.iter().map(|point| point.point.clone()).collect(),
         calendar: config.calendar.clone(),
         limits: config.limits.clone(),
+        duty: duty.clone(),
         recipients: notify::recipients(&config.notify),
         publish: config.publish.clone(),
         consumers,
         snapshot_every: SNAPSHOT_EVERY,
     };
     let (data, folder, files) = (config.data.clone(), config.rules.clone(), config.rule_files);
-    let (calendar, limits) = (config.calendar.clone(), config.limits.clone());
+    let (calendar, limits, duty) = (config.calendar.clone(), config.limits.clone(), duty);
     let started = tokio::task::spawn_blocking(move || {
         let mut in_force = Vec::new();
         let (core, intake) = Core::start(&data, options, ledger, |ground, last| {
@@ -321,7 +328,7 @@ async fn start_core(config: &Config, ledger: Arc<Ledger>) -> Result<(Core, Intak
         let office = watch::Office {
             folder,
             files,
-            ground: Setup { calendar, limits, ..Setup::of(core.table.list().to_vec()) },
+            ground: Setup { calendar, limits, duty, ..Setup::of(core.table.list().to_vec()) },
             intake: intake.clone(),
             answers: core.answers.clone(),
             facts: core.facts.clone(),

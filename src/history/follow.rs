@@ -150,7 +150,8 @@ impl<'a> Follower<'a> {
                 | Note::SiteSet(_)
                 | Note::Rules(_)
                 | Note::Record(_)
-                | Note::Limits(_),
+                | Note::Limits(_)
+                | Note::Duty(_),
             ) => {}
         }
     }

@@ -182,7 +182,8 @@ fn drive(sink: &mut Sink, side: &mut impl Side, stop: &CancellationToken) -> Res
                     | Note::SiteSet(_)
                     | Note::Rules(_)
                     | Note::Record(_)
-                    | Note::Limits(_),
+                    | Note::Limits(_)
+                    | Note::Duty(_),
                 ) => {
                     sink.absorb(seq, &[]);
                 }

@@ -94,6 +94,7 @@ impl Marks {
             | Note::Receipt(_)
             | Note::Record(_)
             | Note::Limits(_)
+            | Note::Duty(_)
             | Note::SiteSet(_) => {}
         }
     }

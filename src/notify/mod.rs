@@ -427,7 +427,7 @@ pub async fn run<O: Office>(
     for (recipient, channel) in channels.everybody {
         let changes = board.changes();
         let desk = recipient::Desk::new(recipient, channel, office.clone(), patience);
-        tasks.spawn(desk.run(changes, stop.clone()));
+        tasks.spawn(desk.run(changes, board.calls(), stop.clone()));
     }
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended {

@@ -88,7 +88,7 @@ impl Template {
     #[must_use]
     pub fn text(&self, message: &Message, link: &str, bound: Bound) -> String {
         if message.others.is_empty() {
-            let words = Wording::of(self.language, &message.published.change);
+            let words = self.language.words(message);
             return self.fitting(message, &words, link, bound);
         }
         self.together(message, bound)
@@ -131,7 +131,7 @@ impl Template {
             Language::English => format!("{} messages together ", all.len()),
         };
         let lines: Vec<String> =
-            all.iter().map(|one| Wording::of(self.language, &one.published.change).sentence()).collect();
+            all.iter().map(|one| self.language.words(one).sentence()).collect();
         let told = |count: usize| {
             let mut parts = vec![head.trim_end().to_owned()];
             parts.extend_from_slice(&lines[..count]);

@@ -89,7 +89,8 @@ impl Played {
                 | Note::SiteSet(_)
                 | Note::Rules(_)
                 | Note::Record(_)
-                | Note::Limits(_) => None,
+                | Note::Limits(_)
+                | Note::Duty(_) => None,
             };
             notes.iter().filter_map(receipt).collect()
         };
@@ -119,7 +120,8 @@ impl Played {
             | Note::SiteSet(_)
             | Note::Rules(_)
             | Note::Record(_)
-            | Note::Limits(_) => None,
+            | Note::Limits(_)
+            | Note::Duty(_) => None,
         };
         self.notes.borrow().iter().filter_map(condition).collect()
     }

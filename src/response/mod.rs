@@ -10,6 +10,11 @@
 //! is a deterministic function of the journal: time comes only from ticks and notes, nothing waits, asks a
 //! clock or a network, so every clock that runs here survives a restart and a cut link.
 
+mod desk;
+mod escalation;
+pub mod people;
+mod step;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +23,10 @@ use crate::alarm::AlarmChange;
 use crate::engine::Effect;
 use crate::journal::{Condition, Entry, Note, Setup};
 use crate::model::Timestamp;
+
+pub use desk::{Desk, Kept, Question};
+pub use escalation::{Escalation, Run, calls_for};
+pub use step::{Step, StepKind};
 
 /// What follows from an entry here.
 #[derive(Debug, Default)]
@@ -29,25 +38,43 @@ pub struct Out {
 
 /// The state of everything that people owe. Its parts know nothing of each other.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Response {}
+pub struct Response {
+    pub duty: Desk,
+}
 
 impl Response {
+    /// What facts remember, for a start without a snapshot that can be read.
+    #[must_use]
+    pub fn remembered(kept: Vec<Kept>) -> Self {
+        Self { duty: Desk::remembered(kept) }
+    }
+
     /// The setup that is in force from here on.
-    pub fn set_up(&mut self, _setup: &Arc<Setup>) {}
+    pub fn set_up(&mut self, setup: &Arc<Setup>) {
+        self.duty.set_up(setup);
+    }
 
     /// The entry itself, before the alarm changes that follow from it.
     pub fn on_entry(&mut self, entry: &Entry, out: &mut Out) {
         match entry {
             Entry::Tick(now) => self.on_tick(*now, out),
             Entry::Note(note) => self.on_note(note, out),
-            Entry::Samples(_) => {}
+            Entry::Samples(samples) => self.duty.on_samples(samples, out),
         }
     }
 
     /// A change of an alarm, in the order in which they happen.
-    pub fn on_change(&mut self, _change: &AlarmChange, _out: &mut Out) {}
+    pub fn on_change(&mut self, change: &AlarmChange, out: &mut Out) {
+        self.duty.on_change(change, out);
+    }
 
-    fn on_note(&mut self, _note: &Note, _out: &mut Out) {}
+    fn on_note(&mut self, note: &Note, out: &mut Out) {
+        if let Note::Duty(order) = note {
+            self.duty.on_order(order, out);
+        }
+    }
 
-    fn on_tick(&mut self, _now: Timestamp, _out: &mut Out) {}
+    fn on_tick(&mut self, now: Timestamp, out: &mut Out) {
+        self.duty.on_tick(now, out);
+    }
 }

@@ -170,7 +170,8 @@ pub(super) async fn acknowledge(
         | Answer::SiteSet(_)
         | Answer::NoSuchSite
         | Answer::Recorded
-        | Answer::Limits(_) => Err(Error::no_such("open alarm", &id)),
+        | Answer::Limits(_)
+        | Answer::Duty(_) => Err(Error::no_such("open alarm", &id)),
     }
 }
 

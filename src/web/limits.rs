@@ -245,7 +245,8 @@ async fn ask(edge: &Edge, order: impl FnOnce(u64) -> LimitOrder, id: &str) -> Re
         | Answer::NoSuchPermit
         | Answer::SiteSet(_)
         | Answer::NoSuchSite
-        | Answer::Recorded) => Err(Error::inside("the order about limits", &format!("{other:?}"))),
+        | Answer::Recorded
+        | Answer::Duty(_)) => Err(Error::inside("the order about limits", &format!("{other:?}"))),
     }
 }
 

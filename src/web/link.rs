@@ -104,7 +104,8 @@ pub(super) async fn acknowledge(
         | Answer::SiteSet(_)
         | Answer::NoSuchSite
         | Answer::Recorded
-        | Answer::Limits(_) => (Say::Over, leave.alarm.clone()),
+        | Answer::Limits(_)
+        | Answer::Duty(_) => (Say::Over, leave.alarm.clone()),
     };
     page(&edge, lang, say, Some(&alarm), &leave.who)
 }

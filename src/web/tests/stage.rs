@@ -245,7 +245,8 @@ impl Desk for Backstage {
                     | Note::Receipt(_)
                     | Note::Rules(_)
                     | Note::Record(_)
-                    | Note::Limits(_),
+                    | Note::Limits(_)
+                    | Note::Duty(_),
                 ) => return Ok(()),
             };
             let asker = self.asked.lock().unwrap().remove(&command).expect("was expected");
