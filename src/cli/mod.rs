@@ -9,6 +9,7 @@ mod bench;
 mod check;
 mod demo;
 mod doctor;
+mod duty;
 mod explain;
 mod figures;
 mod modbus;
@@ -63,6 +64,9 @@ enum Command {
     /// Open, end or list work on sensors: calibration, maintenance, exercise.
     #[command(subcommand)]
     Permit(permit::Command),
+    /// Who is on duty and whom alarms call; leave and hand-overs.
+    #[command(subcommand)]
+    Duty(duty::Command),
     /// Say or show what sites are doing: producing, stopped, maintenance.
     #[command(subcommand)]
     Site(site::Command),
@@ -140,6 +144,7 @@ impl Cli {
             Command::Run { .. } => "info",
             Command::Demo(_)
             | Command::Permit(_)
+            | Command::Duty(_)
             | Command::Site(_)
             | Command::Protection { .. }
             | Command::Check { .. }
@@ -159,6 +164,7 @@ impl Cli {
             Command::Demo(arguments) => demo::run(&arguments),
             Command::Check { config, json } => check::run(&config, json),
             Command::Permit(command) => permit::run(&command),
+            Command::Duty(command) => duty::run(&command),
             Command::Site(command) => site::run(&command),
             Command::Protection { at, json } => protection::run(&at, json),
             Command::Doctor { config, json } => doctor::run(&config, json),

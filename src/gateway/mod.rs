@@ -28,10 +28,10 @@ use crate::decode::{Decoder, Forms};
 use crate::figures;
 use crate::history::{self, History};
 use crate::influxdb::{self, Sink};
-use crate::journal::{Cursor, Entry, Intake, Setup};
+use crate::journal::{Cursor, DutyOrder, Entry, Intake, Note, Setup};
 use crate::ledger::{Fate, Ledger};
 use crate::losses::{self, Losses};
-use crate::model::{PointTable, TICK};
+use crate::model::{DutyAct, PointTable, TICK};
 use crate::notify::{self, Message};
 use crate::publish::Feeds;
 use crate::source::frames::FrameServer;
@@ -180,6 +180,7 @@ impl Gateway {
             rules: Arc::new(core.facts.clone()),
             rule_desk: Arc::new(rule_desk),
             limits: Arc::new(core.facts.clone()),
+            duty: Arc::new(core.facts.clone()),
             desk: Arc::new(FrontDesk { intake: intake.clone(), answers: core.answers.clone() }),
             ledger: ledger.clone(),
             losses: losses.clone(),
@@ -199,6 +200,12 @@ impl Gateway {
         let (web_config, web_stop) = (config.web.clone(), stop.clone());
         tasks.spawn(async move { web::serve(web_listener, &web_config, edge, web_stop).await });
 
+        if config.duty.positions.values().any(|position| position.console.is_some()) {
+            // Streams end with the process; whoever is there opens a new one within seconds.
+            let act = DutyAct::Console { user: String::new(), open: false, at: clock::now() };
+            let order = DutyOrder { command: 0, act: Box::new(act) };
+            drop(intake.submit(Entry::Note(Note::Duty(order))).await?);
+        }
         tasks.spawn(tick(intake.clone(), stop.clone()));
         info!(name = %config.name, points = table.len(), web = %web_address, ?mqtt, "davy runs");
         Ok(Self {

@@ -385,6 +385,10 @@ pub trait Office: Clone + Send + Sync + 'static {
     fn pending(&self, channel: &str, recipient: &str, most: usize) -> Result<Vec<Outgoing>, facts::Error>;
     /// Alarms that are not Normal, for whoever keeps a state and not a message.
     fn open_alarms(&self) -> Result<Vec<Alarm>, facts::Error>;
+    /// Those of them for which nobody of the site is left to be called.
+    fn siren_called(&self) -> Result<Vec<crate::alarm::OccurrenceId>, facts::Error> {
+        Ok(Vec::new())
+    }
     /// Waits while the journal's queue is full.
     fn note(&self, note: Note) -> impl Future<Output = Result<(), journal::Error>> + Send;
 }
@@ -404,6 +408,10 @@ impl Office for Outbox {
     fn open_alarms(&self) -> Result<Vec<Alarm>, facts::Error> {
         // Far more than a site can have.
         self.facts.alarms(&Wanted { open: true, site: None, before: None, most: 100_000 })
+    }
+
+    fn siren_called(&self) -> Result<Vec<crate::alarm::OccurrenceId>, facts::Error> {
+        self.facts.siren_called()
     }
 
     async fn note(&self, note: Note) -> Result<(), journal::Error> {

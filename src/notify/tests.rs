@@ -44,6 +44,7 @@ pub(super) fn alarm(point: &str, priority: Priority) -> Alarm {
 
 pub(super) fn outgoing(id: i64, happening: Happening, alarm: Alarm) -> Outgoing {
     Outgoing {
+        why: None,
         id,
         channel: "webhook".into(),
         recipient: "county-duty".into(),

@@ -205,6 +205,20 @@ impl Limits for Backstage {
     }
 }
 
+impl crate::web::DutyFacts for Backstage {
+    fn kept(&self) -> Result<Vec<crate::response::Kept>, facts::Error> {
+        Ok(Vec::new())
+    }
+
+    fn list(&self, _: &str, _: usize) -> Result<Vec<crate::response::Kept>, facts::Error> {
+        Ok(Vec::new())
+    }
+
+    fn steps(&self, _: &OccurrenceId) -> Result<Vec<crate::response::Step>, facts::Error> {
+        Ok(Vec::new())
+    }
+}
+
 impl Desk for Backstage {
     fn expect(&self) -> Asked {
         let command = self.commands.fetch_add(1, Relaxed) + 1;
@@ -330,6 +344,7 @@ impl Stage {
             rules: backstage.clone(),
             rule_desk: backstage.clone(),
             limits: backstage.clone(),
+            duty: backstage.clone(),
             desk: backstage.clone(),
             ledger: ledger.clone(),
             samples: backstage.clone(),
