@@ -81,7 +81,8 @@ pub fn run(command: &Command) -> Result<ExitCode, Refusal> {
         Command::Steps { alarm, at } => {
             let told = ask(at, &format!("/api/v1/alarms/{alarm}/steps"), None)?;
             for step in list(&told["steps"]) {
-                let call = step["call"].as_u64().filter(|call| *call > 0).map_or(String::new(), |n| format!(" no. {n}"));
+                let call =
+                    step["call"].as_u64().filter(|call| *call > 0).map_or(String::new(), |n| format!(" no. {n}"));
                 let (at, kind, level, person) = (&step["at"], &step["kind"], &step["level"], &step["person"]);
                 println!("{:<28} {}{call} {} {}", text(at), text(kind), text(level), text(person));
             }
@@ -128,6 +129,11 @@ fn show(told: &Value) {
     for run in list(&told["escalations"]) {
         let next = list(&run["clocks"]).next().map_or("", |clock| text(&clock["whom"]));
         let (alarm, priority) = (text(&run["alarm"]), text(&run["priority"]));
-        println!("{priority} {alarm} {} {}: next {next} {}", text(&run["site"]), text(&run["subject"]), text(&run["next"]));
+        println!(
+            "{priority} {alarm} {} {}: next {next} {}",
+            text(&run["site"]),
+            text(&run["subject"]),
+            text(&run["next"])
+        );
     }
 }

@@ -464,8 +464,9 @@ impl RawRoster {
         for (place, text) in self.shifts.iter().enumerate() {
             match hours(text) {
                 Some(span) => spans.push(span),
-                None => problems
-                    .add(at.field("shifts").index(place), format!("{text:?} is not a shift such as \"8-16\"")),
+                None => {
+                    problems.add(at.field("shifts").index(place), format!("{text:?} is not a shift such as \"8-16\""))
+                }
             }
         }
         let meets = |(this, next): (&(u16, u16), &(u16, u16))| this.1 % 1_440 == next.0;
@@ -593,7 +594,8 @@ impl RawRoute {
         let levels = Level::ALL.map(|level| (level.word(), level));
         let level = self.level.and_then(|word| problems.known(at.field("level"), &word, "level", levels));
         let priorities = Priority::ALL.map(|priority| (priority.word(), priority));
-        let priority = self.priority.and_then(|word| problems.known(at.field("priority"), &word, "priority", priorities));
+        let priority =
+            self.priority.and_then(|word| problems.known(at.field("priority"), &word, "priority", priorities));
         let span = self.hours.as_deref().map(hours);
         if span == Some(None) {
             problems.add(at.field("hours"), "is not a time of the day such as \"22-6\"");

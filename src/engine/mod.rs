@@ -27,8 +27,8 @@ use std::sync::Arc;
 use crate::alarm::AlarmChange;
 use crate::facts::Answer;
 use crate::journal::{Receipt, RuleFile, RuleStep, Setup};
-use crate::response::{Kept, Step};
 use crate::model::{Cause, LimitFact, Permit, PermitEnd, PointTable, Record, SiteStanding, Timestamp};
+use crate::response::{Kept, Step};
 
 use open::Slot;
 

@@ -45,14 +45,15 @@ pub(super) fn keep(change: &rusqlite::Transaction<'_>, kept: &Kept) -> Result<()
         Kept::Leave { leave, ended } => ("leave", leave.id.clone(), !ended),
         Kept::Handover(handover) => ("handover", handover.id.clone(), false),
         Kept::Signed { roster, .. } => ("signed", roster.clone(), true),
-        Kept::Question { question, open } => {
-            ("question", format!("{} {}", question.asked, question.position), *open)
-        }
+        Kept::Question { question, open } => ("question", format!("{} {}", question.asked, question.position), *open),
         Kept::Console { user, open } => ("console", user.clone(), *open),
     };
-    change
-        .prepare_cached("INSERT OR REPLACE INTO duty VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![kind, key, open, body()])?;
+    change.prepare_cached("INSERT OR REPLACE INTO duty VALUES (?1, ?2, ?3, ?4)")?.execute(params![
+        kind,
+        key,
+        open,
+        body()
+    ])?;
     Ok(())
 }
 

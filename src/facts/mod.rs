@@ -25,8 +25,8 @@ use tokio::sync::oneshot;
 use crate::alarm::{Alarm, Priority};
 use crate::board::Published;
 use crate::clock;
-use crate::response::Step;
 use crate::model::{LimitFact, Permit, SiteStanding, Timestamp, fits};
+use crate::response::Step;
 
 pub use audit::{Audited, Flaw, Head, verify};
 pub use read::{Attempt, Reader, Wanted};

@@ -87,7 +87,10 @@ impl Facts {
     pub fn start(self, effects: Receiver<(Seq, Vec<Effect>)>, outlets: Outlets) -> JoinHandle<Result<(), Error>> {
         let thread = std::thread::Builder::new().name("facts".into());
         thread
-            .spawn(move || Writer { facts: self, outlets, called: BTreeSet::new(), slow: None, disk_told: None, stalled_at: None }.run(&effects))
+            .spawn(move || {
+                Writer { facts: self, outlets, called: BTreeSet::new(), slow: None, disk_told: None, stalled_at: None }
+                    .run(&effects)
+            })
             .expect("the operating system gives a thread at the start")
     }
 }
@@ -156,7 +159,8 @@ impl Writer {
                     | Effect::Kept(_)
                         if known => {}
                     Effect::Changed(changed) => {
-                        let published = write_change(&change, seq, changed, early, &self.outlets.recipients, &self.called)?;
+                        let published =
+                            write_change(&change, seq, changed, early, &self.outlets.recipients, &self.called)?;
                         if let Some(publisher) = &self.outlets.publisher {
                             publications::write(&change, publisher, &published, &self.outlets.board.points())?;
                         }

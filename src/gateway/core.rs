@@ -16,9 +16,9 @@ use crate::engine;
 use crate::facts::{self, Answers, Facts, Outlets, Recipient};
 use crate::journal::{self, ENGINE, Entry, Intake, Journal, Marks, Note, RuleFile, Seq, Setup, Tail};
 use crate::ledger::Ledger;
-use crate::response::Response;
 use crate::model::{Calendar, Duty, Point, PointTable, SetLimit};
 use crate::publish::{self, Publisher};
+use crate::response::Response;
 
 /// Effects between the engine and facts; when it is full the engine waits.
 const EFFECTS_QUEUE: usize = 4_096;

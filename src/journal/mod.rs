@@ -27,8 +27,8 @@ use tokio::sync::oneshot;
 
 use crate::alarm::{Level, OccurrenceId, Priority};
 use crate::model::{
-    Approval, Calendar, Cause, Draft, Duty, DutyAct, LimitOrder, Permit, PermitEnd, Point, Record, Sample, SetLimit, SiteStanding,
-    Timestamp,
+    Approval, Calendar, Cause, Draft, Duty, DutyAct, LimitOrder, Permit, PermitEnd, Point, Record, Sample, SetLimit,
+    SiteStanding, Timestamp,
 };
 
 pub use marks::Marks;

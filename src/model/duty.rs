@@ -134,12 +134,9 @@ impl Hazard {
             | Kind::ReservoirLevel
             | Kind::Discharge
             | Kind::RainTotal => Self::Water,
-            Kind::Displacement
-            | Kind::Crack
-            | Kind::Tilt
-            | Kind::DryBeach
-            | Kind::Freeboard
-            | Kind::PhreaticDepth => Self::Ground,
+            Kind::Displacement | Kind::Crack | Kind::Tilt | Kind::DryBeach | Kind::Freeboard | Kind::PhreaticDepth => {
+                Self::Ground
+            }
             Kind::Pressure | Kind::TankPressure | Kind::TankLevel | Kind::DrainagePressure => Self::Pressure,
             Kind::Wind
             | Kind::Flow
@@ -236,8 +233,7 @@ impl Area {
     /// Does it lie in here? `subject`: the point's id.
     #[must_use]
     pub fn holds(&self, site: &str, subject: &str) -> bool {
-        self.sites.iter().any(|pattern| fits(pattern, site))
-            || self.points.iter().any(|pattern| fits(pattern, subject))
+        self.sites.iter().any(|pattern| fits(pattern, site)) || self.points.iter().any(|pattern| fits(pattern, subject))
     }
 }
 

@@ -19,8 +19,8 @@ use crate::alarm::{Alarm, AlarmChange, Happening, Level, OccurrenceId, Priority,
 use crate::board::Published;
 use crate::clock;
 use crate::facts::Outgoing;
-use crate::response::Step;
 use crate::model::{Quality, Reason, Timestamp};
+use crate::response::Step;
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Message {

@@ -130,8 +130,7 @@ impl Template {
             Language::Chinese => format!("{} 条消息合并 ", all.len()),
             Language::English => format!("{} messages together ", all.len()),
         };
-        let lines: Vec<String> =
-            all.iter().map(|one| self.language.words(one).sentence()).collect();
+        let lines: Vec<String> = all.iter().map(|one| self.language.words(one).sentence()).collect();
         let told = |count: usize| {
             let mut parts = vec![head.trim_end().to_owned()];
             parts.extend_from_slice(&lines[..count]);

@@ -6,8 +6,8 @@
 use serde::Serialize;
 
 use crate::alarm::{Alarm, AlarmChange, Happening, Level};
-use crate::response::{Step, StepKind};
 use crate::model::{Reason, Tier, Timestamp, Zone};
+use crate::response::{Step, StepKind};
 
 /// What a recipient reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,9 +19,7 @@ use crate::alarm::{AlarmChange, Happening, Level, OccurrenceId, Priority};
 use crate::engine::Effect;
 use crate::facts::Answer;
 use crate::journal::{Condition, DutyOrder, Setup};
-use crate::model::{
-    DutyAct, Handover, Leave, PointIndex, Position, Record, Roster, Sample, Tier, Timestamp, Who,
-};
+use crate::model::{DutyAct, Handover, Leave, PointIndex, Position, Record, Roster, Sample, Tier, Timestamp, Who};
 
 pub const QUESTION: &str = "davy-presence";
 pub const MISSED: &str = "davy-presence-missed";
@@ -55,12 +53,24 @@ pub enum Kept {
     Run(Box<Run>),
     /// The calling about that alarm is over.
     RunOver(OccurrenceId),
-    Leave { leave: Leave, ended: bool },
+    Leave {
+        leave: Leave,
+        ended: bool,
+    },
     Handover(Handover),
     /// A roster's shift that has signed; also the first one, that took over from nobody.
-    Signed { roster: String, shift: Timestamp },
-    Question { question: Question, open: bool },
-    Console { user: String, open: bool },
+    Signed {
+        roster: String,
+        shift: Timestamp,
+    },
+    Question {
+        question: Question,
+        open: bool,
+    },
+    Console {
+        user: String,
+        open: bool,
+    },
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -380,7 +390,14 @@ impl Desk {
         Ok(leave.id.clone())
     }
 
-    fn leave_ended(&mut self, id: &str, by: &str, at: Timestamp, reason: &str, out: &mut Out) -> Result<String, String> {
+    fn leave_ended(
+        &mut self,
+        id: &str,
+        by: &str,
+        at: Timestamp,
+        reason: &str,
+        out: &mut Out,
+    ) -> Result<String, String> {
         let place = self.said.leave.iter().position(|leave| leave.id == id);
         let Some(place) = place else { return Err(format!("there is no leave {id} in force")) };
         let leave = self.said.leave.remove(place);
@@ -444,7 +461,11 @@ impl Desk {
             }
             return;
         }
-        if open { self.consoles.insert(user.to_owned()) } else { self.consoles.remove(user) };
+        if open {
+            self.consoles.insert(user.to_owned())
+        } else {
+            self.consoles.remove(user)
+        };
         out.effects.push(kept(Kept::Console { user: user.to_owned(), open }));
     }
 }

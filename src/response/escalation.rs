@@ -473,7 +473,8 @@ impl Run {
         let PolicyStep { who, by, .. } = self.lines[place].step.clone();
         let persons = now.persons(&who, &self.place);
         let most = self.most_calls;
-        let made = |line: &Line, person: &str| line.calls.iter().find(|(name, _)| name == person).map_or(0, |one| one.1);
+        let made =
+            |line: &Line, person: &str| line.calls.iter().find(|(name, _)| name == person).map_or(0, |one| one.1);
         let next = persons.into_iter().find(|person| made(&self.lines[place], person) < most);
         let Some(person) = next else { return self.nobody_left(place, due, now, told) };
         let call = made(&self.lines[place], person) + 1;

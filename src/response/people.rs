@@ -237,7 +237,9 @@ impl<'a> Now<'a> {
             again: std::time::Duration::from_secs(600),
         });
         let hurries = self.duty.areas.values().any(|area| {
-            !place.everywhere && area.class.is_some_and(crate::model::Class::hurries) && area.holds(&place.site, &place.subject)
+            !place.everywhere
+                && area.class.is_some_and(crate::model::Class::hurries)
+                && area.holds(&place.site, &place.subject)
         });
         (name, if hurries { policy.halved() } else { policy })
     }

@@ -168,7 +168,8 @@ pub(super) async fn leave(
     let reason = named("reason", &wanted.reason)?;
     let now = clock::now();
     let moment = |key: &str, text: &str| {
-        Timestamp::parse(text).ok_or_else(|| Error::bad(format!("{key}: {text:?} is not a time such as 2026-12-01T00:00:00+08:00")))
+        Timestamp::parse(text)
+            .ok_or_else(|| Error::bad(format!("{key}: {text:?} is not a time such as 2026-12-01T00:00:00+08:00")))
     };
     let from = wanted.from.as_deref().map(|text| moment("from", text)).transpose()?.unwrap_or(now);
     let until = moment("until", &wanted.until)?;

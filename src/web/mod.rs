@@ -70,8 +70,8 @@ use crate::source::modbus::Devices;
 
 pub use config::{Config, Raw, Token};
 pub use counterpart::{
-    AlarmFigures, Alarms, Answering, Asked, Desk, DutyFacts, FrontDesk, Health, Limits, Number, Numbers, Permits, Publications,
-    Reading, Samples, Vitals,
+    AlarmFigures, Alarms, Answering, Asked, Desk, DutyFacts, FrontDesk, Health, Limits, Number, Numbers, Permits,
+    Publications, Reading, Samples, Vitals,
 };
 pub use devices::Door;
 pub use gate::fresh_token;

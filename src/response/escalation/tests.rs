@@ -91,7 +91,9 @@ impl Story {
     fn alarm(&mut self, alarm: &Alarm) {
         let place = Place { site: "mine-3".into(), subject: "mine-3.face".into(), everywhere: false };
         let kind = Some(Kind::Methane);
-        self.with(|escalation, now, told| escalation.on_alarm(About { alarm, kind, place: &place, from: None }, now, told));
+        self.with(|escalation, now, told| {
+            escalation.on_alarm(About { alarm, kind, place: &place, from: None }, now, told)
+        });
     }
 
     /// Ticks every half second until then.
@@ -132,16 +134,19 @@ fn two_who_do_not_answer_are_passed_over_and_the_county_is_called_in_its_minute(
     night.alarm(&alarm(Priority::P1, Standing::Unacknowledged));
     assert_eq!(night.told(StepKind::Copy), calls(&[("k", 0.0)]), "the county's copy goes out with the alarm");
     night.until(299.5);
-    let site = [("a", 0.0), ("a", 30.0), ("b", 60.0), ("b", 90.0), ("c", 120.0), ("c", 150.0), ("l", 180.0), ("l", 210.0)];
+    let site =
+        [("a", 0.0), ("a", 30.0), ("b", 60.0), ("b", 90.0), ("c", 120.0), ("c", 150.0), ("l", 180.0), ("l", 210.0)];
     assert_eq!(night.told(StepKind::Call)[..8], calls(&site));
     // The leader is alone: after two calls in vain the county is called at once, before its five minutes.
     assert_eq!(night.told(StepKind::Call)[8], ("k".to_owned(), 240.0));
     assert_eq!(night.told(StepKind::Siren).len(), 1, "nobody of the site is left");
 
-    let mut answered = Story::of(duty(&[(Tier::Operator, &["a", "b", "c"]), (Tier::Leader, &["l", "m"]), (Tier::County, &["k"])]));
+    let mut answered =
+        Story::of(duty(&[(Tier::Operator, &["a", "b", "c"]), (Tier::Leader, &["l", "m"]), (Tier::County, &["k"])]));
     answered.alarm(&alarm(Priority::P1, Standing::Unacknowledged));
     answered.until(300.0);
-    let county: Vec<f64> = answered.told(StepKind::Call).iter().filter(|(name, _)| name == "k").map(|(_, at)| *at).collect();
+    let county: Vec<f64> =
+        answered.told(StepKind::Call).iter().filter(|(name, _)| name == "k").map(|(_, at)| *at).collect();
     assert_eq!(county, [300.0], "with a leader's list that is not through, the county is called at five minutes");
 }
 
@@ -155,7 +160,11 @@ fn an_acknowledgement_ends_the_calls_to_the_site_and_not_those_of_the_county_unt
     let called: Vec<(String, f64)> = story.told(StepKind::Call);
     assert_eq!(called, calls(&[("a", 0.0), ("a", 30.0), ("k", 300.0)]));
     story.until(600.0);
-    assert_eq!(story.told(StepKind::Unanswered), calls(&[("k", 600.0)]), "nobody has spoken with the site in ten minutes");
+    assert_eq!(
+        story.told(StepKind::Unanswered),
+        calls(&[("k", 600.0)]),
+        "nobody has spoken with the site in ten minutes"
+    );
     let id = alarm(Priority::P1, Standing::Acknowledged).id;
     story.with(|escalation, now, told| escalation.answered(&id, "k", now, told));
     let before = story.steps.len();
@@ -195,16 +204,22 @@ fn methane_of_three_per_cent_is_told_to_city_and_province_at_once_also_when_it_r
 fn a_copy_upward_cannot_be_withheld_except_of_an_exercise() {
     let mut duty = night();
     let silent: Policy = duty.policies["P3"].clone();
-    let site = PolicyStep { after: After::Time(Duration::ZERO), who: Who::Tier(Tier::Operator), copy: false, by: Vec::new() };
+    let site =
+        PolicyStep { after: After::Time(Duration::ZERO), who: Who::Tier(Tier::Operator), copy: false, by: Vec::new() };
     duty.policies.insert("P1".into(), Policy { steps: vec![site], ..silent });
     let mut story = Story::of(duty.clone());
     story.alarm(&alarm(Priority::P1, Standing::Unacknowledged));
     assert_eq!(story.told(StepKind::Copy), calls(&[("k", 0.0)]));
     let mut drill = Story::of(duty);
-    drill.alarm(&Alarm { quality: Quality::because(Reason::Exercise), ..alarm(Priority::P1, Standing::Unacknowledged) });
+    drill
+        .alarm(&Alarm { quality: Quality::because(Reason::Exercise), ..alarm(Priority::P1, Standing::Unacknowledged) });
     drill.until(300.0);
     assert!(drill.told(StepKind::Copy).is_empty());
-    assert!(drill.steps.iter().all(|step| ["a", "b", "c", "l", ""].contains(&step.person.as_str())), "{:?}", drill.steps);
+    assert!(
+        drill.steps.iter().all(|step| ["a", "b", "c", "l", ""].contains(&step.person.as_str())),
+        "{:?}",
+        drill.steps
+    );
 }
 
 /// The gateway was away for seven minutes: what was due is done at once, once, in order; and whoever is called
