@@ -14,7 +14,8 @@ use stage::{Site, methane_rule, micros, now_ms, until, wait_for};
 const PEOPLE: [&str; 4] = ["zhang", "wang", "zhao", "county"];
 
 fn config(pager: &Pager) -> String {
-    let mut text = "[web]\naddress = \"127.0.0.1:0\"\n[source.http.scada]\ntoken_file = \"token\"\n\
+    let mut text =
+        "[web]\naddress = \"127.0.0.1:0\"\n[source.http.scada]\ntoken_file = \"token\"\npoints = [\"pit.*\"]\n\
          [notify.log]\nenabled = false\n[notify.mqtt]\nenabled = false\n\
          [point.\"pit.t1\"]\nname = \"3201 T1\"\nkind = \"methane\"\nplace = \"T1\"\nperiod = \"1h\"\n\
          [area.pit]\nkind = \"site\"\n\
@@ -23,7 +24,7 @@ fn config(pager: &Pager) -> String {
          [position.county]\nwho = [\"person.county\"]\n\
          [policy.P1]\nevery = \"1s\"\nagain = \"1h\"\nanswer = \"1h\"\n\
          step = [{ who = \"operator\", after = \"0s\" }, { who = \"county\", after = \"60s\" }]\n"
-        .to_owned();
+            .to_owned();
     for name in PEOPLE {
         text.push_str(&format!(
             "[person.{name}]\nname = \"{name}\"\nreach = [\"webhook.{name}\"]\n\
@@ -39,13 +40,13 @@ async fn two_do_not_answer_the_third_and_then_the_county_are_called_across_a_kil
     let pager = Pager::start().await;
     let rule = methane_rule(1.0, "").replace("\"P2\"", "\"P1\"");
     let site = Site::new(&config(&pager), &[("methane.rhai", &rule)]);
-    site.write("token", "a token that nobody guesses\n");
+    site.write("token", "a-token-that-nobody-guesses\n");
     site.write("secret", "the canary sings no more\n");
     let davy = site.start().await;
     let http = reqwest::Client::new();
     let sent = http
         .post(davy.url("/api/v1/samples"))
-        .bearer_auth("a token that nobody guesses")
+        .bearer_auth("a-token-that-nobody-guesses")
         .json(&json!([{ "point": "pit.t1", "time": now_ms(), "value": 1.6 }]))
         .send()
         .await
