@@ -53,6 +53,7 @@ pub struct Board {
     changes: broadcast::Sender<Arc<Published>>,
     values: broadcast::Sender<Arc<Vec<Sample>>>,
     last_change: AtomicI64,
+    calls: tokio::sync::watch::Sender<()>,
 }
 
 impl Default for Board {
@@ -75,6 +76,7 @@ impl Board {
             changes: broadcast::channel(Self::LAG).0,
             values: broadcast::channel(64).0,
             last_change: AtomicI64::new(0),
+            calls: tokio::sync::watch::channel(()).0,
         }
     }
 
@@ -133,6 +135,17 @@ impl Board {
         drop(open);
         self.last_change.fetch_max(published.id, Relaxed);
         drop(self.changes.send(published));
+    }
+
+    /// Somebody is called without an alarm having changed: there are messages to be sent.
+    pub fn call(&self) {
+        self.calls.send_replace(());
+    }
+
+    /// Resolves whenever somebody is called.
+    #[must_use]
+    pub fn calls(&self) -> tokio::sync::watch::Receiver<()> {
+        self.calls.subscribe()
     }
 
     /// Open alarms as found in `facts.db` at the start.

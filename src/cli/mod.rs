@@ -12,6 +12,7 @@ mod check;
 mod cost;
 mod demo;
 mod doctor;
+mod duty;
 mod explain;
 mod figures;
 mod modbus;
@@ -72,6 +73,9 @@ enum Command {
     /// Follow alarms until they are settled: answer, handle, verify, close.
     #[command(subcommand)]
     Case(case::Command),
+    /// Who is on duty and whom alarms call; leave and hand-overs.
+    #[command(subcommand)]
+    Duty(duty::Command),
     /// Say or show what sites are doing: producing, stopped, maintenance.
     #[command(subcommand)]
     Site(site::Command),
@@ -154,6 +158,7 @@ impl Cli {
             | Command::Alarm(_)
             | Command::Permit(_)
             | Command::Case(_)
+            | Command::Duty(_)
             | Command::Site(_)
             | Command::Protection { .. }
             | Command::Check { .. }
@@ -175,6 +180,7 @@ impl Cli {
             Command::Alarm(command) => alarm::run(&command),
             Command::Permit(command) => permit::run(&command),
             Command::Case(command) => case::run(&command),
+            Command::Duty(command) => duty::run(&command),
             Command::Site(command) => site::run(&command),
             Command::Protection { at, handover, json } => protection::run(&at, handover, json),
             Command::Doctor { config, json } => doctor::run(&config, json),

@@ -7,6 +7,7 @@
 mod calendar;
 mod case;
 mod doubts;
+mod duty;
 mod limits;
 mod points;
 mod problem;
@@ -18,11 +19,13 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::model::{Calendar, SetLimit};
+use crate::model::{Calendar, Duty, SetLimit};
 use crate::response::case::Policy;
 use crate::source::{frames, http, modbus, mqtt_client, mqtt_listener, sparkplug};
 use crate::{coverage, decode, history, influxdb, journal, notify, publish, web};
 
+#[cfg(test)]
+pub(crate) use duty::shipped as shipped_policies;
 pub use points::{Binding, ConfiguredPoint, Known, Row, Table, Written, check_row, read_text, same_cell};
 pub use problem::{Key, Problem, Problems};
 pub use templates::Templates;
@@ -62,6 +65,8 @@ pub struct Config {
     pub limits: Vec<SetLimit>,
     /// Which alarms need a case, and how long people have.
     pub cases: Policy,
+    /// People, and by what policies they are called.
+    pub duty: Duty,
     /// Warnings for others; none unless they are chosen.
     pub publish: Option<publish::Config>,
 }
@@ -140,9 +145,9 @@ const fn most_mib() -> u64 {
 }
 
 /// Sections of the file; anything else is a typo.
-const SECTIONS: [&str; 16] = [
+const SECTIONS: [&str; 23] = [
     "gateway", "journal", "payload", "source", "point", "history", "influxdb", "notify", "web", "coverage", "rules",
-    "user", "calendar", "limit", "publish", "case",
+    "user", "calendar", "limit", "publish", "person", "team", "area", "roster", "position", "route", "policy", "case",
 ];
 const SOURCES: [&str; 8] = ["mqtt_listener", "mqtt_client", "modbus", "sparkplug", "http", "gb26875", "sl651", "hj212"];
 
@@ -292,6 +297,8 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
     http::check_tokens(&senders, problems);
     let history: Option<history::Raw> = section(file, "history", problems);
     let influxdb: Option<influxdb::Raw> = optional(file, "influxdb", problems);
+    // Told apart from the sections, so that a mistake in one of them does not hide those in people.
+    let names = names_of(file);
     let notify: Option<notify::Raw> = section(file, "notify", problems);
     let publish: Option<publish::Raw> = optional(file, "publish", problems);
     let web: Option<web::Raw> = section(file, "web", problems);
@@ -333,6 +340,9 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
     points::check_unique(&found.sound, problems);
     points::check_relations(&found, problems);
     points::check_doors(&found.sound, &kinds, problems);
+    let (recipients, keys) = &names;
+    let around = duty::Around { calendar: &seasons, recipients, users: keys };
+    let duty = duty::read(file, &around, problems);
     let limits = limits::read(file.remove("limit"), &seasons, &found.sound, problems);
     let by_sparkplug = found.sound.iter().filter_map(|configured| match &configured.binding {
         Binding::Sparkplug(binding) => Some((&*configured.point.id, binding)),
@@ -379,6 +389,7 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
             calendar: calendar?,
             limits: limits.clone(),
             cases: cases?,
+            duty,
             publish,
         })
     };
@@ -400,6 +411,19 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
         calendar: seasons,
         limits,
     }
+}
+
+/// Recipients of `[notify.*.*]` (`sms.li`) and keys of `[user.*]`, sound or not; to be asked before they are read.
+fn names_of(file: &toml::Table) -> (Vec<String>, Vec<String>) {
+    let table = |name: &str| file.get(name).and_then(toml::Value::as_table);
+    let users = table("user").map(|users| users.keys().cloned().collect());
+    let channels = table("notify").into_iter().flatten();
+    let named = channels.filter_map(|(channel, value)| Some((channel, value.as_table()?)));
+    let recipients = named.flat_map(|(channel, tables)| {
+        let tables = tables.iter().filter(|(_, value)| value.is_table());
+        tables.map(move |(name, _)| format!("{channel}.{name}"))
+    });
+    (recipients.collect(), users.unwrap_or_default())
 }
 
 /// Two of Davy's own servers on one TCP port: the second would not start.

@@ -31,6 +31,7 @@ use crate::facts::Answer;
 use crate::journal::{Receipt, RuleFile, RuleStep, Setup};
 use crate::model::{Cause, LimitFact, Permit, PermitEnd, PointTable, Record, SiteStanding, Timestamp};
 use crate::response::case::CaseFact;
+use crate::response::{Kept, Step};
 
 use open::Slot;
 
@@ -76,6 +77,10 @@ pub enum Effect {
     Aside(AsideFact),
     /// A case after a step.
     Case(Box<CaseFact>),
+    /// Somebody is called or told, or there was nobody.
+    Step(Box<Step>),
+    /// What duty is to remember.
+    Kept(Box<Kept>),
     /// New points and rules are in force.
     Setup(Arc<Setup>, Arc<PointTable>),
     /// The state after the entry, to restart from.

@@ -231,6 +231,8 @@ impl<'a> Shard<'a> {
             Entry::Note(Note::SiteSet(set)) => self.on_site(set, effects),
             Entry::Note(Note::Rules(step)) => self.on_rule_step(step, effects),
             Entry::Note(Note::Limits(limits)) => self.on_limits(limits, effects),
+            // People's duty is the business of the response.
+            Entry::Note(Note::Duty(_)) => {}
             Entry::Note(Note::Record(record)) => effects.push(Effect::Record(record.clone())),
             // What people owe stands behind the shard.
             Entry::Note(Note::Case(_)) => {}

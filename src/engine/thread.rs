@@ -217,11 +217,9 @@ impl Loop<'_> {
         if self.effects.is_empty() {
             return;
         }
-        if self
-            .effects
-            .iter()
-            .any(|effect| matches!(effect, Effect::Changed(_) | Effect::Answered { .. } | Effect::Record(_)))
-        {
+        if self.effects.iter().any(|effect| {
+            matches!(effect, Effect::Changed(_) | Effect::Answered { .. } | Effect::Record(_) | Effect::Step(_))
+        }) {
             self.options.prompt.hurry();
         }
         // Facts may be gone when the gateway stops; the journal tells it all again at the next start.

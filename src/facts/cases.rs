@@ -190,6 +190,6 @@ impl Reader {
             let newest = connection.query_row("SELECT max(number) FROM cases", [], |row| row.get::<_, Option<i64>>(0));
             newest.optional()
         })?;
-        Ok(Remembered { cases, last_case: last.flatten().unwrap_or(0) as u64 })
+        Ok(Remembered { cases, last_case: last.flatten().unwrap_or(0) as u64, ..Remembered::default() })
     }
 }

@@ -8,6 +8,7 @@
 mod aside;
 mod audit;
 mod cases;
+mod duty;
 mod limits;
 mod publications;
 mod read;
@@ -27,6 +28,7 @@ use crate::alarm::{Alarm, AsideFact, OccurrenceId, Priority};
 use crate::board::Published;
 use crate::clock;
 use crate::model::{LimitFact, Permit, SiteStanding, Timestamp, fits};
+use crate::response::Step;
 use crate::response::case::{Case, CaseRefusal};
 
 pub use audit::{Audited, Flaw, Head, verify};
@@ -63,6 +65,12 @@ pub struct Recipient {
 }
 
 impl Recipient {
+    /// As people name it in the configuration: `sms.li`.
+    #[must_use]
+    pub fn full_name(&self) -> String {
+        format!("{}.{}", self.channel, self.name)
+    }
+
     /// Conditions of the gateway itself are everybody's: a gateway that does not see is blind for all sites.
     #[must_use]
     pub fn wants(&self, alarm: &Alarm) -> bool {
@@ -84,6 +92,8 @@ pub struct Outgoing {
     /// Attempts recorded so far.
     pub attempts: u32,
     pub created: Timestamp,
+    /// Why this recipient is told, where it was called for.
+    pub why: Option<Step>,
 }
 
 /// A message that still has to reach somebody, as a summary counts it.
@@ -124,6 +134,8 @@ pub enum Answer {
     Aside(Result<Box<AsideFact>, AsideRefusal>),
     /// The case as it stands now, or why the step was not taken.
     Case(Box<Result<Case, CaseRefusal>>),
+    /// The id of what is on record now, or why nothing was done.
+    Duty(Result<String, String>),
 }
 
 /// Why an order about setting an alarm aside was not carried out.

@@ -50,8 +50,9 @@ pub(super) fn open(path: &Path) -> Result<Connection, Error> {
     Ok(connection)
 }
 const OUTGOING: &str = "SELECT changes.id, changes.body, changes.early, outbox.id, outbox.channel, outbox.recipient,
-            outbox.attempts, outbox.created
-     FROM outbox JOIN changes ON changes.id = outbox.change";
+            outbox.attempts, outbox.created, steps.body
+     FROM outbox JOIN changes ON changes.id = outbox.change
+     LEFT JOIN calls ON calls.message = outbox.id LEFT JOIN steps ON steps.id = calls.step";
 
 impl Reader {
     /// The database must exist.
@@ -171,6 +172,10 @@ impl Reader {
             recipient: row.get(5).map_err(broken)?,
             attempts: row.get(6).map_err(broken)?,
             created: Timestamp::from_micros(row.get(7).map_err(broken)?),
+            why: match row.get_ref(8).map_err(broken)? {
+                rusqlite::types::ValueRef::Null => None,
+                _ => Some(self.json(row, 8)?),
+            },
         })
     }
 

@@ -51,6 +51,17 @@ const TABLES: &str = "
         id TEXT PRIMARY KEY, at INTEGER NOT NULL, until INTEGER NOT NULL, ended INTEGER, body TEXT NOT NULL,
         end TEXT) WITHOUT ROWID;
     CREATE INDEX IF NOT EXISTS exemptions_open ON exemptions (until) WHERE ended IS NULL;
+    -- Who was called about an alarm, when and why; the messages that followed; and what duty remembers.
+    CREATE TABLE IF NOT EXISTS steps (
+        id INTEGER PRIMARY KEY, alarm TEXT NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL, level TEXT NOT NULL,
+        person TEXT NOT NULL, body TEXT NOT NULL);
+    CREATE INDEX IF NOT EXISTS steps_by_alarm ON steps (alarm);
+    CREATE INDEX IF NOT EXISTS steps_by_time ON steps (at);
+    CREATE TABLE IF NOT EXISTS calls (message INTEGER PRIMARY KEY, step INTEGER NOT NULL);
+    CREATE TABLE IF NOT EXISTS duty (
+        kind TEXT NOT NULL, key TEXT NOT NULL, open INTEGER NOT NULL, body TEXT NOT NULL,
+        PRIMARY KEY (kind, key)) WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS duty_open ON duty (kind) WHERE open;
     CREATE TABLE IF NOT EXISTS snapshot (only INTEGER PRIMARY KEY CHECK (only = 1), seq INTEGER NOT NULL, body BLOB NOT NULL);
 ";
 

@@ -1,5 +1,6 @@
 //! The thread that writes facts: effects in, rows and news out.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -11,7 +12,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tracing::{error, info, warn};
 
 use super::{
-    Answer, Answers, Error, Numbers, Recipient, Registered, aside, audit, cases, limits, publications, revision, schema,
+    Answer, Answers, Error, Numbers, Recipient, Registered, aside, audit, cases, duty, limits, publications, revision,
+    schema,
 };
 use crate::alarm::{AlarmChange, Happening, Level, Priority};
 use crate::board::{Board, Published};
@@ -94,7 +96,10 @@ impl Facts {
     pub fn start(self, effects: Receiver<(Seq, Vec<Effect>)>, outlets: Outlets) -> JoinHandle<Result<(), Error>> {
         let thread = std::thread::Builder::new().name("facts".into());
         thread
-            .spawn(move || Writer { facts: self, outlets, slow: None, disk_told: None, stalled_at: None }.run(&effects))
+            .spawn(move || {
+                Writer { facts: self, outlets, called: BTreeSet::new(), slow: None, disk_told: None, stalled_at: None }
+                    .run(&effects)
+            })
             .expect("the operating system gives a thread at the start")
     }
 }
@@ -112,6 +117,8 @@ fn seed(connection: &mut Connection, path: &Path) -> Result<(), Error> {
 struct Writer {
     facts: Facts,
     outlets: Outlets,
+    /// Recipients (`sms.li`) that hear only what they are called for.
+    called: BTreeSet<String>,
     /// The disk was last seen slow then.
     slow: Option<Stopwatch>,
     /// What was last told of the disk: slow, or not.
@@ -163,13 +170,20 @@ impl Writer {
         let early = waits && !self.wait_for(first);
         let path = self.facts.path.clone();
         let mut after = After::default();
-        let (applied, outlets) = (self.facts.applied, &self.outlets);
+        let (applied, outlets, called) = (self.facts.applied, &self.outlets, &mut self.called);
         let written = (|| {
             let change = self.facts.connection.transaction()?;
             for (seq, effects) in batch {
                 for effect in effects {
                     let early = early && seq == first;
-                    write_effect(&change, outlets, effect, At { seq, known: seq <= applied, early }, &mut after)?;
+                    write_effect(
+                        &change,
+                        outlets,
+                        called,
+                        effect,
+                        At { seq, known: seq <= applied, early },
+                        &mut after,
+                    )?;
                 }
             }
             if last > applied {
@@ -181,6 +195,9 @@ impl Writer {
         settled.map_err(|source| Error::Database { path, source })?;
         self.facts.applied = self.facts.applied.max(last);
         self.outlets.numbers.applied.store(self.facts.applied, Relaxed);
+        if after.calls {
+            self.outlets.board.call();
+        }
         for published in after.news {
             self.tell(published);
         }
@@ -282,11 +299,14 @@ struct After {
     answers: Vec<(u64, Answer)>,
     /// The newest entry with a snapshot.
     snapshot: Option<Seq>,
+    /// Somebody is called.
+    calls: bool,
 }
 
 fn write_effect(
     change: &rusqlite::Transaction<'_>,
     outlets: &Outlets,
+    called: &mut BTreeSet<String>,
     effect: Effect,
     at: At,
     after: &mut After,
@@ -302,9 +322,11 @@ fn write_effect(
         | Effect::Limits(_)
         | Effect::Aside(_)
         | Effect::Case(_)
+        | Effect::Step(_)
+        | Effect::Kept(_)
             if at.known => {}
         Effect::Changed(changed) => {
-            let published = write_change(change, at.seq, changed, at.early, &outlets.recipients)?;
+            let published = write_change(change, at.seq, changed, at.early, &outlets.recipients, called)?;
             if let Some(publisher) = &outlets.publisher {
                 publications::write(change, publisher, &published, &outlets.board.points())?;
             }
@@ -319,11 +341,18 @@ fn write_effect(
         Effect::Limits(fact) => limits::write(change, &fact)?,
         Effect::Aside(fact) => aside::write(change, &fact)?,
         Effect::Case(fact) => cases::write(change, &fact)?,
+        Effect::Step(step) => {
+            duty::write_step(change, &step, &outlets.recipients)?;
+            after.calls = true;
+        }
+        Effect::Kept(kept) => duty::keep(change, &kept)?,
         Effect::Answered { command, answer } => after.answers.push((command, answer)),
         Effect::Setup(setup, table) => {
             let body = serde_json::to_string(&*setup).expect("plain data always serialises");
             change.execute("INSERT OR REPLACE INTO meta VALUES ('setup', ?1)", [body])?;
             outlets.board.set_points(table);
+            let reached = setup.duty.people.values().flat_map(|one| &one.reach);
+            *called = reached.filter(|way| setup.duty.reaches(way)).cloned().collect();
             outlets.board.set_setup(setup);
         }
         Effect::Snapshot(body) => {
@@ -340,6 +369,7 @@ fn write_change(
     changed: AlarmChange,
     early: bool,
     recipients: &[Recipient],
+    called: &BTreeSet<String>,
 ) -> Result<Published, rusqlite::Error> {
     let alarm = &changed.alarm;
     let body = serde_json::to_string(alarm).expect("plain data always serialises");
@@ -364,6 +394,9 @@ fn write_change(
     let id = change.last_insert_rowid();
     let calls = changed.calls();
     for recipient in recipients.iter().filter(|recipient| calls && recipient.wants(alarm)) {
+        if !called.is_empty() && called.contains(&recipient.full_name()) {
+            continue;
+        }
         change
             .prepare_cached(
                 "INSERT INTO outbox (change, channel, recipient, priority, created) VALUES (?1, ?2, ?3, ?4, ?5)",

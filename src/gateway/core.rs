@@ -16,8 +16,9 @@ use crate::engine;
 use crate::facts::{self, Answers, Facts, Outlets, Recipient};
 use crate::journal::{self, ENGINE, Entry, Intake, Journal, Marks, Note, RuleFile, Seq, Setup, Tail};
 use crate::ledger::Ledger;
-use crate::model::{Calendar, Point, PointTable, SetLimit};
+use crate::model::{Calendar, Duty, Point, PointTable, SetLimit};
 use crate::publish::{self, Publisher};
+use crate::response::Remembered;
 use crate::response::case::Policy;
 
 /// Effects between the engine and facts; when it is full the engine waits.
@@ -54,6 +55,8 @@ pub struct Options {
     pub limits: Vec<SetLimit>,
     /// Which alarms need a case.
     pub cases: Policy,
+    /// People and by what policies they are called.
+    pub duty: Duty,
     pub recipients: Vec<Recipient>,
     /// What is published of alarms; nothing unless it is chosen.
     pub publish: Option<publish::Config>,
@@ -130,8 +133,11 @@ impl Core {
                 sites: reader.sites()?,
                 limits: reader.limits(true, usize::MAX >> 1)?.into_iter().map(|(limit, _)| limit).collect(),
                 asides: reader.asides(true, usize::MAX >> 1)?.into_iter().map(|fact| fact.aside).collect(),
-                response: reader.remembered_cases(clock::now() - options.cases.reopen_within)?,
                 exemptions: reader.exemptions(true, usize::MAX >> 1)?.into_iter().map(|(one, _)| one).collect(),
+                response: Remembered {
+                    duty: reader.duty_kept()?,
+                    ..reader.remembered_cases(clock::now() - options.cases.reopen_within)?
+                },
             }),
             Some(_) | None => None,
         };
@@ -167,8 +173,8 @@ impl Core {
         while facts_numbers.applied.load(Relaxed) < replayed.seq && !facts_thread.is_finished() {
             std::thread::sleep(Duration::from_millis(1));
         }
-        let (calendar, limits, cases) = (options.calendar, options.limits, options.cases);
-        let mut setup = Setup { at: clock::now(), calendar, limits, cases, ..Setup::of(registered.points) };
+        let (calendar, limits, cases, duty) = (options.calendar, options.limits, options.cases, options.duty);
+        let mut setup = Setup { at: clock::now(), calendar, limits, cases, duty, ..Setup::of(registered.points) };
         setup.rules = rules(&setup, replayed.setup.as_deref().or(registered.last_setup.as_ref()));
         intake.know_blocking(Marks::new(&setup.points, replayed.permits))?;
         if replayed.setup.is_none_or(|last| *last != Setup { at: last.at, ..setup.clone() }) {

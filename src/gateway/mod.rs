@@ -28,10 +28,10 @@ use crate::decode::{Decoder, Forms};
 use crate::figures;
 use crate::history::{self, History};
 use crate::influxdb::{self, Sink};
-use crate::journal::{Cursor, Entry, Intake, Setup};
+use crate::journal::{Cursor, DutyOrder, Entry, Intake, Note, Setup};
 use crate::ledger::{Fate, Ledger};
 use crate::losses::{self, Losses};
-use crate::model::{PointTable, TICK};
+use crate::model::{DutyAct, PointTable, TICK};
 use crate::notify::{self, Message};
 use crate::publish::Feeds;
 use crate::source::frames::FrameServer;
@@ -182,6 +182,7 @@ impl Gateway {
             limits: Arc::new(core.facts.clone()),
             cases: Arc::new(core.facts.clone()),
             case_files: config.data.join("cases"),
+            duty: Arc::new(core.facts.clone()),
             desk: Arc::new(FrontDesk { intake: intake.clone(), answers: core.answers.clone() }),
             ledger: ledger.clone(),
             losses: losses.clone(),
@@ -201,6 +202,12 @@ impl Gateway {
         let (web_config, web_stop) = (config.web.clone(), stop.clone());
         tasks.spawn(async move { web::serve(web_listener, &web_config, edge, web_stop).await });
 
+        if config.duty.positions.values().any(|position| position.console.is_some()) {
+            // Streams end with the process; whoever is there opens a new one within seconds.
+            let act = DutyAct::Console { user: String::new(), open: false, at: clock::now() };
+            let order = DutyOrder { command: 0, act: Box::new(act) };
+            drop(intake.submit(Entry::Note(Note::Duty(order))).await?);
+        }
         tasks.spawn(tick(intake.clone(), stop.clone()));
         info!(name = %config.name, points = table.len(), web = %web_address, ?mqtt, "davy runs");
         Ok(Self {
@@ -293,19 +300,27 @@ async fn start_core(config: &Config, ledger: Arc<Ledger>) -> Result<(Core, Intak
     if config.influxdb.is_some() {
         consumers.push(INFLUXDB);
     }
+    let mut duty = config.duty.clone();
+    if duty.positions.values().any(|position| position.checks.is_some()) {
+        let broken = |source| core::Error::Folder { path: config.data.display().to_string(), source };
+        std::fs::create_dir_all(&config.data).map_err(broken)?;
+        duty.seed = notify::LinkKey::open(&config.data)?.seed();
+    }
     let options = core::Options {
         journal: config.journal.clone(),
         points: config.points.iter().map(|point| point.point.clone()).collect(),
         calendar: config.calendar.clone(),
         limits: config.limits.clone(),
         cases: config.cases.clone(),
+        duty: duty.clone(),
         recipients: notify::recipients(&config.notify),
         publish: config.publish.clone(),
         consumers,
         snapshot_every: SNAPSHOT_EVERY,
     };
     let (data, folder, files) = (config.data.clone(), config.rules.clone(), config.rule_files);
-    let (calendar, limits, cases) = (config.calendar.clone(), config.limits.clone(), config.cases.clone());
+    let (calendar, limits) = (config.calendar.clone(), config.limits.clone());
+    let (cases, duty) = (config.cases.clone(), duty);
     let started = tokio::task::spawn_blocking(move || {
         let mut in_force = Vec::new();
         let (core, intake) = Core::start(&data, options, ledger, |ground, last| {
@@ -324,7 +339,7 @@ async fn start_core(config: &Config, ledger: Arc<Ledger>) -> Result<(Core, Intak
         let office = watch::Office {
             folder,
             files,
-            ground: Setup { calendar, limits, cases, ..Setup::of(core.table.list().to_vec()) },
+            ground: Setup { calendar, limits, cases, duty, ..Setup::of(core.table.list().to_vec()) },
             intake: intake.clone(),
             answers: core.answers.clone(),
             facts: core.facts.clone(),

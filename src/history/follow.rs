@@ -153,6 +153,7 @@ impl<'a> Follower<'a> {
                 | Note::Reset(_)
                 | Note::Aside(_)
                 | Note::Case(_)
+                | Note::Duty(_)
                 | Note::Limits(_),
             ) => {}
         }

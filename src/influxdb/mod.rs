@@ -185,6 +185,7 @@ fn drive(sink: &mut Sink, side: &mut impl Side, stop: &CancellationToken) -> Res
                     | Note::Reset(_)
                     | Note::Aside(_)
                     | Note::Case(_)
+                    | Note::Duty(_)
                     | Note::Limits(_),
                 ) => {
                     sink.absorb(seq, &[]);

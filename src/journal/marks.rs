@@ -97,6 +97,7 @@ impl Marks {
             | Note::Aside(_)
             | Note::Limits(_)
             | Note::Case(_)
+            | Note::Duty(_)
             | Note::SiteSet(_) => {}
         }
     }

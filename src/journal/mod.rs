@@ -27,8 +27,8 @@ use tokio::sync::oneshot;
 
 use crate::alarm::{AsideOrder, Level, OccurrenceId, Priority, Standing};
 use crate::model::{
-    Approval, Calendar, Cause, Draft, LimitOrder, Permit, PermitEnd, Point, Record, Sample, SetLimit, SiteStanding,
-    Timestamp,
+    Approval, Calendar, Cause, Draft, Duty, DutyAct, LimitOrder, Permit, PermitEnd, Point, Record, Sample, SetLimit,
+    SiteStanding, Timestamp,
 };
 use crate::response::case::{CaseStep, Policy};
 
@@ -81,6 +81,8 @@ pub enum Note {
     Limits(Limits),
     /// What a person did about a case.
     Case(Box<CaseStep>),
+    /// Leave, a hand-over, a console that opens or closes.
+    Duty(DutyOrder),
 }
 
 /// A step in the life of a change of rules; decided before it is written here, in one place and one after the other.
@@ -143,6 +145,9 @@ pub struct Setup {
     /// Which alarms need a case, and how long people have.
     #[serde(default)]
     pub cases: Policy,
+    /// People, rosters and by what policies they are called.
+    #[serde(default)]
+    pub duty: Duty,
 }
 
 impl Setup {
@@ -156,6 +161,7 @@ impl Setup {
             calendar: self.calendar.clone(),
             limits: self.limits.clone(),
             cases: self.cases.clone(),
+            duty: self.duty.clone(),
         }
     }
 
@@ -169,6 +175,7 @@ impl Setup {
             calendar: Calendar::default(),
             limits: Vec::new(),
             cases: Policy::default(),
+            duty: Duty::default(),
         }
     }
 }
@@ -247,6 +254,14 @@ pub struct Limits {
     pub command: u64,
     /// Boxed, because every entry is as large as the largest one.
     pub order: Box<LimitOrder>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DutyOrder {
+    /// Ties the answer to the asker; chosen by whoever submits.
+    pub command: u64,
+    /// Boxed, because every entry is as large as the largest one.
+    pub act: Box<DutyAct>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 //! Plain data without I/O, clock or lock. Nothing here depends on another module of Davy.
 
 mod calendar;
+mod duty;
 mod kind;
 mod limit;
 mod pattern;
@@ -16,6 +17,10 @@ mod site;
 mod time;
 
 pub use calendar::{Calendar, MonthDay, Season, Wall, Zone};
+pub use duty::{
+    After, Area, AreaKind, Class, Duty, DutyAct, Handover, Hazard, Leave, Policy, PolicyStep, Position, PresenceChecks,
+    Roster, Route, Someone, Tier, Who,
+};
 pub use kind::Kind;
 pub use limit::{Exemption, Layer, LimitEnd, LimitFact, LimitOrder, Scope, SetLimit};
 pub use pattern::fits;

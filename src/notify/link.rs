@@ -80,6 +80,17 @@ impl Key {
         Ok(Self(bytes.to_vec().into()))
     }
 
+    /// What random times are drawn from: nobody can guess them who does not have the key.
+    #[must_use]
+    pub fn seed(&self) -> String {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
+        mac.update(b"davy presence 1");
+        mac.finalize().into_bytes().iter().fold(String::new(), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("a string takes every write");
+            text
+        })
+    }
+
     fn seal(&self, sealed: &Sealed<'_>) -> [u8; SEAL] {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
         mac.update(b"davy acknowledge 1");

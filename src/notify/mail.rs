@@ -22,7 +22,7 @@ use super::link::Links;
 use super::template::{Bound, Template};
 use super::webhook::{ten_seconds, timeout};
 use super::wish::Wish;
-use super::wording::{Language, Wording};
+use super::wording::Language;
 use super::{Channel, Delivery, Failure, Message};
 use crate::config::{Key, Problems};
 use crate::remote::{self, SecretPlace};
@@ -210,7 +210,7 @@ impl Mail {
     }
 
     fn subject(&self, message: &Message) -> String {
-        let words = Wording::of(self.language, &message.published.change);
+        let words = self.language.words(message);
         let others = message.summary.as_ref().map_or(message.others.len(), |summary| summary.messages - 1);
         let more = if others == 0 { String::new() } else { format!(" (+{others})") };
         let colon = self.language.choose("：", ": ");

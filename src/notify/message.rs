@@ -22,6 +22,7 @@ use crate::board::Published;
 use crate::clock;
 use crate::facts::{Outgoing, Waiting};
 use crate::model::{Quality, Reason, Timestamp};
+use crate::response::Step;
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Message {
@@ -46,6 +47,9 @@ pub struct Message {
     pub point: Option<String>,
     pub alarm: Fields,
     pub text: Text,
+    /// The step by which this recipient was called, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<Step>,
     /// Told with this one, less urgent or later; only where there is a pace.
     #[serde(skip)]
     pub others: Vec<Message>,
@@ -142,7 +146,13 @@ impl Message {
 
     #[must_use]
     pub fn of(row: &Outgoing) -> Self {
-        Self { created: row.created, ..Self::from_change(&Arc::new(row.published.clone()), row.id) }
+        let told = Self::from_change(&Arc::new(row.published.clone()), row.id);
+        let Some(step) = &row.why else { return Self { created: row.created, ..told } };
+        let text = Text {
+            zh: format!("{}。{}", told.text.zh, Language::Chinese.why(step)),
+            en: format!("{}. {}", told.text.en, Language::English.why(step)),
+        };
+        Self { created: row.created, why: Some(step.clone()), text, ..told }
     }
 
     fn from_change(published: &Arc<Published>, outbox: i64) -> Self {
@@ -163,6 +173,7 @@ impl Message {
                 zh: Wording::of(Language::Chinese, change).sentence(),
                 en: Wording::of(Language::English, change).sentence(),
             },
+            why: None,
             others: Vec::new(),
             summary: None,
         }

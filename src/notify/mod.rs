@@ -419,6 +419,10 @@ pub trait Office: Clone + Send + Sync + 'static {
     fn reached(&self, channel: &str, recipient: &str, since: Timestamp) -> Result<Vec<Timestamp>, facts::Error>;
     /// Alarms that are not Normal, for whoever keeps a state and not a message.
     fn open_alarms(&self) -> Result<Vec<Alarm>, facts::Error>;
+    /// Those of them for which nobody of the site is left to be called.
+    fn siren_called(&self) -> Result<Vec<crate::alarm::OccurrenceId>, facts::Error> {
+        Ok(Vec::new())
+    }
     /// Waits while the journal's queue is full.
     fn note(&self, note: Note) -> impl Future<Output = Result<(), journal::Error>> + Send;
 }
@@ -448,6 +452,10 @@ impl Office for Outbox {
         self.facts.alarms(&Wanted { open: true, site: None, before: None, most: 100_000 })
     }
 
+    fn siren_called(&self) -> Result<Vec<crate::alarm::OccurrenceId>, facts::Error> {
+        self.facts.siren_called()
+    }
+
     async fn note(&self, note: Note) -> Result<(), journal::Error> {
         self.intake.submit(Entry::Note(note)).await.map(drop)
     }
@@ -469,7 +477,7 @@ pub async fn run<O: Office>(
     for (recipient, channel, cap) in channels.everybody {
         let changes = board.changes();
         let desk = recipient::Desk::new(recipient, channel, office.clone(), patience, cap);
-        tasks.spawn(desk.run(changes, stop.clone()));
+        tasks.spawn(desk.run(changes, board.calls(), stop.clone()));
     }
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -75,16 +75,25 @@ impl<O: Office> Desk<O> {
 
     /// Until `stop`, or until the journal is closed. A delivery under way is dropped: its row is still in
     /// the outbox.
-    pub async fn run(mut self, changes: broadcast::Receiver<Arc<Published>>, stop: CancellationToken) {
+    pub async fn run(
+        mut self,
+        changes: broadcast::Receiver<Arc<Published>>,
+        calls: watch::Receiver<()>,
+        stop: CancellationToken,
+    ) {
         tokio::select! {
             () = stop.cancelled() => {}
-            Err(error) = self.work(changes) => {
+            Err(error) = self.work(changes, calls) => {
                 warn!(recipient = %self.recipient.name, %error, "notification ends");
             }
         }
     }
 
-    async fn work(&mut self, mut changes: broadcast::Receiver<Arc<Published>>) -> Result<(), journal::Error> {
+    async fn work(
+        &mut self,
+        mut changes: broadcast::Receiver<Arc<Published>>,
+        mut calls: watch::Receiver<()>,
+    ) -> Result<(), journal::Error> {
         self.recall().await;
         let mut looked = Stopwatch::start();
         let mut look = true;
@@ -111,6 +120,7 @@ impl<O: Office> Desk<O> {
                     }
                     look = true;
                 }
+                Ok(()) = calls.changed() => look = true,
                 Some(ended) = self.under_way.join_next() => {
                     let tried = ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
                     self.ended(&tried).await?;

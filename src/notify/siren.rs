@@ -3,6 +3,7 @@
 //! ```toml
 //!  [notify.siren.pithead]
 //!  address = "10.0.4.7:502"   unit = 1   coil = 0           # or register = 10, on = 1, off = 0
+//!  mute_input = 4   mute_limit = "120s"                      # the mute key; held for longer while it shall sound: an alarm
 //!  confirm_input = 3                                        # shows the horn's current; else the output is read back
 //!  from_priority = "P1"   sites = ["mine-3"]   repeat = "30s"
 //! ```
@@ -29,7 +30,7 @@ use super::webhook::timeout;
 use super::wish::Wish;
 use super::{Channel, Delivery, Failure, Message, Office};
 use crate::alarm::{Alarm, Level, Priority};
-use crate::clock;
+use crate::clock::{self, Stopwatch};
 use crate::config::{Key, Problems};
 use crate::journal::{self, Condition, Note};
 use crate::model::{Reason, duration_text, fits};
@@ -50,6 +51,10 @@ pub struct Raw {
     #[serde(default)]
     off: u16,
     confirm_input: Option<u16>,
+    /// Shows that somebody holds the mute key.
+    mute_input: Option<u16>,
+    #[serde(default = "two_minutes")]
+    mute_limit: String,
     /// From the write to the reading back.
     #[serde(default = "settle")]
     settle: String,
@@ -77,6 +82,10 @@ fn repeat() -> String {
     "30s".into()
 }
 
+fn two_minutes() -> String {
+    "120s".into()
+}
+
 fn two_seconds() -> String {
     "2s".into()
 }
@@ -94,6 +103,8 @@ pub struct Config {
     unit: u8,
     output: Output,
     confirm_input: Option<u16>,
+    mute_input: Option<u16>,
+    mute_limit: Duration,
     settle: Duration,
     repeat: Duration,
     exercises: bool,
@@ -107,6 +118,7 @@ impl Raw {
         let millis = Duration::from_millis;
         let settle = problems.duration(at.field("settle"), &self.settle, Duration::ZERO..=millis(5_000));
         let repeat = problems.duration(at.field("repeat"), &self.repeat, millis(100)..=millis(600_000));
+        let mute_limit = problems.duration(at.field("mute_limit"), &self.mute_limit, millis(100)..=millis(3_600_000));
         let timeout = timeout(problems, at, &self.timeout);
         let output = match (self.coil, self.register) {
             (Some(coil), None) => Some(Output::Coil(coil)),
@@ -131,6 +143,8 @@ impl Raw {
             unit: unit?,
             output: output?,
             confirm_input: self.confirm_input,
+            mute_input: self.mute_input,
+            mute_limit: mute_limit?,
             settle: settle?,
             repeat: repeat?,
             exercises: self.exercises,
@@ -182,6 +196,16 @@ impl Config {
         if found == word { Ok(format!("{word}, read back")) } else { Err(Trouble::Stuck { wanted: word, found }) }
     }
 
+    /// Is the mute key held?
+    pub async fn muted(&self) -> Result<bool, Trouble> {
+        let Some(input) = self.mute_input else { return Ok(false) };
+        let connecting = tcp::connect_slave(self.address, Slave(self.unit));
+        let late = |_| Trouble::TimedOut(self.address, self.timeout);
+        let connected = tokio::time::timeout(self.timeout, connecting).await.map_err(late)?;
+        let mut line = connected.map_err(|error| Trouble::Unreachable(self.address, error))?;
+        Ok(self.within(line.read_discrete_inputs(input, 1)).await?.first() == Some(&true))
+    }
+
     async fn within<T>(
         &self,
         call: impl Future<Output = Result<Result<T, tokio_modbus::ExceptionCode>, tokio_modbus::Error>>,
@@ -215,6 +239,10 @@ pub struct Keeper {
     /// What was last told of it; None: an alarm may stand from before the restart.
     failing: Option<bool>,
     on: Option<bool>,
+    /// Since when the mute key is held while it shall sound.
+    muted_since: Option<Stopwatch>,
+    /// What was last told of the mute key.
+    muted: Option<bool>,
 }
 
 impl Keeper {
@@ -229,6 +257,8 @@ impl Keeper {
             asked,
             failing: None,
             on: None,
+            muted_since: None,
+            muted: None,
         };
         (Siren { asks }, keeper)
     }
@@ -254,6 +284,10 @@ impl Keeper {
             };
             pause = self.config.repeat;
             let result = self.set(office).await;
+            self.look_at_mute(office).await?;
+            if self.muted_since.is_some() {
+                pause = pause.min(self.config.mute_limit / 4);
+            }
             self.tell(office, &result).await?;
             if let Some(asker) = asker {
                 // Whoever asked may have been stopped.
@@ -262,13 +296,44 @@ impl Keeper {
         }
     }
 
+    /// Silencing is not acknowledging: a mute key that is held for long while an alarm is open is an alarm itself.
+    async fn look_at_mute<O: Office>(&mut self, office: &O) -> Result<(), journal::Error> {
+        if self.config.mute_input.is_none() {
+            return Ok(());
+        }
+        let held = self.on == Some(true) && self.config.muted().await.unwrap_or(false);
+        if !held {
+            self.muted_since = None;
+        } else if self.muted_since.is_none() {
+            self.muted_since = Some(Stopwatch::start());
+        }
+        let long = self.muted_since.as_ref().is_some_and(|since| since.elapsed() >= self.config.mute_limit);
+        if self.muted == Some(long) {
+            return Ok(());
+        }
+        self.muted = Some(long);
+        let note = Note::Condition(Condition {
+            at: clock::now(),
+            rule: "davy-siren-muted".into(),
+            subject: self.name.clone(),
+            holds: long,
+            title: format!("报警器被长时间消音 / siren muted for long while an alarm is open: {}", self.name),
+            advice: "立即派人到现场，松开消音键 / send somebody at once; free the mute key".into(),
+            priority: Priority::P1,
+            level: Level::Orange,
+            detail: String::new(),
+        });
+        office.note(note).await
+    }
+
     /// On or off, as the open alarms say now.
     async fn set<O: Office>(&mut self, office: &O) -> Result<String, String> {
         let asking = office.clone();
-        let open = tokio::task::spawn_blocking(move || asking.open_alarms()).await;
+        let both = move || Ok((asking.open_alarms()?, asking.siren_called()?));
+        let open = tokio::task::spawn_blocking(both).await;
         let open = open.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-        let open = open.map_err(|error| error.to_string())?;
-        let on = open.iter().any(|alarm| self.sounds_for(alarm));
+        let (open, called) = open.map_err(|error: crate::facts::Error| error.to_string())?;
+        let on = open.iter().any(|alarm| self.sounds_for(alarm, called.contains(&alarm.id)));
         let switched = self.config.switch(on).await.map_err(|trouble| trouble.to_string())?;
         if self.on.replace(on) != Some(on) {
             info!(siren = %self.name, on, "siren switched");
@@ -276,9 +341,10 @@ impl Keeper {
         Ok(switched)
     }
 
-    fn sounds_for(&self, alarm: &Alarm) -> bool {
+    /// `called`: nobody of the site is left to be called.
+    fn sounds_for(&self, alarm: &Alarm, called: bool) -> bool {
         let here = self.sites.is_empty() || self.sites.iter().any(|site| fits(site, &alarm.site));
-        let meant = alarm.point.is_some() && alarm.priority <= self.from_priority && here;
+        let meant = alarm.point.is_some() && (called || alarm.priority <= self.from_priority) && here;
         let drill = alarm.quality.has(Reason::Exercise) && !self.config.exercises;
         alarm.standing.waits() && meant && !drill && !alarm.quality.has(Reason::Late)
     }

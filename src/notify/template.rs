@@ -88,7 +88,7 @@ impl Template {
     #[must_use]
     pub fn text(&self, message: &Message, link: &str, bound: Bound) -> String {
         if message.others.is_empty() && message.summary.is_none() {
-            let words = Wording::of(self.language, &message.published.change);
+            let words = self.language.words(message);
             return self.fitting(message, &words, link, bound);
         }
         self.together(message, link, bound)
@@ -133,8 +133,7 @@ impl Template {
             (None, Language::Chinese) => format!("{count} 条消息合并 "),
             (None, Language::English) => format!("{count} messages together "),
         };
-        let lines: Vec<String> =
-            all.iter().map(|one| Wording::of(self.language, &one.published.change).sentence()).collect();
+        let lines: Vec<String> = all.iter().map(|one| self.language.words(one).sentence()).collect();
         let told = |shown: usize| {
             let mut parts = vec![head.trim_end().to_owned()];
             parts.extend_from_slice(&lines[..shown]);

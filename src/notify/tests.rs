@@ -45,6 +45,7 @@ pub(super) fn alarm(point: &str, priority: Priority) -> Alarm {
 
 pub(super) fn outgoing(id: i64, happening: Happening, alarm: Alarm) -> Outgoing {
     Outgoing {
+        why: None,
         id,
         channel: "webhook".into(),
         recipient: "county-duty".into(),
@@ -93,6 +94,7 @@ impl Played {
                 | Note::Reset(_)
                 | Note::Aside(_)
                 | Note::Case(_)
+                | Note::Duty(_)
                 | Note::Limits(_) => None,
             };
             notes.iter().filter_map(receipt).collect()
@@ -126,6 +128,7 @@ impl Played {
             | Note::Reset(_)
             | Note::Aside(_)
             | Note::Case(_)
+            | Note::Duty(_)
             | Note::Limits(_) => None,
         };
         self.notes.borrow().iter().filter_map(condition).collect()

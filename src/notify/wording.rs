@@ -6,7 +6,8 @@
 use serde::Serialize;
 
 use crate::alarm::{Alarm, AlarmChange, Aside, Happening, Level, Standing, Way};
-use crate::model::{Reason, Timestamp, Zone};
+use crate::model::{Reason, Tier, Timestamp, Zone};
+use crate::response::{Step, StepKind};
 
 /// What a recipient reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +108,38 @@ impl Language {
             Self::Chinese => zh,
             Self::English => en,
         }
+    }
+
+    /// Why somebody is told: `第2次呼叫，带班领导`.
+    #[must_use]
+    pub fn why(self, step: &Step) -> String {
+        let tier = Tier::ALL.into_iter().find(|tier| tier.word() == step.level);
+        let level = match (self, tier) {
+            (Self::Chinese, Some(tier)) => tier.zh(),
+            (Self::English, _) | (Self::Chinese, None) => &step.level,
+        };
+        let done = match (step.kind, self) {
+            (StepKind::Call, Self::Chinese) => format!("第{}次呼叫", step.call),
+            (StepKind::Call, Self::English) => format!("call no. {}", step.call),
+            (StepKind::Copy, _) => self.choose("抄送", "copy").to_owned(),
+            (StepKind::Unanswered, _) => self.choose("尚未叫应现场", "nobody has spoken with the site yet").to_owned(),
+            (StepKind::Question, _) => self.choose("查岗", "presence check").to_owned(),
+            (StepKind::News, _) => self.choose("后续情况", "news of it").to_owned(),
+            (StepKind::NobodyLeft | StepKind::Siren | StepKind::Answered, _) => step.kind.word().to_owned(),
+        };
+        let comma = self.marks().2;
+        if level.is_empty() { done } else { format!("{done}{comma}{level}") }
+    }
+
+    /// The words of a message.
+    #[must_use]
+    pub fn words(self, message: &super::Message) -> Wording {
+        let mut words = Wording::of(self, &message.published.change);
+        if let Some(step) = &message.why {
+            let (why, comma) = (self.why(step), self.marks().2);
+            words.state = if words.state.is_empty() { why } else { format!("{}{comma}{why}", words.state) };
+        }
+        words
     }
 
     /// Davy's own titles say both, `中文 / English`. Whatever a rule says is left as it is, unless it is

@@ -11,6 +11,10 @@
 //! clock or a network, so every clock that runs here survives a restart and a cut link.
 
 pub mod case;
+mod desk;
+mod escalation;
+pub mod people;
+mod step;
 
 use std::sync::Arc;
 
@@ -21,7 +25,11 @@ use crate::engine::Effect;
 use crate::journal::{Condition, Entry, Note, Setup};
 use crate::model::Timestamp;
 
-use case::{Case, Cases};
+use case::{Case, CaseStep, Cases};
+
+pub use desk::{Desk, Kept, Question};
+pub use escalation::{Escalation, Run};
+pub use step::{Step, StepKind};
 
 /// What follows from an entry here.
 #[derive(Debug, Default)]
@@ -38,6 +46,7 @@ pub struct Out {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Response {
     pub cases: Cases,
+    pub duty: Desk,
 }
 
 /// What facts know of it, for a start without a snapshot that can be read.
@@ -47,13 +56,14 @@ pub struct Remembered {
     pub cases: Vec<Case>,
     /// The newest number of a case, whatever became of it.
     pub last_case: u64,
+    pub duty: Vec<Kept>,
 }
 
 impl Response {
     /// Takes up from what facts know.
     #[must_use]
     pub fn adopt(remembered: Remembered) -> Self {
-        let mut response = Self::default();
+        let mut response = Self { duty: Desk::remembered(remembered.duty), ..Self::default() };
         response.cases.adopt(remembered.cases, remembered.last_case);
         response
     }
@@ -61,6 +71,7 @@ impl Response {
     /// The setup that is in force from here on.
     pub fn set_up(&mut self, setup: &Arc<Setup>) {
         self.cases.set_up(setup);
+        self.duty.set_up(setup);
     }
 
     /// The entry itself, before the alarm changes that follow from it.
@@ -68,22 +79,35 @@ impl Response {
         match entry {
             Entry::Tick(now) => self.on_tick(*now, out),
             Entry::Note(note) => self.on_note(note, out),
-            Entry::Samples(_) => {}
+            Entry::Samples(samples) => self.duty.on_samples(samples, out),
         }
     }
 
     /// A change of an alarm, in the order in which they happen.
     pub fn on_change(&mut self, change: &AlarmChange, out: &mut Out) {
         self.cases.on_change(change, out);
+        self.duty.on_change(change, out);
     }
 
     fn on_note(&mut self, note: &Note, out: &mut Out) {
+        if let Note::Duty(order) = note {
+            self.duty.on_order(order, out);
+        }
         if let Note::Case(step) = note {
+            let before = out.effects.len();
             self.cases.on_step(step, out);
+            let taken = out.effects[before..].iter().any(|effect| matches!(effect, Effect::Case(_)));
+            if let (CaseStep::Answered { order, .. }, true) = (&**step, taken) {
+                // Somebody spoke with the site: nobody has to be called for it any more.
+                for alarm in self.cases.alarms_of(&order.case) {
+                    self.duty.answered(&alarm, &order.by, order.at, out);
+                }
+            }
         }
     }
 
     fn on_tick(&mut self, now: Timestamp, out: &mut Out) {
         self.cases.on_tick(now, out);
+        self.duty.on_tick(now, out);
     }
 }

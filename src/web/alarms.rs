@@ -206,7 +206,8 @@ pub(super) async fn acknowledge(
         | Answer::Recorded
         | Answer::Limits(_)
         | Answer::Aside(_)
-        | Answer::Case(_) => Err(Error::no_such("open alarm", &id)),
+        | Answer::Case(_)
+        | Answer::Duty(_) => Err(Error::no_such("open alarm", &id)),
     }
 }
 

@@ -199,7 +199,8 @@ pub(super) async fn reset(
         | Answer::Recorded
         | Answer::Limits(_)
         | Answer::Aside(_)
-        | Answer::Case(_) => Err(Error::no_such("open alarm", &id)),
+        | Answer::Case(_)
+        | Answer::Duty(_) => Err(Error::no_such("open alarm", &id)),
     }
 }
 
@@ -221,7 +222,8 @@ async fn ask(edge: &Edge, order: impl FnOnce(u64) -> AsideOrder) -> Result<Aside
         | Answer::NoSuchSite
         | Answer::Recorded
         | Answer::Limits(_)
-        | Answer::Case(_)) => Err(Error::inside("setting the alarm aside", &format!("{other:?}"))),
+        | Answer::Case(_)
+        | Answer::Duty(_)) => Err(Error::inside("setting the alarm aside", &format!("{other:?}"))),
     }
 }
 

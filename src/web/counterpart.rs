@@ -21,6 +21,7 @@ use crate::journal::{self, Entry, Intake};
 use crate::model::{Exemption, LimitEnd, Permit, PermitEnd, PointIndex, Quality, SetLimit, SiteStanding, Timestamp};
 use crate::publish::{Entry as Warning, Feed};
 use crate::response::case::Case;
+use crate::response::{Kept, Step};
 
 /// Alarms as they stand in `facts.db`.
 pub trait Alarms: Send + Sync {
@@ -132,6 +133,30 @@ impl Limits for facts::Reader {
 
     fn exemptions(&self, open: bool, most: usize) -> Result<Vec<(Exemption, Option<LimitEnd>)>, facts::Error> {
         Self::exemptions(self, open, most)
+    }
+}
+
+/// Duty as it stands in `facts.db`.
+pub trait DutyFacts: Send + Sync {
+    /// What is open: escalations, leave, signatures, questions, consoles.
+    fn kept(&self) -> Result<Vec<Kept>, facts::Error>;
+    /// `handover` or `question`, the newest first.
+    fn list(&self, kind: &str, most: usize) -> Result<Vec<Kept>, facts::Error>;
+    /// Who was called about an alarm, oldest first.
+    fn steps(&self, alarm: &OccurrenceId) -> Result<Vec<Step>, facts::Error>;
+}
+
+impl DutyFacts for facts::Reader {
+    fn kept(&self) -> Result<Vec<Kept>, facts::Error> {
+        self.duty_kept()
+    }
+
+    fn list(&self, kind: &str, most: usize) -> Result<Vec<Kept>, facts::Error> {
+        self.duty_list(kind, most)
+    }
+
+    fn steps(&self, alarm: &OccurrenceId) -> Result<Vec<Step>, facts::Error> {
+        Self::steps(self, alarm)
     }
 }
 

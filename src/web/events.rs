@@ -12,6 +12,7 @@
 //! length, and a slow client makes its own stream wait, nobody else's.
 
 use std::convert::Infallible;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
@@ -29,9 +30,12 @@ use tracing::warn;
 
 use super::alarms::AlarmView;
 use super::ticker::{Batch, Row, picture};
+use super::users::Person;
 use super::{Error, Shared};
 use crate::board::Published;
 use crate::clock;
+use crate::journal::{DutyOrder, Entry, Note};
+use crate::model::DutyAct;
 
 /// Events waiting for a slow client; then its stream waits.
 const QUEUE: usize = 16;
@@ -59,6 +63,7 @@ type EventStream = std::pin::Pin<Box<dyn tokio_stream::Stream<Item = Result<Even
 
 pub(super) async fn stream(
     State(edge): State<Shared>,
+    person: Person,
     headers: HeaderMap,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Stream, Error> {
@@ -77,7 +82,8 @@ pub(super) async fn stream(
         return Err(Error::busy(format!("all {} event streams are in use", edge.max_streams)));
     };
     let (out, queue) = mpsc::channel(QUEUE);
-    let teller = Teller { edge: edge.clone(), out, last: 0, site: asked.site };
+    let user = person.0.map(|user| user.key.clone());
+    let teller = Teller { edge: edge.clone(), out, last: 0, site: asked.site, user };
     tokio::spawn(teller.run(after, asked.values, place));
     let events: EventStream = Box::pin(ReceiverStream::new(queue).map(Ok));
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(10))))
@@ -92,18 +98,43 @@ struct Teller {
     /// Number of the newest change that the client has.
     last: i64,
     site: Option<String>,
+    /// Whose console it is, where people sign in.
+    user: Option<String>,
 }
 
 impl Teller {
     async fn run(mut self, after: Option<i64>, values: bool, place: OwnedSemaphorePermit) {
         let (stop, gone) = (self.edge.stop.clone(), self.out.clone());
+        self.console(true).await;
         tokio::select! {
             () = stop.cancelled() => {}
             () = gone.closed() => {}
             () = sleep(LONGEST) => {}
             Err(Ended) = self.tell(after, values) => {}
         }
+        self.console(false).await;
         drop(place);
+    }
+
+    /// The first stream of a person opens the console, the last one closes it. Only where a position needs one.
+    async fn console(&self, open: bool) {
+        let Some(user) = self.user.clone() else { return };
+        let turned = {
+            let mut consoles = self.edge.consoles.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = consoles.entry(user.clone()).or_default();
+            let before = *count;
+            *count = if open { before + 1 } else { before.saturating_sub(1) };
+            (before == 0) != (*count == 0)
+        };
+        let setup = self.edge.web.board.setup();
+        let watched = setup.is_some_and(|setup| setup.duty.positions.values().any(|one| one.console.is_some()));
+        if turned && watched {
+            let act = DutyAct::Console { user, open, at: clock::now() };
+            let (command, _) = self.edge.web.desk.expect();
+            let order = DutyOrder { command, act: Box::new(act) };
+            // A gateway that is stopping forgets its consoles at the next start anyway.
+            self.edge.web.desk.submit(Entry::Note(Note::Duty(order))).await.ok();
+        }
     }
 
     async fn tell(&mut self, after: Option<i64>, values: bool) -> Result<Infallible, Ended> {

@@ -111,7 +111,8 @@ pub(super) async fn acknowledge(
         | Answer::Recorded
         | Answer::Limits(_)
         | Answer::Aside(_)
-        | Answer::Case(_) => (Say::Over, leave.alarm.clone()),
+        | Answer::Case(_)
+        | Answer::Duty(_) => (Say::Over, leave.alarm.clone()),
     };
     page(&edge, lang, say, Some(&alarm), &leave.who)
 }

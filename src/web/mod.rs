@@ -22,6 +22,7 @@ mod config;
 mod counterpart;
 mod coverage;
 mod devices;
+mod duty;
 mod error;
 mod events;
 mod feeds;
@@ -75,8 +76,8 @@ use crate::source::modbus::Devices;
 
 pub use config::{Config, Raw, Token};
 pub use counterpart::{
-    AlarmFigures, Alarms, Answering, Asked, Cases, Desk, FrontDesk, Health, Limits, Number, Numbers, Permits,
-    Publications, Reading, Samples, Vitals,
+    AlarmFigures, Alarms, Answering, Asked, Cases, Desk, DutyFacts, FrontDesk, Health, Limits, Number, Numbers,
+    Permits, Publications, Reading, Samples, Vitals,
 };
 pub use devices::Door;
 pub use gate::fresh_token;
@@ -98,6 +99,7 @@ pub struct Web {
     pub cases: Arc<dyn Cases>,
     /// Where photos and files of cases lie.
     pub case_files: PathBuf,
+    pub duty: Arc<dyn DutyFacts>,
     pub desk: Arc<dyn Desk>,
     pub ledger: Arc<Ledger>,
     pub losses: Arc<Losses>,
@@ -130,6 +132,8 @@ struct Edge {
     max_streams: usize,
     /// Reads of files and databases at the same time; more wait, within the request's time limit.
     reads: Arc<Semaphore>,
+    /// Open event streams of people who signed in, by the key of the user.
+    consoles: Arc<std::sync::Mutex<std::collections::BTreeMap<String, usize>>>,
     /// Wrong links that are being answered, slowly; when there are none left, 429.
     strangers: Arc<Semaphore>,
     stop: CancellationToken,
@@ -176,6 +180,7 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         streams: Arc::new(Semaphore::new(config.max_streams)),
         max_streams: config.max_streams,
         reads: Arc::new(Semaphore::new(READS)),
+        consoles: Arc::default(),
         strangers: Arc::new(Semaphore::new(link::STRANGERS)),
         stop,
         web,
@@ -190,6 +195,11 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         .route("/api/v1/alarms", get(alarms::list))
         .route("/api/v1/alarms/{id}", get(alarms::one))
         .route("/api/v1/alarms/{id}/ack", post(alarms::acknowledge))
+        .route("/api/v1/alarms/{id}/steps", get(duty::steps))
+        .route("/api/v1/duty", get(duty::show))
+        .route("/api/v1/duty/leave", post(duty::leave))
+        .route("/api/v1/duty/leave/{id}/end", post(duty::back))
+        .route("/api/v1/duty/handover", post(duty::hand_over))
         .route("/api/v1/permits", get(permits::list).post(permits::open))
         .route("/api/v1/permits/{id}/end", post(permits::end))
         .route("/api/v1/points/{id}/rules", get(limits::explain))

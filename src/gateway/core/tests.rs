@@ -65,6 +65,7 @@ impl Plant {
     fn start(&mut self) -> Result<(), Error> {
         let rules = vec![RuleFile { path: "methane.rhai".into(), text: RULE.into() }];
         let options = Options {
+            duty: crate::model::Duty::default(),
             journal: journal::Options::at(self.folder.path().join("journal.db")),
             points: self.points.iter().map(|name| point(name)).collect(),
             calendar: Default::default(),

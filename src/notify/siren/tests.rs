@@ -140,7 +140,7 @@ fn it_sounds_for_alarms_of_its_sites_that_wait_for_somebody_and_not_for_drills_a
     let changed = |change: fn(&mut Alarm)| {
         let mut one = alarm("face", Priority::P2);
         change(&mut one);
-        keeper.sounds_for(&one)
+        keeper.sounds_for(&one, false)
     };
     assert!(changed(|_| {}));
     assert!(changed(|alarm| alarm.standing = Standing::ReturnedUnacknowledged));

@@ -15,6 +15,7 @@ fn mailed(stage: &Stage, row: i64, raised: &Alarm) -> String {
     let (channel, recipient) = ("mail".to_owned(), "captain".to_owned());
     let to = Recipient { channel, name: recipient, from_priority: Priority::P4, sites: vec![] };
     let outgoing = Outgoing {
+        why: None,
         id: row,
         channel: to.channel.clone(),
         recipient: to.name.clone(),

@@ -219,6 +219,20 @@ impl Limits for Backstage {
     }
 }
 
+impl crate::web::DutyFacts for Backstage {
+    fn kept(&self) -> Result<Vec<crate::response::Kept>, facts::Error> {
+        Ok(Vec::new())
+    }
+
+    fn list(&self, _: &str, _: usize) -> Result<Vec<crate::response::Kept>, facts::Error> {
+        Ok(Vec::new())
+    }
+
+    fn steps(&self, _: &OccurrenceId) -> Result<Vec<crate::response::Step>, facts::Error> {
+        Ok(Vec::new())
+    }
+}
+
 impl Cases for Backstage {
     fn cases(&self, _: &WantedCases) -> Result<Vec<Case>, facts::Error> {
         Ok(Vec::new())
@@ -280,6 +294,7 @@ impl Desk for Backstage {
                     | Note::Reset(_)
                     | Note::Aside(_)
                     | Note::Case(_)
+                    | Note::Duty(_)
                     | Note::Limits(_),
                 ) => return Ok(()),
             };
@@ -366,6 +381,7 @@ impl Stage {
             limits: backstage.clone(),
             cases: backstage.clone(),
             case_files: folder.path().join("cases"),
+            duty: backstage.clone(),
             desk: backstage.clone(),
             ledger: ledger.clone(),
             samples: backstage.clone(),

@@ -1,0 +1,558 @@
+//! Duty as it runs: calling about alarms, hand-overs that are owed, presence checks (查岗), consoles that are closed.
+//!
+//! In come ticks, alarm changes, values of points with open alarms, and what people say about duty; out go steps,
+//! what facts are to remember, and conditions: a hand-over that nobody signs, a question that nobody answers, a
+//! console that nobody has open. The last two are called for at the level above. Without positions nothing happens.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::Out;
+use super::escalation::{About, Escalation, Run, Told};
+use super::people::{Now, Place, Said};
+use super::step::{Step, StepKind};
+use crate::alarm::{AlarmChange, Happening, Level, OccurrenceId, Priority};
+use crate::engine::Effect;
+use crate::facts::Answer;
+use crate::journal::{Condition, DutyOrder, Setup};
+use crate::model::{DutyAct, Handover, Leave, PointIndex, Position, Record, Roster, Sample, Tier, Timestamp, Who};
+
+pub const QUESTION: &str = "davy-presence";
+pub const MISSED: &str = "davy-presence-missed";
+pub const CONSOLE: &str = "davy-console-closed";
+pub const UNSIGNED: &str = "davy-handover-unsigned";
+/// Sirens that do not sound, for whatever cause: the level above hears of it.
+const SIRENS: [&str; 2] = ["davy-siren-failing", "davy-siren-muted"];
+/// A shift may sign for the next one so long before it begins.
+const EARLY: Duration = Duration::from_secs(3_600);
+/// A wall clock that steps back by more than this was set.
+const SET_BACK: Duration = Duration::from_secs(1);
+/// Without a roster the questions of a day are spread over this.
+const DAY: i64 = 86_400_000_000;
+
+/// A presence check that waits for an answer, or what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Question {
+    pub position: String,
+    pub alarm: OccurrenceId,
+    pub asked: Timestamp,
+    pub due: Timestamp,
+    /// Whom it was sent to.
+    pub person: String,
+    pub answered: Option<(String, Timestamp)>,
+}
+
+/// What facts remember of duty, one row each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kept {
+    Run(Box<Run>),
+    /// The calling about that alarm is over.
+    RunOver(OccurrenceId),
+    Leave {
+        leave: Leave,
+        ended: bool,
+    },
+    Handover(Handover),
+    /// A roster's shift that has signed; also the first one, that took over from nobody.
+    Signed {
+        roster: String,
+        shift: Timestamp,
+    },
+    Question {
+        question: Question,
+        open: bool,
+    },
+    Console {
+        user: String,
+        open: bool,
+    },
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Desk {
+    #[serde(skip)]
+    setup: Option<Arc<Setup>>,
+    now: Timestamp,
+    said: Said,
+    escalation: Escalation,
+    /// Of points with an open alarm that is called for, for values that grow.
+    watched: BTreeMap<PointIndex, BTreeSet<OccurrenceId>>,
+    questions: BTreeMap<String, Question>,
+    consoles: BTreeSet<String>,
+    /// Since when a console is missing.
+    missing: BTreeMap<String, Timestamp>,
+    /// Conditions that hold, by rule and subject.
+    holding: BTreeSet<(String, String)>,
+}
+
+impl Desk {
+    #[must_use]
+    pub fn remembered(kept: Vec<Kept>) -> Self {
+        let (mut desk, mut runs) = (Self::default(), Vec::new());
+        for one in kept {
+            match one {
+                Kept::Run(run) => runs.push(*run),
+                Kept::Leave { leave, ended: false } => desk.said.leave.push(leave),
+                Kept::Signed { roster, shift } => drop(desk.said.signed.insert(roster, shift)),
+                Kept::Question { question, open: true } => {
+                    desk.questions.insert(question.position.clone(), question);
+                }
+                Kept::Console { user, open: true } => drop(desk.consoles.insert(user)),
+                Kept::RunOver(_)
+                | Kept::Handover(_)
+                | Kept::Leave { .. }
+                | Kept::Question { .. }
+                | Kept::Console { .. } => {}
+            }
+        }
+        desk.escalation = Escalation::of(runs);
+        desk
+    }
+
+    pub fn set_up(&mut self, setup: &Arc<Setup>) {
+        let runs: Vec<(OccurrenceId, Place)> =
+            self.escalation.runs().map(|run| (run.alarm.clone(), run.place.clone())).collect();
+        self.watched.clear();
+        for (alarm, place) in runs {
+            let point = setup.points.iter().position(|point| *point.id == *place.subject);
+            if let Some(point) = point {
+                self.watched.entry(PointIndex(point as u32)).or_default().insert(alarm);
+            }
+        }
+        self.setup = Some(setup.clone());
+    }
+
+    #[must_use]
+    pub const fn escalation(&self) -> &Escalation {
+        &self.escalation
+    }
+
+    /// Somebody has spoken with the site (叫应).
+    pub fn answered(&mut self, alarm: &OccurrenceId, by: &str, at: Timestamp, out: &mut Out) {
+        let Some(setup) = self.setup.clone() else { return };
+        let mut told = Told::default();
+        let now = Now { duty: &setup.duty, said: &self.said, zone: setup.calendar.zone, at: at.max(self.now) };
+        self.escalation.answered(alarm, by, now, &mut told);
+        self.write(told, out);
+    }
+
+    pub fn on_samples(&mut self, samples: &[Sample], out: &mut Out) {
+        if self.watched.is_empty() {
+            return;
+        }
+        let Some(setup) = self.setup.clone() else { return };
+        let mut told = Told::default();
+        let now = Now { duty: &setup.duty, said: &self.said, zone: setup.calendar.zone, at: self.now };
+        for sample in samples.iter().filter(|sample| sample.quality.usable()) {
+            let Some(alarms) = self.watched.get(&sample.point) else { continue };
+            let unit = setup.points.get(sample.point.at()).map_or("", |point| point.unit.as_str());
+            for alarm in alarms {
+                self.escalation.on_value(alarm, sample.value, unit, now, &mut told);
+            }
+        }
+        self.write(told, out);
+    }
+
+    pub fn on_change(&mut self, change: &AlarmChange, out: &mut Out) {
+        let Some(setup) = self.setup.clone().filter(|setup| !setup.duty.is_empty()) else { return };
+        let alarm = &change.alarm;
+        if &*alarm.rule == QUESTION {
+            return self.on_question(change, &setup, out);
+        }
+        if &*alarm.rule == MISSED && change.happening == Happening::Acknowledged {
+            self.tell(out, MISSED, &alarm.subject, false, String::new());
+        }
+        let now = Now { duty: &setup.duty, said: &self.said, zone: setup.calendar.zone, at: self.now };
+        let position = setup.duty.positions.get(&*alarm.subject);
+        let about_position = [MISSED, CONSOLE].contains(&&*alarm.rule);
+        let (place, from) = match position.filter(|_| about_position) {
+            Some(position) => (now.place_of(position), Some(position.tier.above().unwrap_or(position.tier))),
+            None => {
+                let everywhere = alarm.point.is_none();
+                let (site, subject) = (alarm.site.to_string(), alarm.subject.to_string());
+                let from = SIRENS.contains(&&*alarm.rule).then_some(Tier::Leader);
+                (Place { site, subject, everywhere }, from)
+            }
+        };
+        let kind = alarm.point.and_then(|point| setup.points.get(point.at())).map(|point| point.kind);
+        let mut told = Told::default();
+        self.escalation.on_alarm(About { alarm, kind, place: &place, from }, now, &mut told);
+        if let Some(point) = alarm.point {
+            if self.escalation.run(&alarm.id).is_some() {
+                self.watched.entry(point).or_default().insert(alarm.id.clone());
+            } else if let Some(alarms) = self.watched.get_mut(&point) {
+                alarms.remove(&alarm.id);
+                if alarms.is_empty() {
+                    self.watched.remove(&point);
+                }
+            }
+        }
+        self.write(told, out);
+    }
+
+    pub fn on_tick(&mut self, tick: Timestamp, out: &mut Out) {
+        let before = self.now;
+        if tick + SET_BACK < before && before != Timestamp::default() {
+            self.escalation.set_back(before.since(tick));
+        }
+        self.now = tick;
+        let Some(setup) = self.setup.clone() else { return };
+        let mut told = Told::default();
+        if setup.duty.is_empty() {
+            if !self.escalation.is_empty() {
+                self.escalation.end_all(&mut told);
+                self.watched.clear();
+                self.write(told, out);
+            }
+            return;
+        }
+        let now = Now { duty: &setup.duty, said: &self.said, zone: setup.calendar.zone, at: tick };
+        self.escalation.pass(now, &mut told);
+        self.write(told, out);
+        for (name, roster) in &setup.duty.rosters {
+            self.look_at_handover(name, roster, &setup, out);
+        }
+        for (name, position) in &setup.duty.positions {
+            self.look_at_presence(name, position, &setup, before, out);
+            self.look_at_console(name, position, &setup, out);
+        }
+    }
+
+    fn at<'a>(&'a self, setup: &'a Setup) -> Now<'a> {
+        Now { duty: &setup.duty, said: &self.said, zone: setup.calendar.zone, at: self.now }
+    }
+
+    fn look_at_handover(&mut self, name: &str, roster: &Roster, setup: &Setup, out: &mut Out) {
+        let Some(within) = roster.handover_within else { return };
+        if !self.said.signed.contains_key(name) {
+            // The first shift ever takes over from nobody.
+            self.sign(name, roster.shift(setup.calendar.zone, self.now).from, out);
+        }
+        let owed = self.at(setup).unsigned(name, roster);
+        let late = owed.is_some_and(|since| self.now >= since + within);
+        let detail = owed.map_or_else(String::new, |since| format!("{since}"));
+        self.tell(out, UNSIGNED, name, late, detail);
+    }
+
+    fn sign(&mut self, roster: &str, shift: Timestamp, out: &mut Out) {
+        self.said.signed.insert(roster.to_owned(), shift);
+        out.effects.push(kept(Kept::Signed { roster: roster.to_owned(), shift }));
+    }
+
+    fn look_at_presence(&mut self, name: &str, position: &Position, setup: &Setup, before: Timestamp, out: &mut Out) {
+        let Some(checks) = position.checks else { return };
+        if let Some(question) = self.questions.get(name).filter(|question| self.now >= question.due).cloned() {
+            self.questions.remove(name);
+            out.effects.push(kept(Kept::Question { question: question.clone(), open: false }));
+            self.tell(out, QUESTION, name, false, String::new());
+            self.tell(out, MISSED, name, true, format!("{} {}", question.person, question.asked));
+        }
+        let (from, until) = span(position, setup, self.now);
+        let seed = &setup.duty.seed;
+        let times = (0..checks.in_a_shift).map(|n| question_time(seed, name, from, until, n, checks));
+        // What was due while Davy was not running is not asked afterwards.
+        let due = times.into_iter().any(|at| before < at && at <= self.now && self.now.since(at) < checks.within);
+        if due && !self.questions.contains_key(name) {
+            self.tell(out, QUESTION, name, true, String::new());
+        }
+    }
+
+    /// The question's own alarm: its acknowledgement is the answer.
+    fn on_question(&mut self, change: &AlarmChange, setup: &Arc<Setup>, out: &mut Out) {
+        let alarm = &change.alarm;
+        let Some((name, position)) = setup.duty.positions.get_key_value(&*alarm.subject) else { return };
+        let open = self.questions.get(name).cloned();
+        match change.happening {
+            Happening::Raised | Happening::RaisedAgain => {
+                let now = self.at(setup);
+                let person = now.of_position(position).first().map_or("", |person| *person).to_owned();
+                let to = setup.duty.people.get(&person).map_or_else(Vec::new, |one| one.reach.clone());
+                let within = position.checks.map_or(Duration::ZERO, |checks| checks.within);
+                let question = Question {
+                    position: name.clone(),
+                    alarm: alarm.id.clone(),
+                    asked: self.now,
+                    due: self.now + within,
+                    person: person.clone(),
+                    answered: None,
+                };
+                let step = Step {
+                    alarm: alarm.id.clone(),
+                    number: alarm.raises,
+                    kind: StepKind::Question,
+                    due: self.now,
+                    at: self.now,
+                    policy: String::new(),
+                    level: Who::Position(name.clone()).to_string(),
+                    person,
+                    call: 1,
+                    to,
+                };
+                out.effects.push(Effect::Step(Box::new(step)));
+                out.effects.push(kept(Kept::Question { question: question.clone(), open: true }));
+                self.questions.insert(name.clone(), question);
+            }
+            Happening::Acknowledged => {
+                let Some(mut question) = open else { return };
+                let by = alarm.acknowledged.as_ref().map_or_else(String::new, |said| said.by.clone());
+                question.answered = Some((by, self.now));
+                self.questions.remove(name);
+                out.effects.push(kept(Kept::Question { question, open: false }));
+                self.tell(out, QUESTION, name, false, String::new());
+            }
+            Happening::Cleared
+            | Happening::Reset
+            | Happening::Realarmed
+            | Happening::Worsened
+            | Happening::SetAside
+            | Happening::Resumed => {}
+        }
+    }
+
+    fn look_at_console(&mut self, name: &str, position: &Position, setup: &Setup, out: &mut Out) {
+        let Some(after) = position.console else { return };
+        let now = self.at(setup);
+        let user = |person: &&str| now.duty.people.get(*person).and_then(|one| one.user.as_ref());
+        let there = now.of_position(position).iter().filter_map(user).any(|user| self.consoles.contains(user));
+        if there {
+            self.missing.remove(name);
+            self.tell(out, CONSOLE, name, false, String::new());
+            return;
+        }
+        let since = *self.missing.entry(name.to_owned()).or_insert(self.now);
+        if self.now >= since + after {
+            self.tell(out, CONSOLE, name, true, format!("{since}"));
+        }
+    }
+
+    /// A condition begins or ends, once.
+    fn tell(&mut self, out: &mut Out, rule: &str, subject: &str, holds: bool, detail: String) {
+        let key = (rule.to_owned(), subject.to_owned());
+        let changed = if holds { self.holding.insert(key) } else { self.holding.remove(&key) };
+        if changed {
+            out.conditions.push(condition(rule, subject, holds, self.now, detail));
+        }
+    }
+
+    fn write(&self, told: Told, out: &mut Out) {
+        out.effects.extend(told.steps.into_iter().map(|step| Effect::Step(Box::new(step))));
+        for alarm in told.changed {
+            let row = match self.escalation.run(&alarm) {
+                Some(run) => Kept::Run(Box::new(run.clone())),
+                None => Kept::RunOver(alarm),
+            };
+            out.effects.push(kept(row));
+        }
+    }
+
+    /// What a person says about duty; refused ones change nothing.
+    pub fn on_order(&mut self, order: &DutyOrder, out: &mut Out) {
+        let done = match &*order.act {
+            DutyAct::Leave { leave } => self.leave(leave, out),
+            DutyAct::LeaveEnded { id, by, at, reason } => self.leave_ended(id, by, *at, reason, out),
+            DutyAct::HandedOver(handover) => self.handed_over(handover, out),
+            DutyAct::Console { user, open, .. } => {
+                self.console(user, *open, out);
+                Ok(String::new())
+            }
+        };
+        out.effects.push(Effect::Answered { command: order.command, answer: Answer::Duty(done) });
+    }
+
+    fn leave(&mut self, leave: &Leave, out: &mut Out) -> Result<String, String> {
+        let Some(setup) = self.setup.clone() else { return Err("no configuration is in force".into()) };
+        for name in std::iter::once(&leave.person).chain(&leave.substitute) {
+            if !setup.duty.people.contains_key(name) {
+                return Err(format!("{name:?} is not a person of the configuration"));
+            }
+        }
+        if leave.substitute.as_ref() == Some(&leave.person) {
+            return Err(format!("{} cannot stand in for themselves", leave.person));
+        }
+        if leave.until <= leave.from {
+            return Err("the leave ends before it begins".into());
+        }
+        self.said.leave.retain(|known| known.until > self.now && known.id != leave.id);
+        self.said.leave.push(leave.clone());
+        out.effects.push(Effect::Record(Record {
+            action: "duty.leave".into(),
+            subject: leave.person.clone(),
+            reason: leave.reason.clone(),
+            after: format!(
+                "{} .. {}, {}",
+                leave.from,
+                leave.until,
+                leave.substitute.as_deref().map_or("nobody stands in".to_owned(), |one| format!("{one} stands in"))
+            ),
+            ..Record::by(&leave.by, self.now)
+        }));
+        out.effects.push(kept(Kept::Leave { leave: leave.clone(), ended: false }));
+        Ok(leave.id.clone())
+    }
+
+    fn leave_ended(
+        &mut self,
+        id: &str,
+        by: &str,
+        at: Timestamp,
+        reason: &str,
+        out: &mut Out,
+    ) -> Result<String, String> {
+        let place = self.said.leave.iter().position(|leave| leave.id == id);
+        let Some(place) = place else { return Err(format!("there is no leave {id} in force")) };
+        let leave = self.said.leave.remove(place);
+        out.effects.push(Effect::Record(Record {
+            action: "duty.back".into(),
+            subject: leave.person.clone(),
+            reason: reason.to_owned(),
+            before: format!("{} .. {}", leave.from, leave.until),
+            ..Record::by(by, at)
+        }));
+        out.effects.push(kept(Kept::Leave { leave, ended: true }));
+        Ok(id.to_owned())
+    }
+
+    fn handed_over(&mut self, handover: &Handover, out: &mut Out) -> Result<String, String> {
+        let Some(setup) = self.setup.clone() else { return Err("no configuration is in force".into()) };
+        let Some(roster) = setup.duty.rosters.get(&handover.roster) else {
+            return Err(format!("there is no roster {:?}", handover.roster));
+        };
+        let zone = setup.calendar.zone;
+        let shift = roster.shift(zone, self.now);
+        let early = shift.until.since(self.now) <= EARLY;
+        let (goes, comes) = if self.at(&setup).unsigned(&handover.roster, roster).is_some() {
+            (roster.before(zone, self.now), shift)
+        } else if early {
+            let next = roster.next(zone, self.now);
+            (shift, next)
+        } else {
+            return Err(format!("no hand-over of {} is due: the shift ends at {}", handover.roster, shift.until));
+        };
+        let now = self.at(&setup);
+        let is_of = |crew: &[String], person: &str| {
+            let names = crew.iter().filter_map(|one| now.stands_in(one));
+            names.chain(roster.substitutes.iter().map(String::as_str)).any(|one| one == person)
+        };
+        if !is_of(goes.crew, &handover.from) {
+            return Err(format!("{} is not of the shift that goes: {}", handover.from, goes.crew.join(", ")));
+        }
+        if !is_of(comes.crew, &handover.to) {
+            return Err(format!("{} is not of the shift that comes: {}", handover.to, comes.crew.join(", ")));
+        }
+        let begins = comes.from;
+        self.sign(&handover.roster, begins, out);
+        out.effects.push(Effect::Record(Record {
+            action: "duty.handover".into(),
+            subject: handover.roster.clone(),
+            reason: handover.comment.clone(),
+            before: handover.from.clone(),
+            after: format!("{}, list {}", handover.to, handover.list_hash),
+            ..Record::by(&handover.by, handover.at)
+        }));
+        out.effects.push(kept(Kept::Handover(handover.clone())));
+        self.tell(out, UNSIGNED, &handover.roster, false, String::new());
+        Ok(handover.id.clone())
+    }
+
+    fn console(&mut self, user: &str, open: bool, out: &mut Out) {
+        if user.is_empty() {
+            for user in std::mem::take(&mut self.consoles) {
+                out.effects.push(kept(Kept::Console { user, open: false }));
+            }
+            return;
+        }
+        if open {
+            self.consoles.insert(user.to_owned())
+        } else {
+            self.consoles.remove(user)
+        };
+        out.effects.push(kept(Kept::Console { user: user.to_owned(), open }));
+    }
+}
+
+fn kept(kept: Kept) -> Effect {
+    Effect::Kept(Box::new(kept))
+}
+
+/// The span over which the questions are spread: the shift of the position's roster, or the local day.
+fn span(position: &Position, setup: &Setup, at: Timestamp) -> (Timestamp, Timestamp) {
+    let zone = setup.calendar.zone;
+    let name = position.who.iter().find_map(|who| if let Who::Roster(name) = who { Some(name) } else { None });
+    if let Some(roster) = name.and_then(|name| setup.duty.rosters.get(name)) {
+        let shift = roster.shift(zone, at);
+        return (shift.from, shift.until);
+    }
+    let from = setup.calendar.day(at) * DAY - i64::from(zone.0) * 1_000_000;
+    (Timestamp::from_micros(from), Timestamp::from_micros(from + DAY))
+}
+
+/// The n-th question lies somewhere in the n-th part of the span, and leaves time for the answer. Drawn from the
+/// seed and the date: nobody knows it beforehand, and a replay asks at the same moment.
+#[must_use]
+pub fn question_time(
+    seed: &str,
+    position: &str,
+    from: Timestamp,
+    until: Timestamp,
+    n: u32,
+    checks: crate::model::PresenceChecks,
+) -> Timestamp {
+    let mut hash = Sha256::new();
+    for part in [seed.as_bytes(), position.as_bytes()] {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hash.update(from.micros().to_le_bytes());
+    hash.update(n.to_le_bytes());
+    let digest = hash.finalize();
+    let drawn = digest[..8].iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    let part = until.since(from) / checks.in_a_shift.max(1);
+    let room = part.saturating_sub(checks.within).max(Duration::from_secs(1));
+    let micros = u64::try_from(room.as_micros()).unwrap_or(u64::MAX).max(1);
+    from + part * n + Duration::from_micros(drawn % micros)
+}
+
+fn condition(rule: &str, subject: &str, holds: bool, at: Timestamp, detail: String) -> Condition {
+    let (title, advice, priority, level) = match rule {
+        QUESTION => (
+            format!("查岗 / presence check: {subject}"),
+            "请在岗人员立即确认 / whoever is on duty acknowledges this now",
+            Priority::P4,
+            Level::Blue,
+        ),
+        MISSED => (
+            format!("查岗无应答 / presence check not answered: {subject}"),
+            "立即电话联系该岗位，派人到岗 / call the position by telephone; send somebody",
+            Priority::P2,
+            Level::Orange,
+        ),
+        CONSOLE => (
+            format!("值守岗位监控终端未打开 / no console is open at a staffed position: {subject}"),
+            "电话联系该岗位，恢复监控终端 / call the position; have the console opened",
+            Priority::P2,
+            Level::Orange,
+        ),
+        _ => (
+            format!("交接班未签字 / hand-over not signed: {subject}"),
+            "交班人员核对未结事项并签字 / the outgoing shift goes through what is open and signs",
+            Priority::P3,
+            Level::Yellow,
+        ),
+    };
+    Condition {
+        at,
+        rule: rule.into(),
+        subject: subject.into(),
+        holds,
+        title,
+        advice: advice.into(),
+        priority,
+        level,
+        detail,
+    }
+}

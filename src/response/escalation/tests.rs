@@ -1,0 +1,278 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::alarm::Level;
+use crate::model::{Area, AreaKind, Class, Duty, Policy, Position, Quality, Someone, Zone};
+use crate::response::people::Said;
+
+const BEGUN: i64 = 1_790_000_000;
+
+fn at(seconds: f64) -> Timestamp {
+    Timestamp::from_micros(BEGUN * 1_000_000 + (seconds * 1e6) as i64)
+}
+
+fn duty(positions: &[(Tier, &[&str])]) -> Duty {
+    let mut duty = Duty { policies: crate::config::shipped_policies(), ..Duty::default() };
+    for (tier, people) in positions {
+        let who = people.iter().map(|name| Who::Person((*name).to_owned())).collect();
+        let position = Position { tier: *tier, area: None, who, console: None, checks: None };
+        duty.positions.insert(tier.word().into(), position);
+        for name in *people {
+            let reach = vec![format!("sms.{name}")];
+            let one = Someone { name: (*name).into(), phone: String::new(), reach, user: None };
+            duty.people.insert((*name).into(), one);
+        }
+    }
+    duty
+}
+
+fn night() -> Duty {
+    duty(&[
+        (Tier::Operator, &["a", "b", "c"]),
+        (Tier::Leader, &["l"]),
+        (Tier::County, &["k", "k2"]),
+        (Tier::City, &["s"]),
+        (Tier::Province, &["p"]),
+    ])
+}
+
+fn alarm(priority: Priority, standing: Standing) -> Alarm {
+    Alarm {
+        id: OccurrenceId::of("mine-3.face", "methane", at(0.0)),
+        rule: "methane".into(),
+        subject: "mine-3.face".into(),
+        point: Some(crate::model::PointIndex(0)),
+        site: "mine-3".into(),
+        place: "T1".into(),
+        title: String::new(),
+        advice: String::new(),
+        priority,
+        level: Level::Red,
+        standing,
+        raised: at(0.0),
+        received: at(0.0),
+        cleared: None,
+        acknowledged: None,
+        value: Some(1.6),
+        worst: Some(1.6),
+        limit: Some(1.0),
+        unit: "%VOL".into(),
+        quality: Quality::GOOD,
+        raises: 1,
+        held: false,
+        closed: false,
+        detail: String::new(),
+    }
+}
+
+/// A manual clock over an escalation.
+struct Story {
+    duty: Duty,
+    said: Said,
+    escalation: Escalation,
+    now: f64,
+    steps: Vec<Step>,
+}
+
+impl Story {
+    fn of(duty: Duty) -> Self {
+        Self { duty, said: Said::default(), escalation: Escalation::default(), now: 0.0, steps: Vec::new() }
+    }
+
+    fn with(&mut self, act: impl FnOnce(&mut Escalation, Now<'_>, &mut Told)) {
+        let mut told = Told::default();
+        let now = Now { duty: &self.duty, said: &self.said, zone: Zone::BEIJING, at: at(self.now) };
+        act(&mut self.escalation, now, &mut told);
+        self.steps.extend(told.steps);
+    }
+
+    fn alarm(&mut self, alarm: &Alarm) {
+        let place = Place { site: "mine-3".into(), subject: "mine-3.face".into(), everywhere: false };
+        let kind = Some(Kind::Methane);
+        self.with(|escalation, now, told| {
+            escalation.on_alarm(About { alarm, kind, place: &place, from: None }, now, told)
+        });
+    }
+
+    /// Ticks every half second until then.
+    fn until(&mut self, seconds: f64) {
+        while self.now + 0.5 <= seconds {
+            self.now += 0.5;
+            self.with(|escalation, now, told| escalation.pass(now, told));
+        }
+    }
+
+    /// As from a snapshot.
+    fn restart(&mut self) {
+        let bytes = postcard::to_stdvec(&self.escalation).unwrap();
+        self.escalation = postcard::from_bytes(&bytes).unwrap();
+    }
+
+    /// As from facts.
+    fn remembered(&mut self) {
+        let rows: Vec<String> = self.escalation.runs().map(|run| serde_json::to_string(run).unwrap()).collect();
+        self.escalation = Escalation::of(rows.iter().map(|row| serde_json::from_str(row).unwrap()));
+    }
+
+    /// `a 0`, `county 0 copy`: whom and at which second.
+    fn told(&self, kind: StepKind) -> Vec<(String, f64)> {
+        let of_kind = self.steps.iter().filter(|step| step.kind == kind);
+        of_kind.map(|step| (step.person.clone(), step.at.seconds() - BEGUN as f64)).collect()
+    }
+}
+
+fn calls(list: &[(&str, f64)]) -> Vec<(String, f64)> {
+    list.iter().map(|(name, second)| ((*name).to_owned(), *second)).collect()
+}
+
+/// P1 at night, two people do not answer: the third is called, then leader and county, at the minutes of the table.
+#[test]
+fn two_who_do_not_answer_are_passed_over_and_the_county_is_called_in_its_minute() {
+    let mut night = Story::of(night());
+    night.alarm(&alarm(Priority::P1, Standing::Unacknowledged));
+    assert_eq!(night.told(StepKind::Copy), calls(&[("k", 0.0)]), "the county's copy goes out with the alarm");
+    night.until(299.5);
+    let site =
+        [("a", 0.0), ("a", 30.0), ("b", 60.0), ("b", 90.0), ("c", 120.0), ("c", 150.0), ("l", 180.0), ("l", 210.0)];
+    assert_eq!(night.told(StepKind::Call)[..8], calls(&site));
+    // The leader is alone: after two calls in vain the county is called at once, before its five minutes.
+    assert_eq!(night.told(StepKind::Call)[8], ("k".to_owned(), 240.0));
+    assert_eq!(night.told(StepKind::Siren).len(), 1, "nobody of the site is left");
+
+    let mut answered =
+        Story::of(duty(&[(Tier::Operator, &["a", "b", "c"]), (Tier::Leader, &["l", "m"]), (Tier::County, &["k"])]));
+    answered.alarm(&alarm(Priority::P1, Standing::Unacknowledged));
+    answered.until(300.0);
+    let county: Vec<f64> =
+        answered.told(StepKind::Call).iter().filter(|(name, _)| name == "k").map(|(_, at)| *at).collect();
+    assert_eq!(county, [300.0], "with a leader's list that is not through, the county is called at five minutes");
+}
+
+#[test]
+fn an_acknowledgement_ends_the_calls_to_the_site_and_not_those_of_the_county_until_somebody_has_spoken() {
+    let mut story = Story::of(night());
+    story.alarm(&alarm(Priority::P1, Standing::Unacknowledged));
+    story.until(40.0);
+    story.alarm(&alarm(Priority::P1, Standing::Acknowledged));
+    story.until(300.0);
+    let called: Vec<(String, f64)> = story.told(StepKind::Call);
+    assert_eq!(called, calls(&[("a", 0.0), ("a", 30.0), ("k", 300.0)]));
+    story.until(600.0);
+    assert_eq!(
+        story.told(StepKind::Unanswered),
+        calls(&[("k", 600.0)]),
+        "nobody has spoken with the site in ten minutes"
+    );
+    let id = alarm(Priority::P1, Standing::Acknowledged).id;
+    story.with(|escalation, now, told| escalation.answered(&id, "k", now, told));
+    let before = story.steps.len();
+    story.until(7_200.0);
+    assert_eq!(story.steps.len(), before, "then it is quiet");
+    story.alarm(&alarm(Priority::P1, Standing::Normal));
+    assert!(story.escalation.is_empty());
+}
+
+#[test]
+fn a_site_of_class_d_has_half_of_the_time() {
+    let mut duty = night();
+    let area = Area { kind: AreaKind::Site, sites: vec!["mine-3".into()], points: Vec::new(), class: Some(Class::D) };
+    duty.areas.insert("mine-3".into(), area);
+    let mut story = Story::of(duty);
+    story.alarm(&alarm(Priority::P1, Standing::Unacknowledged));
+    story.until(90.0);
+    let expected = [("a", 0.0), ("a", 15.0), ("b", 30.0), ("b", 45.0), ("c", 60.0), ("c", 75.0), ("l", 90.0)];
+    assert_eq!(story.told(StepKind::Call), calls(&expected));
+}
+
+#[test]
+fn methane_of_three_per_cent_is_told_to_city_and_province_at_once_also_when_it_rises_later() {
+    let mut story = Story::of(night());
+    story.alarm(&alarm(Priority::P1, Standing::Unacknowledged));
+    let id = alarm(Priority::P1, Standing::Unacknowledged).id;
+    story.until(10.0);
+    story.with(|escalation, now, told| escalation.on_value(&id, 2.99, "%VOL", now, told));
+    assert_eq!(story.told(StepKind::Copy).len(), 1);
+    story.with(|escalation, now, told| escalation.on_value(&id, 3.0, "%VOL", now, told));
+    story.with(|escalation, now, told| escalation.on_value(&id, 3.4, "%VOL", now, told));
+    assert_eq!(story.told(StepKind::Copy), calls(&[("k", 0.0), ("s", 10.0), ("p", 10.0)]));
+}
+
+/// A policy of the configuration that forgets the county does not keep the alarm from it.
+#[test]
+fn a_copy_upward_cannot_be_withheld_except_of_an_exercise() {
+    let mut duty = night();
+    let silent: Policy = duty.policies["P3"].clone();
+    let site =
+        PolicyStep { after: After::Time(Duration::ZERO), who: Who::Tier(Tier::Operator), copy: false, by: Vec::new() };
+    duty.policies.insert("P1".into(), Policy { steps: vec![site], ..silent });
+    let mut story = Story::of(duty.clone());
+    story.alarm(&alarm(Priority::P1, Standing::Unacknowledged));
+    assert_eq!(story.told(StepKind::Copy), calls(&[("k", 0.0)]));
+    let mut drill = Story::of(duty);
+    drill
+        .alarm(&Alarm { quality: Quality::because(Reason::Exercise), ..alarm(Priority::P1, Standing::Unacknowledged) });
+    drill.until(300.0);
+    assert!(drill.told(StepKind::Copy).is_empty());
+    assert!(
+        drill.steps.iter().all(|step| ["a", "b", "c", "l", ""].contains(&step.person.as_str())),
+        "{:?}",
+        drill.steps
+    );
+}
+
+/// The gateway was away for seven minutes: what was due is done at once, once, in order; and whoever is called
+/// only now has the full time to answer.
+#[test]
+fn after_a_down_time_what_became_due_is_done_at_once_once_and_in_order() {
+    let mut story = Story::of(night());
+    story.alarm(&alarm(Priority::P1, Standing::Unacknowledged));
+    story.until(10.0);
+    story.restart();
+    story.now = 429.5;
+    story.until(430.0);
+    let after: Vec<(String, f64)> = story.told(StepKind::Call).split_off(1);
+    assert_eq!(after, calls(&[("a", 430.0), ("l", 430.0), ("k", 430.0)]));
+    let due: Vec<Timestamp> = story.steps.iter().map(|step| step.due).collect();
+    assert!(due.is_sorted(), "{due:?}");
+    story.until(459.5);
+    assert_eq!(story.told(StepKind::Call).len(), 4, "nobody again within the time of a call");
+}
+
+proptest! {
+    /// Whatever the policy and whoever is there: while it is not acknowledged there is a next step, nobody gets the
+    /// same call twice, and a restart in the middle, by snapshot or by facts, changes nothing.
+    #[test]
+    fn no_alarm_is_without_a_next_step_and_a_restart_changes_nothing(
+        there in prop::collection::vec(0_usize..3, 5), priority in 0_usize..4, restart in 1_u32..400, facts: bool,
+    ) {
+        let names = [["a", "b", "c"], ["l", "m", "n"], ["k", "k2", "k3"], ["s", "t", "u"], ["p", "q", "r"]];
+        let posts: Vec<(Tier, &[&str])> =
+            Tier::ALL.into_iter().zip(&names).zip(&there).map(|((tier, names), count)| (tier, &names[..*count])).collect();
+        let posts: Vec<(Tier, &[&str])> = posts.into_iter().filter(|(_, people)| !people.is_empty()).collect();
+        prop_assume!(!posts.is_empty());
+        let alarm = alarm(Priority::ALL[priority], Standing::Unacknowledged);
+        let play = |restart: Option<u32>| {
+            let mut story = Story::of(duty(&posts));
+            story.alarm(&alarm);
+            for tenth in 1..400_u32 {
+                story.until(f64::from(tenth) * 10.0);
+                if restart == Some(tenth) {
+                    if facts { story.remembered() } else { story.restart() }
+                }
+                let run = story.escalation.run(&alarm.id).unwrap();
+                assert!(run.due().is_some_and(|due| due > at(story.now)), "nothing is left to happen: {run:?}");
+            }
+            story.steps
+        };
+        let steps = play(None);
+        let mut numbers = BTreeMap::new();
+        for step in &steps {
+            *numbers.entry(step.number).or_insert(0) += 1;
+        }
+        prop_assert!(numbers.values().all(|count| *count == 1));
+        prop_assert!(steps.iter().all(|step| step.at.since(step.due) < Duration::from_secs(1)), "at its minute");
+        prop_assert_eq!(play(Some(restart)), steps);
+    }
+}

@@ -1,0 +1,63 @@
+//! A step of an escalation: who was called or told, why, when it was due and when it was done.
+
+use serde::{Deserialize, Serialize};
+
+use crate::alarm::OccurrenceId;
+use crate::model::Timestamp;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepKind {
+    /// Asked to acknowledge.
+    Call,
+    /// Told, and not asked.
+    Copy,
+    /// Nobody of the level is left who was not called in vain, or nobody is on duty there.
+    NobodyLeft,
+    /// Sirens of the site sound for it, whatever its priority.
+    Siren,
+    /// Nobody has spoken with the site in time.
+    Unanswered,
+    /// Somebody has (叫应).
+    Answered,
+    /// Those who were called hear what has become of it.
+    News,
+    /// A presence check: the question to whoever is on duty.
+    Question,
+}
+
+impl StepKind {
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Call => "call",
+            Self::Copy => "copy",
+            Self::NobodyLeft => "nobody_left",
+            Self::Siren => "siren",
+            Self::Unanswered => "unanswered",
+            Self::Answered => "answered",
+            Self::News => "news",
+            Self::Question => "question",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    pub alarm: OccurrenceId,
+    /// Counts from 1 for each alarm.
+    pub number: u32,
+    pub kind: StepKind,
+    /// When its clock ran out, and when it was done: later only after a down time.
+    pub due: Timestamp,
+    pub at: Timestamp,
+    pub policy: String,
+    /// `operator`, `county`, `position.gate`, `team.rescue`; empty where it is nobody's.
+    pub level: String,
+    /// The person's key.
+    pub person: String,
+    /// Which call to this person it is.
+    pub call: u32,
+    /// Recipients that are told: `sms.li`.
+    pub to: Vec<String>,
+}

@@ -1,0 +1,232 @@
+//! `/api/v1/duty`: who is on duty now, who is next, who is away, what is being called about; leave and hand-overs.
+//!
+//! What is asked goes into the journal and is answered when it is durable, with a line in the audit chain. A
+//! presence check is answered by acknowledging its alarm, as any other: by console, link or API.
+
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, PathRejection};
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::alarms::{command, plain};
+use super::permits::named;
+use super::users::{Person, Role};
+use super::{Error, Shared};
+use crate::alarm::OccurrenceId;
+use crate::clock;
+use crate::facts::Answer;
+use crate::journal::{DutyOrder, Note, Setup};
+use crate::model::{DutyAct, Handover, Leave, Timestamp, Who};
+use crate::response::people::{Now, Said};
+use crate::response::{Kept, Run};
+
+/// Hand-overs and presence checks in one answer.
+const MOST: usize = 50;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WantedLeave {
+    person: String,
+    /// RFC 3339; now without it.
+    from: Option<String>,
+    until: String,
+    substitute: Option<String>,
+    reason: String,
+    #[serde(default)]
+    by: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Back {
+    #[serde(default)]
+    by: String,
+    #[serde(default)]
+    reason: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WantedHandover {
+    roster: String,
+    /// Keys of persons: who goes and who comes.
+    from: String,
+    to: String,
+    /// SHA-256 of the list of what is open that both have gone through.
+    #[serde(default)]
+    list_hash: String,
+    #[serde(default)]
+    comment: String,
+    #[serde(default)]
+    by: String,
+}
+
+pub(super) async fn show(State(edge): State<Shared>) -> Result<Json<Value>, Error> {
+    let kept = edge.read("reading duty", |web| web.duty.kept()).await?;
+    let handovers = edge.read("reading hand-overs", |web| web.duty.list("handover", MOST)).await?;
+    let questions = edge.read("reading presence checks", |web| web.duty.list("question", MOST)).await?;
+    let setup = edge.web.board.setup();
+    Ok(Json(view(setup.as_deref(), &kept, &handovers, &questions, clock::now())))
+}
+
+fn view(setup: Option<&Setup>, kept: &[Kept], handovers: &[Kept], questions: &[Kept], at: Timestamp) -> Value {
+    let Some(setup) = setup else { return json!({ "positions": [], "escalations": [] }) };
+    let (mut said, mut runs, mut consoles) = (Said::default(), Vec::new(), Vec::new());
+    for one in kept {
+        match one {
+            Kept::Run(run) => runs.push(run),
+            Kept::Leave { leave, .. } => said.leave.push(leave.clone()),
+            Kept::Signed { roster, shift } => drop(said.signed.insert(roster.clone(), *shift)),
+            Kept::Console { user, .. } => consoles.push(user.as_str()),
+            Kept::RunOver(_) | Kept::Handover(_) | Kept::Question { .. } => {}
+        }
+    }
+    let now = Now { duty: &setup.duty, said: &said, zone: setup.calendar.zone, at };
+    let person = |key: &str| {
+        let known = setup.duty.people.get(key);
+        json!({ "person": key, "name": known.map(|one| &one.name), "phone": known.map(|one| &one.phone) })
+    };
+    let positions: Vec<Value> = (setup.duty.positions.iter())
+        .map(|(name, position)| {
+            let list = now.of_position(position);
+            let next = position.who.iter().find_map(|who| next_shift(&now, who));
+            json!({
+                "position": name, "level": position.tier.word(), "area": position.area,
+                "on_duty": list.first().map(|key| person(key)),
+                "then": list.iter().skip(1).map(|key| person(key)).collect::<Vec<_>>(),
+                "next_shift": next,
+                "console": position.console.map(|_| {
+                    let user = |key: &&str| setup.duty.people.get(*key).and_then(|one| one.user.as_deref());
+                    list.iter().filter_map(user).any(|user| consoles.contains(&user))
+                }),
+            })
+        })
+        .collect();
+    let owed = setup.duty.rosters.iter().filter_map(|(name, roster)| {
+        let since = now.unsigned(name, roster)?;
+        Some(json!({ "roster": name, "since": since.to_string(), "from": roster.before(now.zone, at).crew,
+                     "to": roster.shift(now.zone, at).crew }))
+    });
+    let away: Vec<&Leave> = said.leave.iter().chain(&setup.duty.leave).filter(|one| one.until > at).collect();
+    json!({
+        "at": at.to_string(),
+        "positions": positions,
+        "leave": away,
+        "handovers_owed": owed.collect::<Vec<_>>(),
+        "handovers": handovers,
+        "presence": questions,
+        "escalations": runs.iter().map(|run| escalation(run)).collect::<Vec<_>>(),
+    })
+}
+
+fn next_shift(now: &Now<'_>, who: &Who) -> Option<Value> {
+    let Who::Roster(name) = who else { return None };
+    let shift = now.duty.rosters.get(name)?.next(now.zone, now.at);
+    Some(json!({ "from": shift.from.to_string(), "crew": shift.crew }))
+}
+
+fn escalation(run: &Run) -> Value {
+    let clocks = run.clocks().map(|(due, whom, copy)| json!({ "due": due.to_string(), "whom": whom, "copy": copy }));
+    json!({
+        "alarm": run.alarm.as_str(), "priority": run.priority.word(), "site": run.place.site,
+        "subject": run.place.subject, "policy": run.policy, "began": run.began.to_string(), "steps": run.steps,
+        "acknowledged": run.acknowledged, "answered": run.answered,
+        "answer_due": run.answer_due.map(|due| due.to_string()), "told": run.told,
+        "clocks": clocks.collect::<Vec<_>>(), "next": run.due().map(|due| due.to_string()),
+    })
+}
+
+/// Who was called about one alarm, when, and why.
+pub(super) async fn steps(
+    State(edge): State<Shared>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<Value>, Error> {
+    let Path(id) = id?;
+    let wanted = OccurrenceId::named(&id);
+    let steps = edge.read("reading steps", move |web| web.duty.steps(&wanted)).await?;
+    let rows: Vec<Value> = (steps.iter())
+        .map(|step| {
+            json!({
+                "number": step.number, "kind": step.kind.word(), "due": step.due.to_string(),
+                "at": step.at.to_string(), "level": step.level, "person": step.person, "call": step.call,
+                "to": step.to, "policy": step.policy,
+            })
+        })
+        .collect();
+    Ok(Json(json!({ "alarm": id, "steps": rows })))
+}
+
+pub(super) async fn leave(
+    State(edge): State<Shared>,
+    person: Person,
+    wanted: Result<Json<WantedLeave>, JsonRejection>,
+) -> Result<(StatusCode, Json<Value>), Error> {
+    let Json(wanted) = wanted?;
+    let by = person.acts(Role::Operator, &wanted.by)?;
+    let reason = named("reason", &wanted.reason)?;
+    let now = clock::now();
+    let moment = |key: &str, text: &str| {
+        Timestamp::parse(text)
+            .ok_or_else(|| Error::bad(format!("{key}: {text:?} is not a time such as 2026-12-01T00:00:00+08:00")))
+    };
+    let from = wanted.from.as_deref().map(|text| moment("from", text)).transpose()?.unwrap_or(now);
+    let until = moment("until", &wanted.until)?;
+    let leave = |id| Leave { id, person: wanted.person, from, until, substitute: wanted.substitute, by, reason };
+    let id = order(&edge, |number| DutyAct::Leave { leave: leave(format!("leave-{number}")) }).await?;
+    Ok((StatusCode::CREATED, Json(json!({ "id": id }))))
+}
+
+pub(super) async fn back(
+    State(edge): State<Shared>,
+    person: Person,
+    id: Result<Path<String>, PathRejection>,
+    said: Result<Json<Back>, JsonRejection>,
+) -> Result<Json<Value>, Error> {
+    let (Path(id), Json(said)) = (id?, said?);
+    let by = person.acts(Role::Operator, &said.by)?;
+    let reason = plain("reason", &said.reason, 500)?;
+    let id = order(&edge, |_| DutyAct::LeaveEnded { id, by, at: clock::now(), reason }).await?;
+    Ok(Json(json!({ "id": id })))
+}
+
+pub(super) async fn hand_over(
+    State(edge): State<Shared>,
+    person: Person,
+    wanted: Result<Json<WantedHandover>, JsonRejection>,
+) -> Result<(StatusCode, Json<Value>), Error> {
+    let Json(wanted) = wanted?;
+    let by = person.acts(Role::Operator, &wanted.by)?;
+    // The outgoing signs: where people sign in, nobody signs for another.
+    let setup = edge.web.board.setup();
+    let signer = setup.as_deref().and_then(|setup| setup.duty.people.get(&wanted.from)?.user.clone());
+    if let (Some(user), Some(signer)) = (&person.0, &signer)
+        && user.key != *signer
+    {
+        return Err(Error::not_allowed(format!("{} has to sign, not {}", wanted.from, user.name)));
+    }
+    let (list_hash, comment) = (plain("list_hash", &wanted.list_hash, 64)?, plain("comment", &wanted.comment, 500)?);
+    let handover = |number: u64| Handover {
+        id: format!("handover-{number}"),
+        roster: wanted.roster,
+        from: wanted.from,
+        to: wanted.to,
+        by,
+        at: clock::now(),
+        list_hash,
+        comment,
+    };
+    let id = order(&edge, |number| DutyAct::HandedOver(handover(number))).await?;
+    Ok((StatusCode::CREATED, Json(json!({ "id": id }))))
+}
+
+/// The id of what is on record now.
+async fn order(edge: &super::Edge, act: impl FnOnce(u64) -> DutyAct) -> Result<String, Error> {
+    let note = |number| Note::Duty(DutyOrder { command: number, act: Box::new(act(number)) });
+    match command(edge, note).await? {
+        Answer::Duty(Ok(id)) => Ok(id),
+        Answer::Duty(Err(words)) => Err(Error::refused(words)),
+        other => Err(Error::inside("the order about duty", &format!("{other:?}"))),
+    }
+}
