@@ -59,6 +59,7 @@ fn alarm(point: u32, raised: Timestamp) -> Alarm {
         raises: 1,
         held: false,
         closed: false,
+        aside: None,
         detail: String::new(),
     }
 }

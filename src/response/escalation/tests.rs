@@ -63,6 +63,7 @@ fn alarm(priority: Priority, standing: Standing) -> Alarm {
         raises: 1,
         held: false,
         closed: false,
+        aside: None,
         detail: String::new(),
     }
 }
