@@ -210,12 +210,7 @@ pub fn step(policy: &Policy, state: State, input: Input, at: Timestamp) -> (Stat
             | State::Returned
             | State::Latched { .. }
             | State::Aside { .. },
-            Input::Remind
-            | Input::Worse
-            | Input::Acknowledge
-            | Input::Reset
-            | Input::SetAside(_)
-            | Input::Resume,
+            Input::Remind | Input::Worse | Input::Acknowledge | Input::Reset | Input::SetAside(_) | Input::Resume,
         ) => told(policy, state, input, at),
     }
 }

@@ -132,7 +132,13 @@ fn path(alarm: &str, act: &str) -> String {
 }
 
 fn told(alarm: &Value) {
-    println!("{} {} {}: {}", text(&alarm["id"]), text(&alarm["rule"]), text(&alarm["subject"]), text(&alarm["standing"]));
+    println!(
+        "{} {} {}: {}",
+        text(&alarm["id"]),
+        text(&alarm["rule"]),
+        text(&alarm["subject"]),
+        text(&alarm["standing"])
+    );
 }
 
 fn until(fact: &Value) {

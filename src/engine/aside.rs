@@ -141,8 +141,7 @@ impl Shard<'_> {
         let target = aside.target();
         let same = |old: &Aside| old.way == aside.way && aside.way != Way::Suppressed;
         let ids = self.asides.by_target.get(&target).into_iter().flatten();
-        let old: Vec<String> =
-            ids.filter(|id| self.asides.by_id.get(*id).is_some_and(same)).cloned().collect();
+        let old: Vec<String> = ids.filter(|id| self.asides.by_id.get(*id).is_some_and(same)).cloned().collect();
         self.asides.insert(aside.clone(), self.now);
         for id in old {
             let reason = format!("换为 / replaced by {}", aside.id);
@@ -321,7 +320,9 @@ impl Shard<'_> {
         for ((index, point), plan) in points.filter_map(|(i, p)| Some(((i, p), self.plan.points.get(i.at())?))) {
             let standing = self.sites.get(&point.site);
             let permit = self.permits.iter().map(|(permit, _)| permit).find(|permit| {
-                permit.kind == PermitKind::Maintenance && permit.in_force(now) && permit.points.binary_search(&index).is_ok()
+                permit.kind == PermitKind::Maintenance
+                    && permit.in_force(now)
+                    && permit.points.binary_search(&index).is_ok()
             });
             for watch in &plan.watches {
                 let rule = &self.plan.rules[watch.rule].rule;

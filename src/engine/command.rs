@@ -40,9 +40,13 @@ impl Shard<'_> {
         let open = || state.slots.iter().filter_map(|slot| slot.open.as_deref());
         let alarm = open().find(|alarm| alarm.id == command.occurrence)?;
         let worse = open().filter(|other| other.priority < alarm.priority && other.received > looked);
-        let worse = worse.filter(|other| other.standing == Standing::Unacknowledged).min_by_key(|other| other.priority)?;
+        let worse =
+            worse.filter(|other| other.standing == Standing::Unacknowledged).min_by_key(|other| other.priority)?;
         let value = worse.value.map_or_else(String::new, |value| format!(" {value} {}", worse.unit));
-        Some(format!("同一测点又有 {0} 报警 / the same point has a {0} alarm since: {1}{value}", worse.priority, worse.title))
+        Some(format!(
+            "同一测点又有 {0} 报警 / the same point has a {0} alarm since: {1}{value}",
+            worse.priority, worse.title
+        ))
     }
 
     pub(super) fn on_reset(&mut self, reset: &Reset, effects: &mut Vec<Effect>) {

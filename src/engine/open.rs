@@ -182,12 +182,7 @@ impl Slot {
     }
 
     /// "I saw it": the record gets the name before the state moves.
-    pub fn acknowledge(
-        &mut self,
-        policy: &Policy,
-        acknowledgement: Acknowledgement,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub fn acknowledge(&mut self, policy: &Policy, acknowledgement: Acknowledgement, effects: &mut Vec<Effect>) {
         let moment = Moment::of(acknowledgement.at);
         if let Some(alarm) = &mut self.open {
             alarm.acknowledged = Some(acknowledgement);

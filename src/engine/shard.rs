@@ -16,10 +16,7 @@ use super::open::{About, Moment, Slot};
 use super::past::{Held, Past};
 use super::revision::{permit_ended, permit_opened, versions};
 use super::wake::Wakes;
-use crate::alarm::{
-    Alarm, AlarmChange, Happening, Input, Level, Priority, RuleId, Standing,
-    Verdict,
-};
+use crate::alarm::{Alarm, AlarmChange, Happening, Input, Level, Priority, RuleId, Standing, Verdict};
 use crate::facts::Answer;
 use crate::journal::{Condition, Entry, Note, PermitEnded, PermitOpened, Setup};
 use crate::model::{
@@ -956,9 +953,7 @@ impl Asked {
     /// speak for it, and whether a clear goes on is for them to say.
     fn around(self, slot: &Slot) -> Self {
         match self {
-            Self::Tick { silent: true, .. } if slot.state.waits() && slot.state.holds() => {
-                Self::Around
-            }
+            Self::Tick { silent: true, .. } if slot.state.waits() && slot.state.holds() => Self::Around,
             Self::Sample { .. } | Self::Tick { .. } | Self::Overtaken | Self::Around => self,
         }
     }

@@ -427,7 +427,7 @@ proptest! {
         for change in &changes {
             match change.happening {
                 Happening::Raised => prop_assert!(begun.insert(change.alarm.id.clone()), "{:?} raised twice", change.alarm),
-                Happening::RaisedAgain | Happening::Acknowledged | Happening::Cleared => prop_assert!(begun.contains(&change.alarm.id)),
+                Happening::RaisedAgain | Happening::Acknowledged | Happening::Cleared | Happening::Reset | Happening::Realarmed | Happening::Worsened | Happening::SetAside | Happening::Resumed => prop_assert!(begun.contains(&change.alarm.id)),
             }
         }
     }

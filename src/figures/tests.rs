@@ -45,7 +45,18 @@ impl Plant {
                 (id, raised, Standing::ReturnedUnacknowledged)
             }
             (Happening::Cleared, Some((id, raised, Standing::Acknowledged))) => (id, raised, Standing::Normal),
-            (Happening::Raised | Happening::RaisedAgain | Happening::Acknowledged | Happening::Cleared, _) => return,
+            (
+                Happening::Raised
+                | Happening::RaisedAgain
+                | Happening::Acknowledged
+                | Happening::Cleared
+                | Happening::Reset
+                | Happening::Realarmed
+                | Happening::Worsened
+                | Happening::SetAside
+                | Happening::Resumed,
+                _,
+            ) => return,
         };
         if standing == Standing::Normal {
             self.open.remove(&source);

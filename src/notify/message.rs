@@ -133,10 +133,9 @@ impl Message {
     pub fn standing(alarm: &Alarm) -> Vec<u8> {
         let (happening, at) = match (&alarm.acknowledged, alarm.standing) {
             (Some(by), Standing::Acknowledged) => (Happening::Acknowledged, by.at),
-            (
-                _,
-                Standing::ReturnedUnacknowledged | Standing::LatchedUnacknowledged | Standing::LatchedAcknowledged,
-            ) => (Happening::Cleared, alarm.cleared.unwrap_or(alarm.raised)),
+            (_, Standing::ReturnedUnacknowledged | Standing::LatchedUnacknowledged | Standing::LatchedAcknowledged) => {
+                (Happening::Cleared, alarm.cleared.unwrap_or(alarm.raised))
+            }
             (_, Standing::Shelved | Standing::Suppressed | Standing::OutOfService) => {
                 (Happening::SetAside, alarm.aside.as_ref().map_or(alarm.raised, |aside| aside.from))
             }

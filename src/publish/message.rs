@@ -97,7 +97,9 @@ impl Publisher {
             // What is set aside is not told to neighbours; what was told before is, when it is over.
             (Happening::Raised | Happening::RaisedAgain | Happening::Worsened | Happening::Resumed, _) if aside => None,
             (Happening::Resumed, _) if !alarm.standing.active() => None,
-            (Happening::Raised | Happening::RaisedAgain | Happening::Worsened | Happening::Resumed, true) => self.config.chosen(alarm).then_some(Kind::Alert),
+            (Happening::Raised | Happening::RaisedAgain | Happening::Worsened | Happening::Resumed, true) => {
+                self.config.chosen(alarm).then_some(Kind::Alert)
+            }
             (Happening::Raised | Happening::RaisedAgain | Happening::Worsened | Happening::Resumed, false) => {
                 Some(Kind::Update)
             }

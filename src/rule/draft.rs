@@ -136,7 +136,8 @@ impl Draft<'_> {
         let clear_after = self.delay("clear_after");
         let latch = self.flag("latch").unwrap_or(false);
         let realarm = self.body.contains_key("realarm").then(|| self.delay("realarm"));
-        if realarm.is_some_and(|after| after < SHORTEST_REALARM) && !self.problems.iter().any(|(key, _)| key == "realarm")
+        if realarm.is_some_and(|after| after < SHORTEST_REALARM)
+            && !self.problems.iter().any(|(key, _)| key == "realarm")
         {
             self.wrong("realarm", "realarm is shorter than a minute; write such as \"30m\"");
         }

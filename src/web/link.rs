@@ -92,7 +92,8 @@ pub(super) async fn acknowledge(
     let Some(leave) = admitted(&edge, &link).await? else { return page(&edge, lang, Say::Ended, None, "") };
     let (at, occurrence, raises) = (clock::now(), leave.alarm.id.clone(), leave.alarm.raises);
     let (by, comment) = (leave.who.clone(), "链接 / by link".to_owned());
-    let note = |command| Note::Acknowledge(journal::Acknowledge { command, at, occurrence, raises, by, comment, seen: None });
+    let note =
+        |command| Note::Acknowledge(journal::Acknowledge { command, at, occurrence, raises, by, comment, seen: None });
     let (say, alarm) = match command(&edge, note).await? {
         Answer::Acknowledged(alarm) => {
             info!(alarm = %alarm.id, by = %leave.who, "alarm acknowledged by link");

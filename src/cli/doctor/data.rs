@@ -204,9 +204,7 @@ fn alarms(reader: &facts::Reader, runs: bool, now: Timestamp, findings: &mut Fin
         Ok(open) => open,
         Err(cause) => return findings.error("alarms", cause.to_string(), "restore facts.db from a backup"),
     };
-    let away = |alarm: &&crate::alarm::Alarm| {
-        &*alarm.rule == SOURCE_DOWN && alarm.standing.active()
-    };
+    let away = |alarm: &&crate::alarm::Alarm| &*alarm.rule == SOURCE_DOWN && alarm.standing.active();
     for alarm in open.iter().filter(away).filter(|_| runs) {
         let what = format!("away since {}: {}", alarm.raised, alarm.detail);
         findings.error(&format!("source.{}", alarm.subject), what, "check network, power and the peer");

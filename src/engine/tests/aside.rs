@@ -80,8 +80,7 @@ fn an_alarm_can_be_shelved_before_it_is_raised_and_what_is_normal_by_then_calls_
     let once = Aside { once: true, ..shelf("shelf-1", 2.0, 600.0) };
     assert_eq!(play(&mut shard, [begin(once)]), []);
     let changes = play(&mut shard, [value(5.0, 1.3), value(10.0, 0.2), value(15.0, 1.3)]);
-    let expected =
-        [("raised", "shelved"), ("cleared", "shelved"), ("resumed", "normal"), ("raised", "unacknowledged")];
+    let expected = [("raised", "shelved"), ("cleared", "shelved"), ("resumed", "normal"), ("raised", "unacknowledged")];
     assert_eq!(standings(&changes), expected);
     assert_ne!(changes[0].alarm.id, changes[3].alarm.id);
 }
@@ -151,10 +150,17 @@ fn a_latched_alarm_stays_until_it_is_reset_and_not_while_it_holds() {
     let raised = play(&mut shard, [setup(0.0, &["t1"], vec![latched]), value(1.0, 1.2)]);
     let reset = |seconds| {
         let (by, comment) = ("李".to_owned(), String::new());
-        Entry::Note(Note::Reset(Reset { command: 1, at: at(seconds), occurrence: raised[0].alarm.id.clone(), by, comment }))
+        Entry::Note(Note::Reset(Reset {
+            command: 1,
+            at: at(seconds),
+            occurrence: raised[0].alarm.id.clone(),
+            by,
+            comment,
+        }))
     };
     assert!(matches!(answer(&mut shard, reset(2.0)), Answer::Refused(_, words) if words.contains("still holds")));
-    let changes = play(&mut shard, [value(5.0, 0.2), bad(10.0), Entry::Tick(at(11.0)), Entry::Tick(at(100.0)), reset(101.0)]);
+    let changes =
+        play(&mut shard, [value(5.0, 0.2), bad(10.0), Entry::Tick(at(11.0)), Entry::Tick(at(100.0)), reset(101.0)]);
     assert_eq!(standings(&changes), [("cleared", "latched_unacknowledged"), ("reset", "returned_unacknowledged")]);
 }
 
@@ -168,7 +174,15 @@ fn what_goes_on_calls_again_and_so_does_what_became_worse() {
     let ack = |seconds, raises, seen| {
         let occurrence = raised[0].alarm.id.clone();
         let (by, comment) = ("李".to_owned(), String::new());
-        Entry::Note(Note::Acknowledge(Acknowledge { command: 1, at: at(seconds), occurrence, raises, by, comment, seen }))
+        Entry::Note(Note::Acknowledge(Acknowledge {
+            command: 1,
+            at: at(seconds),
+            occurrence,
+            raises,
+            by,
+            comment,
+            seen,
+        }))
     };
     play(&mut shard, [ack(60.0, 1, None)]);
     let changes = play(&mut shard, (1..=1_900).map(|second| Entry::Tick(at(60.0 + f64::from(second)))));
@@ -198,7 +212,15 @@ fn an_acknowledgement_that_races_a_worse_alarm_of_the_point_is_refused_and_never
     let ack = |looked| {
         let (by, comment, occurrence) = ("李".to_owned(), String::new(), raised[0].alarm.id.clone());
         let seen = Some(Seen { looked: Some(at(looked)), ..Seen::default() });
-        Entry::Note(Note::Acknowledge(Acknowledge { command: 1, at: at(7.0), occurrence, raises: 1, by, comment, seen }))
+        Entry::Note(Note::Acknowledge(Acknowledge {
+            command: 1,
+            at: at(7.0),
+            occurrence,
+            raises: 1,
+            by,
+            comment,
+            seen,
+        }))
     };
     match answer(&mut shard, ack(5.0)) {
         Answer::Refused(_, words) => assert!(words.contains("P1"), "{words}"),

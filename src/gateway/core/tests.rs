@@ -106,7 +106,8 @@ impl Plant {
         let (command, answer) = core.answers.expect();
         let at = clock::now();
         let occurrence = crate::alarm::OccurrenceId::named(id);
-        let command = Acknowledge { command, at, occurrence, raises, by: "李".into(), comment: "看到".into(), seen: None };
+        let command =
+            Acknowledge { command, at, occurrence, raises, by: "李".into(), comment: "看到".into(), seen: None };
         drop(intake.submit_blocking(Entry::Note(Note::Acknowledge(command))).unwrap());
         answer.blocking_recv().unwrap()
     }

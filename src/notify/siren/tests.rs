@@ -7,6 +7,7 @@ use tokio_modbus::server::tcp::Server;
 
 use super::super::tests::{Played, Running, alarm, checked, nobody, to_channel};
 use super::*;
+use crate::alarm::Standing;
 use crate::journal::Outcome;
 use crate::model::Quality;
 

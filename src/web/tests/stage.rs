@@ -143,7 +143,12 @@ impl Permits for Backstage {
         Ok(Vec::new())
     }
 
-    fn aside_of(&self, _: &str, _: &str, _: crate::alarm::Way) -> Result<Option<crate::alarm::AsideFact>, facts::Error> {
+    fn aside_of(
+        &self,
+        _: &str,
+        _: &str,
+        _: crate::alarm::Way,
+    ) -> Result<Option<crate::alarm::AsideFact>, facts::Error> {
         Ok(None)
     }
 
