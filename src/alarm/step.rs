@@ -309,7 +309,8 @@ fn told(policy: &Policy, state: State, input: Input, at: Timestamp) -> (State, O
                 (State::Active { acknowledged: false, falling, called: at }, Some(Change::Realarmed))
             }
             // The clock was set back: the wait begins anew.
-            Some(_) | None => (State::Active { acknowledged, falling, called: called.min(at) }, None),
+            Some(_) => (State::Active { acknowledged, falling, called: called.min(at) }, None),
+            None => (state, None),
         },
 
         (State::Aside { way, live }, SetAside(other)) => {

@@ -241,7 +241,8 @@ impl Shard<'_> {
     /// What is due by Davy's clock. After the clock was set back nothing waits for a future that has not come.
     pub(super) fn look_at_asides(&mut self, now: Timestamp, set_back: bool, effects: &mut Vec<Effect>) {
         if set_back {
-            self.await_calls(now, effects);
+            let calls = std::mem::take(&mut self.asides.calls);
+            calls.into_iter().for_each(|(_, at, place)| self.call_again(at, place, now, effects));
         }
         while let Some((_, id)) = self.asides.ends.first().filter(|(at, _)| *at <= now).cloned() {
             let reason = "到时自动结束 / its time was up".to_owned();
@@ -270,15 +271,23 @@ impl Shard<'_> {
     }
 
     /// Looks up anew which alarms are to call again, and when.
-    pub(super) fn await_calls(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+    pub(super) fn await_calls(&mut self) {
         self.asides.calls.clear();
         for at in 0..self.points.len() {
             for place in 0..self.points[at].slots.len() {
-                if matches!(self.points[at].slots[place].state, State::Active { .. }) {
-                    self.call_again(at, place, now, effects);
-                }
+                self.call_again_later(at, place);
             }
         }
+    }
+
+    /// Takes up from what facts know; they know of the alarms too.
+    pub(super) fn adopt_asides(&mut self, list: Vec<Aside>) {
+        self.asides = Asides::of(list, self.now);
+        let targets: Vec<Target> = self.asides.by_target.keys().cloned().collect();
+        for target in targets {
+            self.show_aside(&target, self.now, &mut Vec::new());
+        }
+        self.await_calls();
     }
 
     /// After other rules came into force: what is set aside stays so, unless its rule must not be shelved any
@@ -306,7 +315,7 @@ impl Shard<'_> {
             self.show_aside(&target, at, effects);
         }
         self.suppress_by_design(at, effects);
-        self.await_calls(at.max(self.now), effects);
+        self.await_calls();
     }
 
     /// What the rules say of themselves: begins and ends with the site's state and with permits.

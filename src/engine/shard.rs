@@ -919,8 +919,7 @@ impl<'a> Shard<'a> {
                 }
             }
         }
-        self.asides = Asides::of(remembered.asides, self.now);
-        self.settle_asides(self.now, &mut Vec::new());
+        self.adopt_asides(remembered.asides);
     }
 
     /// Rebuilds what a snapshot does not hold: the compiled plan and the table.
@@ -943,7 +942,7 @@ impl<'a> Shard<'a> {
         self.look_up_seasons(snapshot.today);
         self.wake_all();
         self.asides = Asides::of(snapshot.asides, self.now);
-        self.await_calls(self.now, &mut Vec::new());
+        self.await_calls();
     }
 }
 

@@ -53,8 +53,16 @@ impl Event {
     /// People were called, for something that began or came back: not while it was set aside.
     #[must_use]
     pub const fn is_raise(&self) -> bool {
-        matches!(self.happening, Happening::Raised | Happening::RaisedAgain | Happening::Resumed)
-            && self.standing.active()
+        match self.happening {
+            Happening::Raised | Happening::RaisedAgain => self.standing.aside().is_none(),
+            Happening::Resumed => self.standing.active(),
+            Happening::Acknowledged
+            | Happening::Cleared
+            | Happening::Reset
+            | Happening::Realarmed
+            | Happening::Worsened
+            | Happening::SetAside => false,
+        }
     }
 }
 

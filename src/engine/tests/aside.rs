@@ -230,3 +230,24 @@ fn an_acknowledgement_that_races_a_worse_alarm_of_the_point_is_refused_and_never
     let calling = shard.open_alarms().find(|alarm| &*alarm.rule == "methane-cut").unwrap();
     assert_eq!(calling.standing, Standing::Unacknowledged);
 }
+
+/// After an update whose snapshots have another form: shelved before it was raised, and after.
+#[test]
+fn what_is_set_aside_is_known_from_facts() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    let points = vec![point("t1"), point("t2")];
+    let ground = Setup { at: at(0.0), rules: vec![face()], ..Setup::of(points) };
+    play(&mut shard, [Entry::Note(Note::Setup(Arc::new(ground.clone()))), value(1.0, 1.2)]);
+    let (one, other) = (shelf("a", 2.0, 600.0), Aside { subject: "mine.t2".into(), ..shelf("b", 2.0, 600.0) });
+    let alarms: Vec<_> =
+        play(&mut shard, [begin(one.clone()), begin(other.clone())]).into_iter().map(|change| change.alarm).collect();
+    assert_eq!(alarms.len(), 1);
+    let mut again = Shard::new(&language);
+    let asides = vec![one, other];
+    again.adopt(Remembered { setup: Some(ground), alarms, asides, ..Remembered::default() });
+    let second = Entry::Samples(Arc::new(vec![sample(10.0, 1, 1.4)]));
+    assert_eq!(standings(&play(&mut again, [Entry::Tick(at(9.0)), second])), [("raised", "shelved")]);
+    let changes = play(&mut again, [Entry::Tick(at(599.5)), Entry::Tick(at(600.0))]);
+    assert_eq!(standings(&changes), [("resumed", "unacknowledged"); 2]);
+}
