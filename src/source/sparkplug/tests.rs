@@ -235,7 +235,7 @@ async fn a_real_edge_node_lives_dies_and_returns() {
     // Nobody heard the first birth; the node is bound, so it is asked without a word of its own.
     davy.sees(SUPPLY, "23.9 good").await;
     davy.sees(GAS, "0.25 good").await;
-    assert!(edge.said("asked") >= 1);
+    until("the node says that it was asked", || edge.said("asked") >= 1).await;
 
     edge.told("data 0.5");
     davy.sees(GAS, "0.5 good").await;
