@@ -271,7 +271,7 @@ impl Shard<'_> {
     }
 
     /// Looks up anew which alarms are to call again, and when.
-    pub(super) fn await_calls(&mut self) {
+    pub(super) fn line_up_calls(&mut self) {
         self.asides.calls.clear();
         for at in 0..self.points.len() {
             for place in 0..self.points[at].slots.len() {
@@ -287,7 +287,7 @@ impl Shard<'_> {
         for target in targets {
             self.show_aside(&target, self.now, &mut Vec::new());
         }
-        self.await_calls();
+        self.line_up_calls();
     }
 
     /// After other rules came into force: what is set aside stays so, unless its rule must not be shelved any
@@ -315,7 +315,7 @@ impl Shard<'_> {
             self.show_aside(&target, at, effects);
         }
         self.suppress_by_design(at, effects);
-        self.await_calls();
+        self.line_up_calls();
     }
 
     /// What the rules say of themselves: begins and ends with the site's state and with permits.

@@ -942,7 +942,7 @@ impl<'a> Shard<'a> {
         self.look_up_seasons(snapshot.today);
         self.wake_all();
         self.asides = Asides::of(snapshot.asides, self.now);
-        self.await_calls();
+        self.line_up_calls();
     }
 }
 

@@ -31,18 +31,16 @@ fn begin(aside: Aside) -> Entry {
 fn answer(shard: &mut Shard<'_>, entry: Entry) -> Answer {
     let mut effects = Vec::new();
     shard.on_entry(&entry, &mut effects);
-    let mut answers = effects.into_iter().filter_map(|effect| match effect {
-        Effect::Answered { answer, .. } => Some(answer),
-        _ => None,
-    });
+    let mut answers = effects
+        .into_iter()
+        .filter_map(|effect| if let Effect::Answered { answer, .. } = effect { Some(answer) } else { None });
     answers.next().expect("every command is answered")
 }
 
 fn refused(shard: &mut Shard<'_>, aside: Aside) -> String {
-    match answer(shard, begin(aside)) {
-        Answer::Aside(Err(AsideRefusal::Words(words))) => words,
-        other => panic!("not refused: {other:?}"),
-    }
+    let told = answer(shard, begin(aside));
+    let Answer::Aside(Err(AsideRefusal::Words(words))) = told else { panic!("not refused: {told:?}") };
+    words
 }
 
 fn standings(changes: &[AlarmChange]) -> Vec<(&str, &str)> {
@@ -196,10 +194,9 @@ fn what_goes_on_calls_again_and_so_does_what_became_worse() {
     assert_eq!(standings(&changes), [("worsened", "unacknowledged")]);
     assert!(matches!(answer(&mut shard, ack(1_971.0, 2, None)), Answer::NewerOccurrence(_)));
     let seen = Seen { priority: Some(Priority::P2), level: Some(Level::Orange), ..Seen::default() };
-    match answer(&mut shard, ack(1_972.0, 3, Some(seen))) {
-        Answer::Refused(_, words) => assert!(words.contains("P1") && words.contains("red"), "{words}"),
-        other => panic!("{other:?}"),
-    }
+    let told = answer(&mut shard, ack(1_972.0, 3, Some(seen)));
+    let Answer::Refused(_, words) = told else { panic!("not refused: {told:?}") };
+    assert!(words.contains("P1") && words.contains("red"), "{words}");
 }
 
 #[test]
@@ -222,10 +219,9 @@ fn an_acknowledgement_that_races_a_worse_alarm_of_the_point_is_refused_and_never
             seen,
         }))
     };
-    match answer(&mut shard, ack(5.0)) {
-        Answer::Refused(_, words) => assert!(words.contains("P1"), "{words}"),
-        other => panic!("{other:?}"),
-    }
+    let told = answer(&mut shard, ack(5.0));
+    let Answer::Refused(_, words) = told else { panic!("not refused: {told:?}") };
+    assert!(words.contains("P1"), "{words}");
     assert!(matches!(answer(&mut shard, ack(6.5)), Answer::Acknowledged(_)));
     let calling = shard.open_alarms().find(|alarm| &*alarm.rule == "methane-cut").unwrap();
     assert_eq!(calling.standing, Standing::Unacknowledged);
