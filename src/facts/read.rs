@@ -172,9 +172,9 @@ impl Reader {
             recipient: row.get(5).map_err(broken)?,
             attempts: row.get(6).map_err(broken)?,
             created: Timestamp::from_micros(row.get(7).map_err(broken)?),
-            why: match row.get_ref(8).map_err(broken)? {
-                rusqlite::types::ValueRef::Null => None,
-                _ => Some(self.json(row, 8)?),
+            why: match row.get::<_, Option<String>>(8).map_err(broken)? {
+                None => None,
+                Some(_) => Some(self.json(row, 8)?),
             },
         })
     }

@@ -159,11 +159,9 @@ impl Escalation {
                 self.remove(&alarm.id);
                 self.begin_from(about, now, (steps, known), told);
             }
-            Some(_) if alarm.standing.waits() => {
-                if alarm.standing != Standing::Unacknowledged {
-                    self.news(&alarm.id, now, told);
-                }
-            }
+            Some(_) if alarm.standing == Standing::Unacknowledged => {}
+            // Over, and nobody has said that they saw it: whoever was called hears so, and the calls go on.
+            Some(_) if alarm.standing.waits() => self.news(&alarm.id, now, told),
             // Over, or set aside: nobody is called any more.
             Some(_) if alarm.standing == Standing::Normal || alarm.standing.aside().is_some() => {
                 self.news(&alarm.id, now, told);

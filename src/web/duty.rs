@@ -224,9 +224,9 @@ pub(super) async fn hand_over(
 /// The id of what is on record now.
 async fn order(edge: &super::Edge, act: impl FnOnce(u64) -> DutyAct) -> Result<String, Error> {
     let note = |number| Note::Duty(DutyOrder { command: number, act: Box::new(act(number)) });
-    match command(edge, note).await? {
-        Answer::Duty(Ok(id)) => Ok(id),
-        Answer::Duty(Err(words)) => Err(Error::refused(words)),
-        other => Err(Error::inside("the order about duty", &format!("{other:?}"))),
-    }
+    let answer = command(edge, note).await?;
+    let Answer::Duty(outcome) = answer else {
+        return Err(Error::inside("the order about duty", &format!("{answer:?}")));
+    };
+    outcome.map_err(Error::refused)
 }

@@ -84,10 +84,10 @@ impl Desk {
     fn take(&mut self, out: Out) {
         self.conditions.extend(out.conditions);
         for effect in out.effects {
-            match effect {
-                Effect::Case(fact) => self.facts.push(*fact),
-                Effect::Answered { answer: Answer::Case(outcome), .. } => self.answers.push(*outcome),
-                _ => {}
+            if let Effect::Case(fact) = effect {
+                self.facts.push(*fact);
+            } else if let Effect::Answered { answer: Answer::Case(outcome), .. } = effect {
+                self.answers.push(*outcome);
             }
         }
     }
@@ -510,10 +510,11 @@ fn play(list: &[Doing]) -> Desk {
             }
             Doing::Acknowledge(point) | Doing::Clear(point) => {
                 let Some(alarm) = open.get_mut(point) else { continue };
-                match doing {
-                    Doing::Clear(_) if alarm.cleared.is_none() => desk.clear(alarm, at),
-                    Doing::Acknowledge(_) if alarm.acknowledged.is_none() => desk.acknowledge(alarm, at, "Li"),
-                    _ => {}
+                let clears = matches!(doing, Doing::Clear(_));
+                if clears && alarm.cleared.is_none() {
+                    desk.clear(alarm, at);
+                } else if !clears && alarm.acknowledged.is_none() {
+                    desk.acknowledge(alarm, at, "Li");
                 }
                 if alarm.standing == Standing::Normal {
                     open.remove(point);
