@@ -224,7 +224,7 @@ fn limits_and_rules_that_do_not_fit_are_problems() {
     let check = site.command(&["check"]);
     let told = lines(&check.stdout);
     assert_eq!(code(&check), 1);
-    assert!(told.contains(&"rules/coal.rhai:8:5: rule \"methane-face\": unknown key \"titel\"; known are title, advice, watches, judges, limits, priority, level, raise, clear, deadband, raise_after, clear_after, note".to_owned()), "{told:?}");
+    assert!(told.contains(&"rules/coal.rhai:8:5: rule \"methane-face\": unknown key \"titel\"; known are title, advice, watches, judges, limits, priority, level, raise, clear, deadband, raise_after, clear_after, latch, realarm, shelvable, suppressed_when, note".to_owned()), "{told:?}");
     assert!(told.iter().any(|line| line.starts_with("rules/typo.rhai:3:1: ")), "{told:?}");
     std::fs::remove_dir_all(site.path("rules")).unwrap();
     let told = lines(&site.command(&["check"]).stdout);
