@@ -68,6 +68,14 @@ fn every_mistake_is_told_with_file_line_and_what_was_expected() {
         (with("raise", "|p| p.value > p.limit.alram"), "asks p.limit.alram, but the rule's limits are none"),
         (with("raise", "|p| p.limit > 1.0"), "asks p.limit without a name"),
         (with("raise_after", "\"soon\""), "raise_after: \"soon\" is not a duration"),
+        (with("realarm", "\"5s\""), "realarm is shorter than a minute"),
+        (with("realarm", "\"2d\""), "realarm is longer than a day"),
+        (with("latch", "1"), "latch must be true or false, not 1"),
+        (with("shelvable", "\"no\""), "shelvable must be true or false"),
+        (
+            with("suppressed_when", "[\"asleep\"]"),
+            "suppressed_when \"asleep\" is not one of stopped, maintenance, permit",
+        ),
         (
             with("limits", "#{ alarm: #{ value: 1.0, unit: \"%VOL\", stricter: \"lower\" } }"),
             "x.rhai:9:14: rule \"r\": limits.alarm.basis is missing",
