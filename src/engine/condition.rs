@@ -63,6 +63,11 @@ impl Conditions {
         self.slots.insert((alarm.rule.to_string(), alarm.subject.to_string()), Slot::holding(alarm));
     }
 
+    /// Those that are not over, as they stand.
+    pub fn open(&self) -> impl Iterator<Item = &crate::alarm::Alarm> {
+        self.slots.values().filter_map(|slot| slot.open.as_deref())
+    }
+
     /// The slot whose open occurrence has that id.
     pub fn find(&mut self, id: &OccurrenceId) -> Option<&mut Slot> {
         self.slots.values_mut().find(|slot| slot.open.as_ref().is_some_and(|alarm| alarm.id == *id))

@@ -196,6 +196,11 @@ impl<'a> Shard<'a> {
         self.points.iter().flat_map(|state| &state.slots).filter_map(|slot| slot.open.as_deref())
     }
 
+    /// These, and the conditions of the gateway itself.
+    pub fn all_open(&self) -> impl Iterator<Item = &Alarm> {
+        self.open_alarms().chain(self.conditions.open())
+    }
+
     /// Permits that have not ended.
     #[must_use]
     pub fn permits(&self) -> Vec<Permit> {

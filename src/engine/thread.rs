@@ -91,7 +91,7 @@ fn run(mut options: Options, numbers: &Numbers, ready: &Sender<Replayed>) {
     if let Some(mut remembered) = options.remembered.take() {
         seq = remembered.seq;
         warn!(seq, "the engine's snapshot has another form: it goes on from facts.db, and its windows fill anew");
-        response = Response::adopt(std::mem::take(&mut remembered.response));
+        response = Response::adopt(std::mem::take(&mut remembered.response), &remembered.alarms);
         shard.adopt(remembered);
     } else if let Some((at, bytes)) = &options.snapshot {
         match shard.resume(bytes) {
@@ -202,6 +202,9 @@ impl Loop<'_> {
             for condition in self.out.conditions.drain(..) {
                 shard.on_condition(&condition, &mut self.effects);
             }
+        }
+        if self.response.duty.unsettled() && matches!(entry, Entry::Tick(_)) {
+            self.response.duty.take_stock(shard.all_open(), &mut self.out);
         }
         self.effects.append(&mut self.out.effects);
     }

@@ -47,6 +47,7 @@ pub(super) fn keep(change: &rusqlite::Transaction<'_>, kept: &Kept) -> Result<()
         Kept::Signed { roster, .. } => ("signed", roster.clone(), true),
         Kept::Question { question, open } => ("question", format!("{} {}", question.asked, question.position), *open),
         Kept::Console { user, open } => ("console", user.clone(), *open),
+        Kept::Missing { position, open, .. } => ("missing", position.clone(), *open),
     };
     change.prepare_cached("INSERT OR REPLACE INTO duty VALUES (?1, ?2, ?3, ?4)")?.execute(params![
         kind,

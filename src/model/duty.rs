@@ -407,7 +407,7 @@ pub enum DutyAct {
     },
 }
 
-/// The outgoing shift's signature.
+/// The signature of whoever takes over a shift.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Handover {
     pub id: String,

@@ -15,7 +15,7 @@ use super::Out;
 use super::escalation::{About, Escalation, Run, Told};
 use super::people::{Now, Place, Said};
 use super::step::{Step, StepKind};
-use crate::alarm::{AlarmChange, Happening, Level, OccurrenceId, Priority};
+use crate::alarm::{Alarm, AlarmChange, Happening, Level, OccurrenceId, Priority};
 use crate::engine::Effect;
 use crate::facts::Answer;
 use crate::journal::{Condition, DutyOrder, Setup};
@@ -25,6 +25,8 @@ pub const QUESTION: &str = "davy-presence";
 pub const MISSED: &str = "davy-presence-missed";
 pub const CONSOLE: &str = "davy-console-closed";
 pub const UNSIGNED: &str = "davy-handover-unsigned";
+/// What is told here.
+const OWN: [&str; 4] = [QUESTION, MISSED, CONSOLE, UNSIGNED];
 /// Sirens that do not sound, for whatever cause: the level above hears of it.
 const SIRENS: [&str; 2] = ["davy-siren-failing", "davy-siren-muted"];
 /// A shift may sign for the next one so long before it begins.
@@ -71,12 +73,21 @@ pub enum Kept {
         user: String,
         open: bool,
     },
+    /// No console is open at a position that needs one.
+    Missing {
+        position: String,
+        since: Timestamp,
+        open: bool,
+    },
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Desk {
     #[serde(skip)]
     setup: Option<Arc<Setup>>,
+    /// The setup is new here: what is open has to be compared with what is called about.
+    #[serde(skip)]
+    unsettled: bool,
     now: Timestamp,
     said: Said,
     escalation: Escalation,
@@ -91,8 +102,9 @@ pub struct Desk {
 }
 
 impl Desk {
+    /// From what facts know: `open` are the alarms that are not over, and say which conditions hold.
     #[must_use]
-    pub fn remembered(kept: Vec<Kept>) -> Self {
+    pub fn remembered(kept: Vec<Kept>, open: &[Alarm]) -> Self {
         let (mut desk, mut runs) = (Self::default(), Vec::new());
         for one in kept {
             match one {
@@ -103,14 +115,18 @@ impl Desk {
                     desk.questions.insert(question.position.clone(), question);
                 }
                 Kept::Console { user, open: true } => drop(desk.consoles.insert(user)),
+                Kept::Missing { position, since, open: true } => drop(desk.missing.insert(position, since)),
                 Kept::RunOver(_)
                 | Kept::Handover(_)
                 | Kept::Leave { .. }
                 | Kept::Question { .. }
-                | Kept::Console { .. } => {}
+                | Kept::Console { .. }
+                | Kept::Missing { .. } => {}
             }
         }
         desk.escalation = Escalation::of(runs);
+        let own = |alarm: &&Alarm| OWN.contains(&&*alarm.rule) && alarm.cleared.is_none();
+        desk.holding = open.iter().filter(own).map(|one| (one.rule.to_string(), one.subject.to_string())).collect();
         desk
     }
 
@@ -125,6 +141,64 @@ impl Desk {
             }
         }
         self.setup = Some(setup.clone());
+        self.unsettled = true;
+    }
+
+    /// Has [`Desk::take_stock`] to be called at this tick?
+    #[must_use]
+    pub const fn unsettled(&self) -> bool {
+        self.unsettled
+    }
+
+    /// Every alarm that is open under a setup that is new here: those that wait and that nobody is called about
+    /// are called about from now on, as when people are configured for the first time; calling about alarms
+    /// that are over ends. Where everything is in order it changes nothing.
+    pub fn take_stock<'a>(&mut self, open: impl Iterator<Item = &'a Alarm>, out: &mut Out) {
+        self.unsettled = false;
+        let Some(setup) = self.setup.clone().filter(|setup| !setup.duty.is_empty()) else { return };
+        let mut over: BTreeSet<OccurrenceId> = self.escalation.runs().map(|run| run.alarm.clone()).collect();
+        for alarm in open {
+            over.remove(&alarm.id);
+            if &*alarm.rule != QUESTION && alarm.standing.waits() && self.escalation.run(&alarm.id).is_none() {
+                self.call_about(alarm, true, &setup, out);
+            }
+        }
+        let mut told = Told::default();
+        for alarm in over {
+            self.escalation.end(&alarm, &mut told);
+        }
+        self.write(told, out);
+    }
+
+    /// Conditions end whose position or roster is gone, or does not ask for it any more.
+    fn end_what_nobody_asks_for(&mut self, setup: &Setup, out: &mut Out) {
+        let duty = &setup.duty;
+        let asked_for = |rule: &str, subject: &str| {
+            let position = duty.positions.get(subject);
+            !duty.is_empty()
+                && match rule {
+                    UNSIGNED => duty.rosters.get(subject).is_some_and(|roster| roster.handover_within.is_some()),
+                    CONSOLE => position.is_some_and(|one| one.console.is_some()),
+                    _ => position.is_some_and(|one| one.checks.is_some()),
+                }
+        };
+        let ends: Vec<(String, String)> =
+            self.holding.iter().filter(|(rule, subject)| !asked_for(rule, subject)).cloned().collect();
+        for (rule, subject) in ends {
+            self.tell(out, &rule, &subject, false, String::new());
+        }
+        let questions = std::mem::take(&mut self.questions);
+        for (name, question) in questions {
+            if asked_for(QUESTION, &name) {
+                self.questions.insert(name, question);
+            } else {
+                out.effects.push(kept(Kept::Question { question, open: false }));
+            }
+        }
+        let missing: Vec<String> = self.missing.keys().filter(|name| !asked_for(CONSOLE, name)).cloned().collect();
+        for name in missing {
+            self.there_again(&name, out);
+        }
     }
 
     #[must_use]
@@ -167,6 +241,11 @@ impl Desk {
         if &*alarm.rule == MISSED && change.happening == Happening::Acknowledged {
             self.tell(out, MISSED, &alarm.subject, false, String::new());
         }
+        self.call_about(alarm, false, &setup, out);
+    }
+
+    /// `late`: it was open before anybody was there to be called.
+    fn call_about(&mut self, alarm: &Alarm, late: bool, setup: &Setup, out: &mut Out) {
         let now = Now { duty: &setup.duty, said: &self.said, zone: setup.calendar.zone, at: self.now };
         let position = setup.duty.positions.get(&*alarm.subject);
         let about_position = [MISSED, CONSOLE].contains(&&*alarm.rule);
@@ -181,7 +260,7 @@ impl Desk {
         };
         let kind = alarm.point.and_then(|point| setup.points.get(point.at())).map(|point| point.kind);
         let mut told = Told::default();
-        self.escalation.on_alarm(About { alarm, kind, place: &place, from }, now, &mut told);
+        self.escalation.on_alarm(About { alarm, kind, place: &place, from, late }, now, &mut told);
         if let Some(point) = alarm.point {
             if self.escalation.run(&alarm.id).is_some() {
                 self.watched.entry(point).or_default().insert(alarm.id.clone());
@@ -201,7 +280,12 @@ impl Desk {
             self.escalation.set_back(before.since(tick));
         }
         self.now = tick;
+        // The first tick there is: nothing was due before it.
+        let before = if before == Timestamp::default() { tick } else { before };
         let Some(setup) = self.setup.clone() else { return };
+        if self.unsettled {
+            self.end_what_nobody_asks_for(&setup, out);
+        }
         let mut told = Told::default();
         if setup.duty.is_empty() {
             if !self.escalation.is_empty() {
@@ -304,6 +388,8 @@ impl Desk {
                 self.questions.remove(name);
                 out.effects.push(kept(Kept::Question { question, open: false }));
                 self.tell(out, QUESTION, name, false, String::new());
+                // Somebody is there again.
+                self.tell(out, MISSED, name, false, String::new());
             }
             Happening::Cleared
             | Happening::Reset
@@ -320,13 +406,27 @@ impl Desk {
         let user = |person: &&str| now.duty.people.get(*person).and_then(|one| one.user.as_ref());
         let there = now.of_position(position).iter().filter_map(user).any(|user| self.consoles.contains(user));
         if there {
-            self.missing.remove(name);
+            self.there_again(name, out);
             self.tell(out, CONSOLE, name, false, String::new());
             return;
         }
-        let since = *self.missing.entry(name.to_owned()).or_insert(self.now);
+        let since = match self.missing.get(name) {
+            Some(since) => *since,
+            None => {
+                let (position, since) = (name.to_owned(), self.now);
+                self.missing.insert(position.clone(), since);
+                out.effects.push(kept(Kept::Missing { position, since, open: true }));
+                since
+            }
+        };
         if self.now >= since + after {
             self.tell(out, CONSOLE, name, true, format!("{since}"));
+        }
+    }
+
+    fn there_again(&mut self, name: &str, out: &mut Out) {
+        if let Some(since) = self.missing.remove(name) {
+            out.effects.push(kept(Kept::Missing { position: name.to_owned(), since, open: false }));
         }
     }
 

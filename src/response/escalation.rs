@@ -102,6 +102,8 @@ pub struct About<'a> {
     pub place: &'a Place,
     /// Levels below are not called: the alarm is about somebody who does not answer.
     pub from: Option<Tier>,
+    /// It was open before there was anybody to call: all clocks begin now, those of the county too.
+    pub late: bool,
 }
 
 /// All of them.
@@ -209,7 +211,7 @@ impl Escalation {
         let began = alarm.received.max(now.at);
         let (name, policy) = Now { at: began, ..now }.policy(alarm, about.kind, about.place);
         // County and above count from the event: a slow link to a site takes nothing from their time.
-        let event = if alarm.quality.has(Reason::ClockWrong) { began } else { alarm.raised.min(began) };
+        let event = if about.late || alarm.quality.has(Reason::ClockWrong) { began } else { alarm.raised.min(began) };
         let exercise = is_exercise(alarm.quality);
         let mut lines: Vec<Line> = Vec::new();
         for step in policy.steps {
@@ -303,6 +305,13 @@ impl Escalation {
                 line.due = line.due.map(|due| due - by);
             }
             self.due.extend(run.due().map(|due| (due, run.alarm.clone())));
+        }
+    }
+
+    /// The alarm is over, and its end was not seen here.
+    pub fn end(&mut self, alarm: &OccurrenceId, told: &mut Told) {
+        if self.remove(alarm).is_some() {
+            told.changed.insert(alarm.clone());
         }
     }
 

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::alarm::{AlarmChange, AsideOrder};
+use crate::alarm::{Alarm, AlarmChange, AsideOrder};
 use crate::engine::Effect;
 use crate::journal::{Condition, Entry, Note, Setup};
 use crate::model::Timestamp;
@@ -60,10 +60,10 @@ pub struct Remembered {
 }
 
 impl Response {
-    /// Takes up from what facts know.
+    /// Takes up from what facts know; `open` are the alarms that are not over.
     #[must_use]
-    pub fn adopt(remembered: Remembered) -> Self {
-        let mut response = Self { duty: Desk::remembered(remembered.duty), ..Self::default() };
+    pub fn adopt(remembered: Remembered, open: &[Alarm]) -> Self {
+        let mut response = Self { duty: Desk::remembered(remembered.duty, open), ..Self::default() };
         response.cases.adopt(remembered.cases, remembered.last_case);
         response
     }

@@ -80,7 +80,7 @@ fn view(setup: Option<&Setup>, kept: &[Kept], handovers: &[Kept], questions: &[K
             Kept::Leave { leave, .. } => said.leave.push(leave.clone()),
             Kept::Signed { roster, shift } => drop(said.signed.insert(roster.clone(), *shift)),
             Kept::Console { user, .. } => consoles.push(user.as_str()),
-            Kept::RunOver(_) | Kept::Handover(_) | Kept::Question { .. } => {}
+            Kept::RunOver(_) | Kept::Handover(_) | Kept::Question { .. } | Kept::Missing { .. } => {}
         }
     }
     let now = Now { duty: &setup.duty, said: &said, zone: setup.calendar.zone, at };
@@ -198,13 +198,17 @@ pub(super) async fn hand_over(
 ) -> Result<(StatusCode, Json<Value>), Error> {
     let Json(wanted) = wanted?;
     let by = person.acts(Role::Operator, &wanted.by)?;
-    // The outgoing signs: where people sign in, nobody signs for another.
+    // Whoever takes over signs: where people sign in, nobody signs for another.
     let setup = edge.web.board.setup();
-    let signer = setup.as_deref().and_then(|setup| setup.duty.people.get(&wanted.from)?.user.clone());
-    if let (Some(user), Some(signer)) = (&person.0, &signer)
-        && user.key != *signer
+    let signer = setup.as_deref().and_then(|setup| setup.duty.people.get(&wanted.to)?.user.clone());
+    if let Some(user) = &person.0
+        && signer.as_deref() != Some(&*user.key)
     {
-        return Err(Error::not_allowed(format!("{} has to sign, not {}", wanted.from, user.name)));
+        let to = &wanted.to;
+        return Err(Error::not_allowed(match signer {
+            Some(_) => format!("{to} takes over and has to sign, not {}", user.name),
+            None => format!("{to} takes over and cannot sign in: give person.{to} a user"),
+        }));
     }
     let (list_hash, comment) = (plain("list_hash", &wanted.list_hash, 64)?, plain("comment", &wanted.comment, 500)?);
     let handover = |number: u64| Handover {

@@ -15,6 +15,7 @@ use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
+use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -29,6 +30,8 @@ use super::{Config, Web, router};
 const HEADERS_WITHIN: Duration = Duration::from_secs(20);
 /// A peer that takes nothing for this long is gone, whatever its kernel says.
 const TAKEN_WITHIN: Duration = Duration::from_secs(30);
+/// The same for a peer whose link is cut: its kernel confirms nothing.
+const CONFIRMED_WITHIN: Duration = Duration::from_secs(30);
 const END_WITHIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug, thiserror::Error)]
@@ -98,8 +101,8 @@ async fn accept(
 }
 
 async fn carry(stream: TcpStream, routes: Router, stop: CancellationToken) {
-    if let Err(cause) = stream.set_nodelay(true) {
-        debug!(%cause, "web connection without nodelay");
+    if let Err(cause) = stream.set_nodelay(true).and_then(|()| notice_the_dead(&stream)) {
+        debug!(%cause, "web connection without nodelay or user timeout");
     }
     // HTTP/1 only: without TLS no browser speaks HTTP/2, and one connection is one place.
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
@@ -126,6 +129,13 @@ async fn carry(stream: TcpStream, routes: Router, stop: CancellationToken) {
             }
         }
     }
+}
+
+/// What a peer's kernel does not confirm in time ends the connection: a console whose link was cut without a word
+/// must not count as open. An event stream writes every two seconds, so that it is noticed at once.
+fn notice_the_dead(stream: &TcpStream) -> io::Result<()> {
+    let within = u32::try_from(CONFIRMED_WITHIN.as_millis()).unwrap_or(u32::MAX);
+    Ok(sockopt::set_tcp_user_timeout(stream, within)?)
 }
 
 /// A stream that gives up on a peer that takes nothing.

@@ -93,7 +93,7 @@ impl Story {
         let place = Place { site: "mine-3".into(), subject: "mine-3.face".into(), everywhere: false };
         let kind = Some(Kind::Methane);
         self.with(|escalation, now, told| {
-            escalation.on_alarm(About { alarm, kind, place: &place, from: None }, now, told)
+            escalation.on_alarm(About { alarm, kind, place: &place, from: None, late: false }, now, told)
         });
     }
 
