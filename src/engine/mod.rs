@@ -42,6 +42,8 @@ pub use keep::{Against, Keep};
 pub use past::{Held, Past, Wants, expected};
 pub use shard::{Counts, DOWN_TIME, Shard};
 pub use snapshot::{Remembered, Snapshot, SnapshotError, can_resume};
+#[cfg(test)]
+pub(crate) use thread::respond;
 pub use thread::{Numbers, Options, Replayed, Running, start};
 pub use window::{MOST_SAMPLES, Over};
 

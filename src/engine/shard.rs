@@ -888,7 +888,7 @@ impl<'a> Shard<'a> {
     }
 
     /// Takes up from what facts know.
-    pub(super) fn adopt(&mut self, remembered: super::Remembered) {
+    pub(crate) fn adopt(&mut self, remembered: super::Remembered) {
         let ordered = Ordered { limits: remembered.limits, exemptions: remembered.exemptions, at: Timestamp::MIN };
         self.layers = Layers::of(&Setup::of(Vec::new()), ordered);
         if let Some(setup) = remembered.setup {

@@ -183,30 +183,7 @@ impl Loop<'_> {
             self.response.set_up(setup);
             self.setup = Some(setup.clone());
         }
-        self.response.on_entry(entry, &mut self.out);
-        let mut seen = 0;
-        loop {
-            while let Some(effect) = self.effects.get(seen) {
-                seen += 1;
-                if let Effect::Changed(change) = effect {
-                    self.response.on_change(change, &mut self.out);
-                }
-            }
-            if self.out.conditions.is_empty() && self.out.asides.is_empty() {
-                break;
-            }
-            for order in self.out.asides.drain(..) {
-                // One that is refused changes nothing; whoever ordered it sees no change of the alarm.
-                shard.order_aside(&order, &mut self.effects).ok();
-            }
-            for condition in self.out.conditions.drain(..) {
-                shard.on_condition(&condition, &mut self.effects);
-            }
-        }
-        if self.response.duty.unsettled() && matches!(entry, Entry::Tick(_)) {
-            self.response.duty.take_stock(shard.all_open(), &mut self.out);
-        }
-        self.effects.append(&mut self.out.effects);
+        respond(&mut self.response, shard, entry, &mut self.effects, &mut self.out);
     }
 
     /// An engine that knows no setup has nothing worth keeping, and must not overwrite what has.
@@ -248,4 +225,39 @@ impl Loop<'_> {
         }
         account.add(Fate::UnknownPoint, now.unknown_points - before.unknown_points);
     }
+}
+
+/// What people owe because of an entry that the shard has just judged. Its conditions are alarms again, and what
+/// follows from those too. `effects` are those of the shard; those of the response are put behind them.
+pub(crate) fn respond(
+    response: &mut Response,
+    shard: &mut Shard<'_>,
+    entry: &Entry,
+    effects: &mut Vec<Effect>,
+    out: &mut Out,
+) {
+    response.on_entry(entry, out);
+    let mut seen = 0;
+    loop {
+        while let Some(effect) = effects.get(seen) {
+            seen += 1;
+            if let Effect::Changed(change) = effect {
+                response.on_change(change, out);
+            }
+        }
+        if out.conditions.is_empty() && out.asides.is_empty() {
+            break;
+        }
+        for order in out.asides.drain(..) {
+            // One that is refused changes nothing; whoever ordered it sees no change of the alarm.
+            shard.order_aside(&order, effects).ok();
+        }
+        for condition in out.conditions.drain(..) {
+            shard.on_condition(&condition, effects);
+        }
+    }
+    if response.duty.unsettled() && matches!(entry, Entry::Tick(_)) {
+        response.duty.take_stock(shard.all_open(), out);
+    }
+    effects.append(&mut out.effects);
 }

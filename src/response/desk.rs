@@ -656,3 +656,6 @@ fn condition(rule: &str, subject: &str, holds: bool, at: Timestamp, detail: Stri
         detail,
     }
 }
+
+#[cfg(test)]
+mod tests;

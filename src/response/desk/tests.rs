@@ -1,0 +1,461 @@
+//! Stories of duty through the whole fold, on a manual clock: entries in, alarms and steps out.
+
+use std::time::Duration;
+
+use super::*;
+use crate::alarm::Standing;
+use crate::engine::{Remembered, Shard, respond};
+use crate::journal::{Acknowledge, Entry, Note, RuleFile};
+use crate::model::{Duty, Kind, Point, PresenceChecks, Someone};
+use crate::response::{self, Response};
+use crate::rule::Language;
+
+/// 2027-01-15 16:00 in Beijing: a shift of eight hours begins.
+const START: i64 = 1_800_000_000;
+const RULE: &str = r#"rule("smoke", #{ title: "烟", advice: "灭火", watches: #{ kind: "methane" }, priority: "P1",
+    level: "red", limits: #{ alarm: #{ value: 1.0, unit: "%VOL", stricter: "lower", basis: "AQ 1029-2019" } },
+    raise: |p| p.value >= p.limit.alarm });"#;
+
+fn at(second: f64) -> Timestamp {
+    Timestamp::from_secs(START) + Duration::from_secs_f64(second)
+}
+
+fn point() -> Point {
+    Point {
+        id: "pit.t1".into(),
+        site: "pit".into(),
+        name: "t1".into(),
+        kind: Kind::Methane,
+        place: "T1".into(),
+        unit: "%VOL".into(),
+        range: None,
+        resolution: 0.01,
+        period: Duration::from_secs(3_600),
+        limits: BTreeMap::new(),
+        coordinates: None,
+        static_risk: 0,
+        calibrate_every: None,
+        relations: BTreeMap::new(),
+        retired: false,
+    }
+}
+
+/// A control room with a roster of two shifts' crews, a leader and a county; everybody can be reached by SMS.
+fn duty() -> Duty {
+    let mut duty = Duty { policies: crate::config::shipped_policies(), seed: "s".into(), ..Duty::default() };
+    for name in ["asleep", "gone", "fresh", "leader", "county"] {
+        let reach = vec![format!("sms.{name}")];
+        let one = Someone { name: name.into(), phone: String::new(), reach, user: Some(name.into()) };
+        duty.people.insert(name.into(), one);
+    }
+    let crew = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let roster = Roster {
+        starts: vec![0, 480, 960],
+        first_day: 0,
+        cycle: vec![vec![crew(&["fresh"]), crew(&["fresh"]), crew(&["asleep", "gone"])]],
+        substitutes: Vec::new(),
+        handover_within: Some(Duration::from_secs(1_800)),
+    };
+    duty.rosters.insert("room".into(), roster);
+    for (tier, who) in [
+        (Tier::Operator, Who::Roster("room".into())),
+        (Tier::Leader, Who::Person("leader".into())),
+        (Tier::County, Who::Person("county".into())),
+    ] {
+        let position = Position { tier, area: None, who: vec![who], console: None, checks: None };
+        duty.positions.insert(tier.word().into(), position);
+    }
+    duty
+}
+
+fn setup(second: f64, duty: Duty) -> Entry {
+    let rules = vec![RuleFile { path: "smoke.rhai".into(), text: RULE.into() }];
+    Entry::Note(Note::Setup(Arc::new(Setup { at: at(second), rules, duty, ..Setup::of(vec![point()]) })))
+}
+
+/// The shard and the response as the engine's thread drives them.
+struct Room<'a> {
+    language: &'a Language,
+    shard: Shard<'a>,
+    response: Response,
+    known: Option<Arc<Setup>>,
+    now: f64,
+    changes: Vec<AlarmChange>,
+    steps: Vec<Step>,
+    kept: Vec<Kept>,
+    answers: Vec<Answer>,
+}
+
+impl<'a> Room<'a> {
+    fn of(language: &'a Language, duty: Duty) -> Self {
+        let mut room = Self {
+            language,
+            shard: Shard::new(language),
+            response: Response::default(),
+            known: None,
+            now: 0.0,
+            changes: Vec::new(),
+            steps: Vec::new(),
+            kept: Vec::new(),
+            answers: Vec::new(),
+        };
+        room.sees(setup(0.0, duty));
+        room.until(1.0);
+        room
+    }
+
+    fn sees(&mut self, entry: Entry) {
+        let (mut effects, mut out) = (Vec::new(), Out::default());
+        self.shard.on_entry(&entry, &mut effects);
+        let setup = self.shard.setup().cloned().unwrap();
+        if self.known.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &setup)) {
+            self.response.set_up(&setup);
+            self.known = Some(setup);
+        }
+        respond(&mut self.response, &mut self.shard, &entry, &mut effects, &mut out);
+        for effect in effects {
+            match effect {
+                Effect::Changed(change) => self.changes.push(change),
+                Effect::Step(step) => self.steps.push(*step),
+                Effect::Kept(kept) => self.kept.push(*kept),
+                Effect::Answered { answer, .. } => self.answers.push(answer),
+                Effect::Receipt(_)
+                | Effect::Permit { .. }
+                | Effect::Site(_)
+                | Effect::Record(_)
+                | Effect::Version { .. }
+                | Effect::Rules(_)
+                | Effect::Limits(_)
+                | Effect::Aside(_)
+                | Effect::Case(_)
+                | Effect::Setup(..)
+                | Effect::Snapshot(_) => {}
+            }
+        }
+    }
+
+    /// Ticks every half second until then.
+    fn until(&mut self, second: f64) {
+        while self.now + 0.5 <= second {
+            self.now += 0.5;
+            self.sees(Entry::Tick(at(self.now)));
+        }
+    }
+
+    fn reads(&mut self, value: f64) {
+        let sample = Sample::received(PointIndex(0), value, Some(at(self.now)), at(self.now));
+        self.sees(Entry::Samples(Arc::new(vec![sample])));
+    }
+
+    fn orders(&mut self, act: DutyAct) {
+        self.sees(Entry::Note(Note::Duty(DutyOrder { command: 1, act: Box::new(act) })));
+    }
+
+    fn condition(&mut self, rule: &str, holds: bool) {
+        let told = Condition { priority: Priority::P1, ..condition(rule, "horn", holds, at(self.now), String::new()) };
+        self.sees(Entry::Note(Note::Condition(told)));
+    }
+
+    fn acknowledges(&mut self, id: &OccurrenceId, by: &str) {
+        let alarm = self.open().into_iter().find(|alarm| alarm.id == *id).unwrap();
+        let (occurrence, raises) = (id.clone(), alarm.raises);
+        let (by, comment, at) = (by.to_owned(), String::new(), at(self.now));
+        let note = Acknowledge { command: 2, at, occurrence, raises, by, comment, seen: None };
+        self.sees(Entry::Note(Note::Acknowledge(note)));
+    }
+
+    fn open(&self) -> Vec<Alarm> {
+        self.shard.all_open().cloned().collect()
+    }
+
+    fn of_rule(&self, rule: &str) -> Option<Alarm> {
+        self.open().into_iter().find(|alarm| &*alarm.rule == rule)
+    }
+
+    /// Whom, how, and at which second, about alarms of that rule.
+    fn told(&self, rule: &str, kind: StepKind) -> Vec<(&str, f64)> {
+        let of: BTreeSet<&OccurrenceId> =
+            self.changes.iter().map(|one| &one.alarm).filter(|one| &*one.rule == rule).map(|one| &one.id).collect();
+        let steps = self.steps.iter().filter(|step| step.kind == kind && of.contains(&step.alarm));
+        steps.map(|step| (step.person.as_str(), step.at.seconds() - START as f64)).collect()
+    }
+
+    /// The snapshot is lost: all that is left are the rows of facts.
+    fn remembered(&mut self) {
+        let mut rows: BTreeMap<(&str, String), String> = BTreeMap::new();
+        for one in &self.kept {
+            let (kind, key, open) = match one {
+                Kept::Run(run) => ("run", run.alarm.to_string(), true),
+                Kept::RunOver(alarm) => ("run", alarm.to_string(), false),
+                Kept::Leave { leave, ended } => ("leave", leave.id.clone(), !ended),
+                Kept::Handover(handover) => ("handover", handover.id.clone(), false),
+                Kept::Signed { roster, .. } => ("signed", roster.clone(), true),
+                Kept::Question { question, open } => ("question", question.position.clone(), *open),
+                Kept::Console { user, open } => ("console", user.clone(), *open),
+                Kept::Missing { position, open, .. } => ("missing", position.clone(), *open),
+            };
+            if open {
+                rows.insert((kind, key), serde_json::to_string(one).unwrap());
+            } else {
+                rows.remove(&(kind, key));
+            }
+        }
+        let duty = rows.values().map(|row| serde_json::from_str(row).unwrap()).collect();
+        let (alarms, setup) = (self.open(), self.known.clone().unwrap());
+        let remembered = response::Remembered { duty, ..response::Remembered::default() };
+        self.response = Response::adopt(remembered, &alarms);
+        let mut shard = Shard::new(self.language);
+        shard.adopt(Remembered { setup: Some((*setup).clone()), alarms, ..Remembered::default() });
+        self.shard = shard;
+        self.known = None;
+    }
+
+    /// The same from a snapshot.
+    fn restart(&mut self) {
+        let bytes = self.shard.snapshot(&self.response);
+        let mut shard = Shard::new(self.language);
+        self.response = shard.resume(&bytes).unwrap();
+        (self.shard, self.known) = (shard, None);
+    }
+}
+
+#[test]
+fn alarms_that_are_open_when_people_are_first_configured_are_called_about() {
+    let language = Language::new();
+    let mut room = Room::of(&language, Duty::default());
+    room.reads(1.6);
+    room.condition("davy-siren-failing", true);
+    room.until(7_200.0);
+    assert_eq!(room.steps, []);
+    room.sees(setup(room.now, duty()));
+    room.until(7_260.0);
+    let calls = room.told("smoke", StepKind::Call);
+    assert_eq!(calls, [("asleep", 7_200.5), ("asleep", 7_230.5)], "from now on, two hours after it was raised");
+    assert_eq!(room.told("smoke", StepKind::Copy), [("county", 7_200.5)]);
+    assert_eq!(
+        room.told("davy-siren-failing", StepKind::Call)[0],
+        ("leader", 7_200.5),
+        "conditions too, from the level above"
+    );
+    // Once: not again with the next setup, nor after a start, with or without its snapshot.
+    for turn in 0..3 {
+        match turn {
+            0 => room.sees(setup(room.now, duty())),
+            1 => room.restart(),
+            _ => room.remembered(),
+        }
+        let until = room.now + 5.0;
+        room.until(until);
+        assert_eq!(room.told("smoke", StepKind::Copy).len(), 1, "turn {turn}");
+    }
+    // Everybody is gone again: nobody is called, and nothing is left over.
+    room.sees(setup(room.now, Duty::default()));
+    room.until(7_400.0);
+    assert!(room.response.duty.escalation().is_empty());
+}
+
+#[test]
+fn calls_about_an_alarm_whose_end_was_not_seen_end_with_the_next_start() {
+    let language = Language::new();
+    let mut room = Room::of(&language, duty());
+    room.reads(1.6);
+    room.until(10.0);
+    let other = Response { duty: room.response.duty.clone(), ..Response::default() };
+    let mut room = Room::of(&language, duty());
+    room.response = other;
+    room.known = None;
+    room.until(20.0);
+    assert!(room.response.duty.escalation().is_empty());
+    assert!(room.kept.iter().any(|kept| matches!(kept, Kept::RunOver(_))));
+}
+
+/// With questions: one in each shift, three minutes for the answer.
+fn checked() -> Duty {
+    let mut duty = duty();
+    let checks = PresenceChecks { in_a_shift: 1, within: Duration::from_secs(180) };
+    duty.positions.get_mut("operator").unwrap().checks = Some(checks);
+    for roster in duty.rosters.values_mut() {
+        roster.handover_within = None;
+    }
+    duty
+}
+
+/// The second of the question of the n-th shift.
+fn asked(shift: i64) -> f64 {
+    let from = |shift: i64| Timestamp::from_secs(START + shift * 28_800);
+    let checks = PresenceChecks { in_a_shift: 1, within: Duration::from_secs(180) };
+    let at = question_time("s", "operator", from(shift), from(shift + 1), 0, checks);
+    // Asked at the tick after it.
+    ((at.seconds() - START as f64) * 2.0).ceil() / 2.0
+}
+
+#[test]
+fn a_missed_presence_check_goes_to_the_level_above_and_ends_with_its_acknowledgement_or_the_next_answer() {
+    for (acknowledged, lost) in [(true, false), (true, true), (false, false), (false, true)] {
+        let language = Language::new();
+        let mut room = Room::of(&language, checked());
+        room.until(asked(0) + 1.0);
+        assert_eq!(room.told(QUESTION, StepKind::Question), [("asleep", asked(0))]);
+        room.until(asked(0) + 178.0);
+        assert_eq!(room.of_rule(MISSED), None);
+        room.until(asked(0) + 181.0);
+        let missed = room.of_rule(MISSED).unwrap();
+        assert_eq!((missed.priority, missed.standing), (Priority::P2, Standing::Unacknowledged));
+        assert_eq!(room.told(MISSED, StepKind::Call)[0], ("leader", asked(0) + 180.0));
+        assert!(room.told(MISSED, StepKind::Call).iter().all(|call| call.0 != "asleep"));
+        if lost {
+            room.remembered();
+            let until = room.now + 1.0;
+            room.until(until);
+        }
+        if acknowledged {
+            room.acknowledges(&missed.id, "leader");
+            assert_eq!(room.of_rule(MISSED), None, "lost {lost}");
+            continue;
+        }
+        room.until(asked(1) + 20.0);
+        let question = room.of_rule(QUESTION).unwrap();
+        room.acknowledges(&question.id, "fresh");
+        assert_eq!(room.of_rule(QUESTION), None);
+        assert_eq!(room.of_rule(MISSED).unwrap().standing, Standing::ReturnedUnacknowledged, "lost {lost}");
+        let answered = room.kept.iter().rev().find_map(|kept| match kept {
+            Kept::Question { question, open: false } => question.answered.clone(),
+            _ => None,
+        });
+        assert_eq!(answered, Some(("fresh".to_owned(), at(asked(1) + 20.0))));
+    }
+}
+
+#[test]
+fn a_question_that_waits_survives_a_lost_snapshot_and_is_asked_once() {
+    let language = Language::new();
+    let mut room = Room::of(&language, checked());
+    room.until(asked(0) + 30.0);
+    room.remembered();
+    room.until(asked(0) + 60.0);
+    assert_eq!(room.told(QUESTION, StepKind::Question).len(), 1);
+    let question = room.of_rule(QUESTION).unwrap();
+    room.acknowledges(&question.id, "gone");
+    assert_eq!(room.of_rule(QUESTION), None);
+    room.until(asked(0) + 300.0);
+    assert_eq!(room.of_rule(MISSED), None);
+}
+
+fn with_console() -> Duty {
+    let mut duty = duty();
+    duty.positions.get_mut("operator").unwrap().console = Some(Duration::from_secs(300));
+    duty
+}
+
+#[test]
+fn a_position_without_an_open_console_is_an_alarm_at_the_level_above_until_it_is_open_again() {
+    for lost in [None, Some(200.0), Some(400.0)] {
+        let language = Language::new();
+        let mut room = Room::of(&language, with_console());
+        let console = |room: &mut Room<'_>, user: &str, open: bool| {
+            let at = at(room.now);
+            room.orders(DutyAct::Console { user: user.into(), open, at });
+        };
+        console(&mut room, "gone", true);
+        // Somebody of another position does not count.
+        console(&mut room, "leader", true);
+        room.until(100.0);
+        console(&mut room, "gone", false);
+        if let Some(second) = lost {
+            room.until(second);
+            room.remembered();
+        }
+        room.until(399.5);
+        assert_eq!(room.of_rule(CONSOLE), None, "{lost:?}");
+        room.until(402.0);
+        assert_eq!(room.of_rule(CONSOLE).unwrap().priority, Priority::P2, "{lost:?}");
+        let calls = room.told(CONSOLE, StepKind::Call);
+        assert_eq!(calls.iter().map(|call| call.0).collect::<Vec<_>>(), ["leader"], "{lost:?}");
+        let raised = calls[0].1;
+        assert!((400.0..=401.0).contains(&raised), "{lost:?} {raised}");
+        room.until(420.0);
+        console(&mut room, "asleep", true);
+        room.until(421.0);
+        assert_eq!(room.of_rule(CONSOLE).unwrap().standing, Standing::ReturnedUnacknowledged);
+        // The position needs no console any more, or is gone: nothing is left over.
+        console(&mut room, "asleep", false);
+        room.until(800.0);
+        assert_eq!(room.of_rule(CONSOLE).unwrap().standing, Standing::Unacknowledged);
+        room.sees(setup(800.0, duty()));
+        room.until(801.0);
+        assert_eq!(room.of_rule(CONSOLE).unwrap().standing, Standing::ReturnedUnacknowledged);
+    }
+}
+
+#[test]
+fn a_hand_over_is_owed_until_somebody_of_the_next_shift_signs_and_the_earlier_one_is_called_meanwhile() {
+    for lost in [false, true] {
+        let language = Language::new();
+        let mut room = Room::of(&language, duty());
+        let shift = 28_800.0;
+        room.until(shift + 10.0);
+        if lost {
+            room.remembered();
+        }
+        room.until(shift + 1_798.0);
+        assert_eq!(room.of_rule(UNSIGNED), None);
+        room.until(shift + 1_801.0);
+        assert_eq!(room.of_rule(UNSIGNED).unwrap().priority, Priority::P3);
+        let by = |from: &str, to: &str| Handover {
+            id: "handover-1".into(),
+            roster: "room".into(),
+            from: from.into(),
+            to: to.into(),
+            by: to.into(),
+            at: at(shift),
+            list_hash: "0f".into(),
+            comment: String::new(),
+        };
+        room.orders(DutyAct::HandedOver(by("gone", "leader")));
+        assert!(matches!(room.answers.last(), Some(Answer::Duty(Err(cause))) if cause.contains("leader")));
+        assert_eq!(room.of_rule(UNSIGNED).unwrap().standing, Standing::Unacknowledged);
+        room.reads(1.6);
+        assert_eq!(room.told("smoke", StepKind::Call)[0].0, "fresh");
+        room.orders(DutyAct::HandedOver(by("gone", "fresh")));
+        assert!(matches!(room.answers.last(), Some(Answer::Duty(Ok(_)))));
+        assert_eq!(room.of_rule(UNSIGNED).unwrap().standing, Standing::ReturnedUnacknowledged, "lost {lost}");
+        assert!(room.kept.iter().any(|kept| matches!(kept, Kept::Handover(_))));
+    }
+}
+
+/// Changping 2024-03-04: a paper slip held the mute key, one of two had left, the other slept, and the fire was called
+/// in 57 minutes late. Here the detector trips at 01:50 by the story's clock; nobody of the room does anything.
+#[test]
+fn a_jammed_mute_key_and_a_sleeping_control_room_cost_minutes_and_not_an_hour() {
+    let language = Language::new();
+    let mut duty = checked();
+    duty.positions.get_mut("operator").unwrap().console = Some(Duration::from_secs(300));
+    let mut room = Room::of(&language, duty);
+    room.until(1_000.0);
+    let smoke = room.now;
+    room.reads(2.0);
+    // The horn shall sound and does not: the key has been held for two minutes.
+    room.until(smoke + 120.0);
+    room.condition("davy-siren-muted", true);
+    room.until(smoke + 600.0);
+    let muted = room.told("davy-siren-muted", StepKind::Call);
+    assert_eq!(muted[0], ("leader", smoke + 120.0), "not those who hold the key");
+    assert!(muted.iter().all(|(person, _)| !["asleep", "gone"].contains(person)));
+    let calls = room.told("smoke", StepKind::Call);
+    let first = |person: &str| calls.iter().find(|call| call.0 == person).unwrap().1 - smoke;
+    assert_eq!((first("asleep"), first("gone")), (0.0, 60.0), "two calls in vain, then the next");
+    assert!(first("leader") <= 180.0 && first("county") <= 300.0, "{calls:?}");
+    assert_eq!(room.told("smoke", StepKind::Copy)[0], ("county", smoke), "the county knows at once");
+    assert_eq!(room.told("smoke", StepKind::Siren).len(), 1, "the sirens sound whatever the key says");
+    // The key stays jammed and the leader sees only the smoke: silence and a closed console are alarms of their own.
+    let smoke_id = room.of_rule("smoke").unwrap().id;
+    room.acknowledges(&smoke_id, "leader");
+    assert_eq!(room.of_rule("davy-siren-muted").unwrap().standing, Standing::Unacknowledged);
+    assert_eq!(room.of_rule(CONSOLE).unwrap().standing, Standing::Unacknowledged, "nobody sits at a screen");
+    assert!(room.told("smoke", StepKind::Unanswered).iter().any(|(person, _)| *person == "county"));
+    room.until(asked(0) + 181.0);
+    assert!(room.of_rule(MISSED).is_some(), "the random question finds the sleeper, alarm or not");
+    room.condition("davy-siren-muted", false);
+    let ends = room.of_rule("davy-siren-muted").map(|alarm| alarm.standing);
+    assert_eq!(ends, Some(Standing::ReturnedUnacknowledged), "over, and still to be seen by somebody");
+}
