@@ -36,7 +36,7 @@ pub use cases::{CaseStepRow, CaseTimes, WantedCases};
 pub use read::{Attempt, Reader, Wanted};
 pub use revision::{Drafted, Version, diff, hash};
 pub use schema::Registered;
-pub use span::Delivery;
+pub use span::{Called, Delivery};
 pub use writer::{Facts, Outlets, Restart};
 
 #[derive(Debug, thiserror::Error)]

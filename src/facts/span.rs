@@ -19,7 +19,31 @@ pub struct Delivery {
     pub attempts: u64,
 }
 
+/// An alarm that somebody was called about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Called {
+    pub site: String,
+    pub subject: String,
+    /// How many levels were called, copies apart.
+    pub levels: u32,
+}
+
 impl Reader {
+    /// Alarms that somebody was called about in the span; exercises are not among them.
+    pub fn called_between(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Called>, Error> {
+        let select = "SELECT alarms.site, alarms.subject, count(DISTINCT steps.level)
+             FROM steps JOIN alarms ON alarms.id = steps.alarm
+             WHERE steps.at >= ?1 AND steps.at < ?2 AND steps.kind = 'call'
+                 AND coalesce(json_extract(alarms.body, '$.quality'), 0) & ?3 = 0
+             GROUP BY steps.alarm";
+        let exercise = i64::from(Reason::Exercise as u16);
+        self.rows(select, params![from.micros(), to.micros(), exercise], |row| {
+            let broken = |source| Error::Database { path: self.path.clone(), source };
+            let levels = row.get(2).map_err(broken)?;
+            Ok(Called { site: row.get(0).map_err(broken)?, subject: row.get(1).map_err(broken)?, levels })
+        })
+    }
+
     /// Lowest and highest number of a change that happened in the span, `from` included, `to` not.
     pub fn numbers_between(&self, from: Timestamp, to: Timestamp) -> Result<Option<(i64, i64)>, Error> {
         let select = "SELECT min(id), max(id) FROM changes INDEXED BY changes_by_time WHERE at >= ?1 AND at < ?2";

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::event::{Event, Opened};
 use super::log::Log;
+use super::places::Places;
 use super::report::{Deliveries, Report};
 use super::tally::{Tally, spread};
 use super::{LEAD, WINDOW};
@@ -50,7 +51,7 @@ impl Book {
     }
 
     /// The last day up to `now`.
-    pub fn live(&self, now: Timestamp, sites: &[Arc<str>]) -> Result<Report, Error> {
+    pub fn live(&self, now: Timestamp, places: &Places) -> Result<Report, Error> {
         let mut kept = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         let mut log = match kept.take() {
             Some(log) => log,
@@ -66,14 +67,14 @@ impl Book {
                 break;
             }
         }
-        let report = log.report(now, sites);
+        let report = log.report(now, places);
         *kept = Some(log);
         drop(kept);
-        self.with_deliveries(report)
+        self.with_deliveries(report, places)
     }
 
     /// Any span, `from` included, `to` not.
-    pub fn between(&self, from: Timestamp, to: Timestamp, sites: &[Arc<str>]) -> Result<Report, Error> {
+    pub fn between(&self, from: Timestamp, to: Timestamp, places: &Places) -> Result<Report, Error> {
         let begin = from - LEAD;
         let mut count = 0;
         let numbers = self.facts.numbers_between(begin, to)?;
@@ -82,7 +83,7 @@ impl Book {
             // Nothing happened in it: what was open is what is open before the first change after it.
             None => self.first_since(to)?,
         };
-        let mut tally = Tally::new(self.open_before(first)?, from, to, sites);
+        let mut tally = Tally::new(self.open_before(first)?, from, to, places);
         if let Some((first, last)) = numbers {
             let mut after = first - 1;
             while after < last {
@@ -97,7 +98,7 @@ impl Book {
                 inside.for_each(|published| tally.take(&Event::of(published)));
             }
         }
-        self.with_deliveries(tally.finish())
+        self.with_deliveries(tally.finish(), places)
     }
 
     /// A log of the last day as it would be if it had always been kept.
@@ -126,7 +127,7 @@ impl Book {
         Ok(open)
     }
 
-    fn with_deliveries(&self, mut report: Report) -> Result<Report, Error> {
+    fn with_deliveries(&self, mut report: Report, places: &Places) -> Result<Report, Error> {
         let mut total = Deliveries::default();
         for figures in report.sites.values_mut() {
             figures.deliveries = Some(Deliveries::default());
@@ -140,7 +141,31 @@ impl Book {
             report.sites.entry(found.site).or_default().deliveries = Some(of);
         }
         report.total.deliveries = Some(total);
-        self.with_cases(report)
+        self.with_cases(report).and_then(|report| self.with_calls(report, places))
+    }
+
+    /// How many of the alarms that were called about went up.
+    fn with_calls(&self, mut report: Report, places: &Places) -> Result<Report, Error> {
+        let names: Vec<Arc<str>> = places.positions().cloned().collect();
+        let mut total = (0, 0);
+        let mut sites: BTreeMap<Arc<str>, (u32, u32)> = BTreeMap::new();
+        let mut posts = vec![(0, 0); names.len()];
+        for called in self.facts.called_between(report.from, report.to)? {
+            let up = u32::from(called.levels > 1);
+            let add = |of: &mut (u32, u32)| *of = (of.0 + 1, of.1 + up);
+            add(&mut total);
+            add(sites.entry(called.site.as_str().into()).or_default());
+            places.at(&called.site, &called.subject).into_iter().for_each(|post| add(&mut posts[post]));
+        }
+        let share = |(all, up): (u32, u32)| (all > 0).then(|| f64::from(up) / f64::from(all));
+        report.total.escalated = share(total);
+        for (site, of) in sites {
+            report.sites.entry(site).or_default().escalated = share(of);
+        }
+        for (name, of) in names.into_iter().zip(posts) {
+            report.positions.entry(name).or_default().escalated = share(of);
+        }
+        Ok(report)
     }
 
     /// Times of the rounds of cases that began in the span.

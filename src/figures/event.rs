@@ -101,7 +101,7 @@ impl Opened {
         before
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &Running> {
-        self.0.values()
+    pub fn into_running(self) -> impl Iterator<Item = Running> {
+        self.0.into_values()
     }
 }

@@ -5,9 +5,9 @@
 //! alarms. If there are more changes than that in a day, the report says from when on it is complete.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use super::event::{Event, Opened};
+use super::places::Places;
 use super::{LEAD, Report, Tally, WINDOW};
 use crate::model::Timestamp;
 
@@ -68,12 +68,12 @@ impl Log {
         }
     }
 
-    /// The last day up to `now`; `sites` are there even if nothing happened at them.
+    /// The last day up to `now`; sites and positions are there even if nothing happened at them.
     #[must_use]
-    pub fn report(&self, now: Timestamp, sites: &[Arc<str>]) -> Report {
+    pub fn report(&self, now: Timestamp, places: &Places) -> Report {
         let wanted = now - WINDOW;
         let from = wanted.max(self.complete_from + LEAD).min(now);
-        let mut tally = Tally::new(self.before.clone(), from, now, sites);
+        let mut tally = Tally::new(self.before.clone(), from, now, places);
         self.events.iter().for_each(|event| tally.take(event));
         Report { complete: from == wanted, ..tally.finish() }
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  facts.db (changes) ─► Event ─┬► Log   the last 24 hours, bounded ─┐
-//!                               └────────────── past days ───────────┴► Tally ─► Report (per site and in all)
+//!                               └────────────── past days ───────────┴► Tally ─► Report (per site, per position, in all)
 //! ```
 //! In come alarm changes in the order of their numbers; out come the figures of EEMUA 191 and ISA-18.2: alarms
 //! per ten minutes and per hour, floods, chattering, fleeting and stale alarms, the mix of priorities, the
@@ -14,6 +14,7 @@
 mod book;
 mod event;
 mod log;
+mod places;
 mod report;
 mod tally;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use std::time::Duration;
 pub use book::{Book, Error};
 pub use event::{Event, Opened, Source};
 pub use log::Log;
+pub use places::Places;
 pub use report::{Deliveries, Figures, Flood, Floods, Often, Rate, Report, Share, Spread, Stale, TARGETS, Target, Top};
 pub use tally::Tally;
 

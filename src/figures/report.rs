@@ -19,6 +19,9 @@ pub struct Report {
     pub total: Figures,
     /// By site; `gateway` is the gateway itself.
     pub sites: BTreeMap<Arc<str>, Figures>,
+    /// By position: what its people had to bear. An alarm counts at each position that has it on its screen.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub positions: BTreeMap<Arc<str>, Figures>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -50,7 +53,8 @@ pub struct Figures {
     /// Seconds from the opening of a case to the first word with the site (叫应), and to its closing.
     pub to_answer: Spread,
     pub to_close: Spread,
-    /// Share of the cases that went to somebody further than the first; absent where nobody counted.
+    /// Of the alarms that somebody was called about, the share that went up to a second level; absent where nobody
+    /// was called.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub escalated: Option<f64>,
     /// Absent where messages were not asked about.

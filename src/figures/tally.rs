@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::event::{Event, Opened, Source};
+use super::event::{Event, Opened, Running, Source};
+use super::places::Places;
 use super::report::{Figures, Flood, Floods, Often, Rate, Report, Share, Spread, Stale, Top};
 use super::{
     CHATTERS, EPISODE_GAP, FLEETING_BELOW, FLOOD_BEGINS_ABOVE, FLOOD_ENDS_BELOW, HOUR, HOUR_ABOVE, LEAD, MINUTE,
@@ -27,6 +28,11 @@ pub struct Tally {
     to: Timestamp,
     open: Opened,
     sites: BTreeMap<Arc<str>, Count>,
+    places: Places,
+    /// Of each position.
+    posts: Vec<Count>,
+    /// Positions of places that were looked up, by site and subject.
+    known: HashMap<(Arc<str>, Arc<str>), Vec<usize>>,
 }
 
 /// What is gathered of one site.
@@ -46,8 +52,9 @@ struct Count {
     stale: Stale,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Noted {
+    site: Arc<str>,
     /// Raises within the span.
     raises: Vec<Timestamp>,
     /// When it was last raised or ended.
@@ -56,11 +63,12 @@ struct Noted {
 
 impl Tally {
     /// `before` is what was open before the first change that will be given; changes from [`LEAD`] before
-    /// `from` on follow. `sites` are in the report even if nothing happened at them.
+    /// `from` on follow. Sites and positions of `places` are in the report even if nothing happened at them.
     #[must_use]
-    pub fn new(before: Opened, from: Timestamp, to: Timestamp, sites: &[Arc<str>]) -> Self {
-        let sites = sites.iter().map(|site| (site.clone(), Count::default())).collect();
-        Self { from, to, open: before, sites }
+    pub fn new(before: Opened, from: Timestamp, to: Timestamp, places: &Places) -> Self {
+        let sites = places.sites.iter().map(|site| (site.clone(), Count::default())).collect();
+        let posts = places.positions().map(|_| Count::default()).collect();
+        Self { from, to, open: before, sites, places: places.clone(), posts, known: HashMap::new() }
     }
 
     /// Changes come in the order of their numbers; those outside the span move nothing but what is open.
@@ -73,16 +81,59 @@ impl Tally {
             return;
         }
         let inside = event.at >= self.from;
-        let count = self.sites.entry(event.site.clone()).or_default();
+        self.sites.entry(event.site.clone()).or_default().take(event, inside, last_raised);
+        for post in self.posts_at(&event.site, &event.source.subject) {
+            self.posts[post].take(event, inside, last_raised);
+        }
+    }
+
+    /// Which positions look after the place; looked up once.
+    fn posts_at(&mut self, site: &Arc<str>, subject: &Arc<str>) -> Vec<usize> {
+        if self.posts.is_empty() {
+            return Vec::new();
+        }
+        let at = || self.places.at(site, subject);
+        self.known.entry((site.clone(), subject.clone())).or_insert_with(at).clone()
+    }
+
+    #[must_use]
+    pub fn finish(mut self) -> Report {
+        for running in std::mem::take(&mut self.open).into_running().filter(|running| !running.exercise) {
+            self.sites.entry(running.site.clone()).or_default().standing(&running, self.to);
+            for post in self.posts_at(&running.site, &running.source.subject) {
+                self.posts[post].standing(&running, self.to);
+            }
+        }
+        let mut total = Gathered::default();
+        let mut sites = BTreeMap::new();
+        for (site, count) in self.sites {
+            let mut gathered = Gathered::default();
+            gathered.add(&count);
+            total.add(&count);
+            sites.insert(site, gathered.figures(self.from, self.to));
+        }
+        let mut positions = BTreeMap::new();
+        for (name, count) in self.places.positions().zip(&self.posts) {
+            let mut gathered = Gathered::default();
+            gathered.add(count);
+            positions.insert(name.clone(), gathered.figures(self.from, self.to));
+        }
+        let total = total.figures(self.from, self.to);
+        Report { from: self.from, to: self.to, complete: true, total, sites, positions }
+    }
+}
+
+impl Count {
+    fn take(&mut self, event: &Event, inside: bool, last_raised: Option<Timestamp>) {
         if event.exercise {
-            count.exercise += usize::from(inside && event.is_raise());
+            self.exercise += usize::from(inside && event.is_raise());
             return;
         }
         match event.happening {
             Happening::Raised | Happening::RaisedAgain | Happening::Resumed if event.is_raise() => {
-                count.raised(event, inside);
+                self.raised(event, inside);
             }
-            Happening::Acknowledged if inside => count.to_acknowledge.push(event.at.since(event.raised)),
+            Happening::Acknowledged if inside => self.to_acknowledge.push(event.at.since(event.raised)),
             // Nobody was called: neither a load for the operator nor an answer of one.
             Happening::Raised | Happening::RaisedAgain | Happening::Resumed => {}
             Happening::Acknowledged
@@ -91,43 +142,33 @@ impl Tally {
             | Happening::Worsened
             | Happening::SetAside => {}
             Happening::Cleared => {
-                count.sources.entry(event.source.clone()).or_default().hear(event.at);
+                self.noted(event).hear(event.at);
                 if inside {
                     let lasted = event.at.since(last_raised.unwrap_or(event.raised));
-                    count.fleeting += usize::from(lasted < FLEETING_BELOW);
-                    count.to_clear.push(lasted);
+                    self.fleeting += usize::from(lasted < FLEETING_BELOW);
+                    self.to_clear.push(lasted);
                 }
             }
         }
     }
 
-    #[must_use]
-    pub fn finish(mut self) -> Report {
-        for running in self.open.iter().filter(|running| !running.exercise) {
-            let count = self.sites.entry(running.site.clone()).or_default();
-            let holds = running.standing.active();
-            count.active += usize::from(holds);
-            count.unacknowledged += usize::from(running.standing.waits());
-            if holds && self.to.since(running.since) > STALE_AFTER {
-                count.stale.add(&Stale { count: 1, oldest: Some(running.since) });
-            }
+    fn standing(&mut self, running: &Running, to: Timestamp) {
+        let holds = running.standing.active();
+        self.active += usize::from(holds);
+        self.unacknowledged += usize::from(running.standing.waits());
+        if holds && to.since(running.since) > STALE_AFTER {
+            self.stale.add(&Stale { count: 1, oldest: Some(running.since) });
         }
-        let mut total = Gathered::default();
-        let mut sites = BTreeMap::new();
-        for (site, count) in self.sites {
-            let mut gathered = Gathered::default();
-            gathered.add(&site, &count);
-            total.add(&site, &count);
-            sites.insert(site, gathered.figures(self.from, self.to));
-        }
-        Report { from: self.from, to: self.to, complete: true, total: total.figures(self.from, self.to), sites }
     }
-}
 
-impl Count {
+    fn noted(&mut self, event: &Event) -> &mut Noted {
+        let anew = || Noted { site: event.site.clone(), raises: Vec::new(), heard: None };
+        self.sources.entry(event.source.clone()).or_insert_with(anew)
+    }
+
     fn raised(&mut self, event: &Event, inside: bool) {
         self.raises.push(event.at);
-        let noted = self.sources.entry(event.source.clone()).or_default();
+        let noted = self.noted(event);
         let anew = noted.heard.is_none_or(|heard| event.at.since(heard) > EPISODE_GAP);
         noted.hear(event.at);
         if inside {
@@ -163,7 +204,7 @@ struct Gathered {
 }
 
 impl Gathered {
-    fn add(&mut self, site: &Arc<str>, count: &Count) {
+    fn add(&mut self, count: &Count) {
         let of = &mut self.of;
         of.raises.extend(&count.raises);
         of.to_acknowledge.extend(&count.to_acknowledge);
@@ -176,7 +217,7 @@ impl Gathered {
         of.unacknowledged += count.unacknowledged;
         of.stale.add(&count.stale);
         let raised = count.sources.iter().filter(|(_, noted)| !noted.raises.is_empty());
-        self.sources.extend(raised.map(|(source, noted)| (source.clone(), site.clone(), noted.raises.clone())));
+        self.sources.extend(raised.map(|(source, noted)| (source.clone(), noted.site.clone(), noted.raises.clone())));
     }
 
     fn figures(mut self, from: Timestamp, to: Timestamp) -> Figures {

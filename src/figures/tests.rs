@@ -265,7 +265,7 @@ proptest! {
             log.take(event.clone());
             log.forget(event.at);
         }
-        let told = log.report(now, &[]);
+        let told = log.report(now, &Places::default());
         prop_assert!(told.complete);
         let (from, to) = (told.from, told.to);
         Recount { list: &plant.list, from, to, site: None }.agrees_with(&told.total);
@@ -286,7 +286,7 @@ proptest! {
         let mut anew = Log::new(before, begin);
         new.iter().for_each(|event| anew.take(event.clone()));
         let sites: Vec<Arc<str>> = told.sites.keys().cloned().collect();
-        let again = anew.report(now, &sites);
+        let again = anew.report(now, &Places::of_sites(sites));
         prop_assert_eq!(&again.total, &told.total);
         for (site, figures) in &told.sites {
             prop_assert_eq!(&again.sites[site], figures);
@@ -301,7 +301,8 @@ fn a_flood_begins_with_the_eleventh_alarm_in_ten_minutes_and_ends_below_five() {
         plant.raises(100 + 3 * number, 40_000 + number as i64 * 30);
     }
     let report = |plant: &Plant, to: i64| {
-        let mut tally = Tally::new(Opened::default(), second(39_000), second(to), &["site-9".into()]);
+        let mut tally =
+            Tally::new(Opened::default(), second(39_000), second(to), &Places::of_sites(vec!["site-9".into()]));
         plant.list.iter().for_each(|event| tally.take(event));
         tally.finish()
     };
@@ -326,7 +327,7 @@ fn an_intermittent_alarm_is_one_episode_and_still_every_alarm_counts() {
         plant.raises(0, at);
         plant.change(0, Happening::Cleared, at + 50);
     }
-    let mut tally = Tally::new(Opened::default(), second(0), second(3_600), &[]);
+    let mut tally = Tally::new(Opened::default(), second(0), second(3_600), &Places::default());
     plant.list.iter().for_each(|event| tally.take(event));
     let told = tally.finish().total;
     // 1300 is more than ten minutes after the end at 450.
@@ -345,10 +346,49 @@ fn a_day_with_more_alarms_than_are_kept_says_since_when_it_is_complete() {
         let occurrence = OccurrenceId::named(&id.to_string());
         log.take(Event { id, at: second(id), standing: Standing::Normal, occurrence, ..one.clone() });
     }
-    let told = log.report(second(all + 1), &[]);
+    let told = log.report(second(all + 1), &Places::default());
     assert!(!told.complete);
     assert_eq!(told.from, second(10) + LEAD);
     assert_eq!(told.total.raised as i64, all + 1 - 10 - LEAD.as_secs() as i64);
     log.take(Event { id: 5, ..one });
     assert_eq!(log.last(), all, "what is known is not counted again");
+}
+
+/// Two mines with an operator each, a county that watches both, and one position that stands in for whoever has none.
+#[test]
+fn every_position_has_the_figures_of_its_own_places() {
+    use crate::model::{Area, AreaKind, Duty, Position, Tier};
+    let mut duty = Duty::default();
+    for site in ["site-0", "site-1"] {
+        let area = Area { kind: AreaKind::Site, sites: vec![site.into()], points: Vec::new(), class: None };
+        duty.areas.insert(site.into(), area);
+    }
+    let mut add = |name: &str, tier, area: Option<&str>| {
+        let position = Position { tier, area: area.map(Into::into), who: Vec::new(), console: None, checks: None };
+        duty.positions.insert(name.into(), position);
+    };
+    add("room-0", Tier::Operator, Some("site-0"));
+    add("room-1", Tier::Operator, Some("site-1"));
+    add("anywhere", Tier::Operator, None);
+    add("county", Tier::County, None);
+    let places = Places::of_sites(Vec::new()).with_positions(&duty);
+    let names: Vec<&str> = places.positions().map(|name| &**name).collect();
+    let at = |site: &str| places.at(site, "p").into_iter().map(|place| names[place]).collect::<Vec<_>>();
+    assert_eq!(at("site-0"), ["room-0", "county"]);
+    assert_eq!(at("site-2"), ["anywhere", "county"]);
+    assert_eq!(at(crate::engine::GATEWAY), ["anywhere", "room-0", "room-1", "county"]);
+    let mut plant = Plant::default();
+    for number in 0..18 {
+        plant.raises(number, number as i64);
+    }
+    let mut tally = Tally::new(Opened::default(), second(0), second(600), &places);
+    plant.list.iter().for_each(|event| tally.take(event));
+    let told = tally.finish();
+    for (position, sites) in [("room-0", &["site-0"][..]), ("room-1", &["site-1"])] {
+        let of_sites: usize = sites.iter().filter_map(|site| told.sites.get(*site)).map(|of| of.raised).sum();
+        assert_eq!(told.positions[position].raised, of_sites);
+        assert_eq!(told.positions[position].unacknowledged, of_sites);
+    }
+    assert_eq!(told.positions["county"], told.total);
+    assert!(told.total.floods.count == 1 && told.positions["room-0"].floods.count == 0);
 }

@@ -230,6 +230,12 @@ pub struct Area {
 }
 
 impl Area {
+    /// Holds nothing.
+    #[must_use]
+    pub const fn nowhere() -> Self {
+        Self { kind: AreaKind::Site, sites: Vec::new(), points: Vec::new(), class: None }
+    }
+
     /// Does it lie in here? `subject`: the point's id.
     #[must_use]
     pub fn holds(&self, site: &str, subject: &str) -> bool {

@@ -8,7 +8,6 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -163,18 +162,28 @@ impl DutyFacts for facts::Reader {
 /// How many alarms there were. `sites` are in the report even if nothing happened at them.
 pub trait AlarmFigures: Send + Sync {
     /// The last day.
-    fn live(&self, now: Timestamp, sites: &[Arc<str>]) -> Result<figures::Report, figures::Error>;
+    fn live(&self, now: Timestamp, places: &figures::Places) -> Result<figures::Report, figures::Error>;
     /// Any span, `from` included, `to` not.
-    fn between(&self, from: Timestamp, to: Timestamp, sites: &[Arc<str>]) -> Result<figures::Report, figures::Error>;
+    fn between(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        places: &figures::Places,
+    ) -> Result<figures::Report, figures::Error>;
 }
 
 impl AlarmFigures for figures::Book {
-    fn live(&self, now: Timestamp, sites: &[Arc<str>]) -> Result<figures::Report, figures::Error> {
-        Self::live(self, now, sites)
+    fn live(&self, now: Timestamp, places: &figures::Places) -> Result<figures::Report, figures::Error> {
+        Self::live(self, now, places)
     }
 
-    fn between(&self, from: Timestamp, to: Timestamp, sites: &[Arc<str>]) -> Result<figures::Report, figures::Error> {
-        Self::between(self, from, to, sites)
+    fn between(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        places: &figures::Places,
+    ) -> Result<figures::Report, figures::Error> {
+        Self::between(self, from, to, places)
     }
 }
 

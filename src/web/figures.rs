@@ -14,7 +14,7 @@ use super::samples::moment;
 use super::{Edge, Error, Number, Shared};
 use crate::clock;
 use crate::engine::GATEWAY;
-use crate::figures::{self, Figures, Report, TARGETS};
+use crate::figures::{self, Figures, Places, Report, TARGETS};
 use crate::model::PointTable;
 
 /// The alarms are drawn without the figures rather than late.
@@ -37,8 +37,10 @@ pub(super) async fn show(
     let Query(asked) = asked?;
     let (from, to) = (moment("from", asked.from.as_deref())?, moment("to", asked.to.as_deref())?);
     let is_live = from.is_none() && to.is_none();
-    let sites = sites(&edge.web.board.points());
-    if let Some(site) = asked.site.as_deref().filter(|site| !site.is_empty() && sites.iter().all(|of| **of != **site)) {
+    let places = places(&edge);
+    if let Some(site) =
+        asked.site.as_deref().filter(|site| !site.is_empty() && places.sites.iter().all(|of| **of != **site))
+    {
         return Err(Error::no_such("site", site));
     }
     let mut report = if is_live {
@@ -50,7 +52,7 @@ pub(super) async fn show(
             return Err(Error::bad(format!("from: {from} to {to} is not a span of at most 366 days")));
         }
         // Asking for too much is the asker's mistake, not the gateway's.
-        let told = edge.read("reading the figures", move |web| match web.figures.between(from, to, &sites) {
+        let told = edge.read("reading the figures", move |web| match web.figures.between(from, to, &places) {
             Err(error @ figures::Error::TooMany(_)) => Ok(Err(error)),
             told => told.map(Ok),
         });
@@ -59,11 +61,21 @@ pub(super) async fn show(
     if let Some(site) = &asked.site {
         report.total = report.sites.get(site.as_str()).cloned().unwrap_or_default();
         report.sites.retain(|of, _| **of == **site);
+        report.positions.clear();
     }
     let mut view = json!(report);
     view["live"] = json!(is_live);
     view["targets"] = json!(TARGETS);
     Ok(Json(view))
+}
+
+/// Sites and positions as they are configured now.
+fn places(edge: &Edge) -> Places {
+    let places = Places::of_sites(sites(&edge.web.board.points()));
+    match edge.web.board.setup() {
+        Some(setup) => places.with_positions(&setup.duty),
+        None => places,
+    }
 }
 
 /// Sites with points in service, and the gateway itself.
@@ -77,8 +89,8 @@ fn sites(table: &PointTable) -> Vec<Arc<str>> {
 }
 
 pub(super) async fn live(edge: &Edge) -> Result<Report, Error> {
-    let sites = sites(&edge.web.board.points());
-    edge.read("reading the figures", move |web| web.figures.live(clock::now(), &sites)).await
+    let places = places(edge);
+    edge.read("reading the figures", move |web| web.figures.live(clock::now(), &places)).await
 }
 
 /// For the page: the figures of a site or of all, if they can be had at once.
@@ -94,7 +106,7 @@ pub(super) async fn strip(edge: &Edge, site: Option<&str>) -> Option<Figures> {
 pub(super) async fn numbers(edge: &Edge) -> Vec<Number> {
     let Ok(report) = live(edge).await else { return Vec::new() };
     type Figure = (&'static str, &'static str, fn(&Figures) -> Option<f64>);
-    let figures: [Figure; 12] = [
+    let figures: [Figure; 15] = [
         ("alarms_raised_10m", "alarms raised in the last ten minutes", |of| Some(of.per_10_minutes.now as f64)),
         ("alarms_raised_24h", "alarms raised in the last day", |of| Some(of.raised as f64)),
         ("alarm_episodes_24h", "alarms of the last day, repeats within ten minutes counted once", |of| {
@@ -107,6 +119,13 @@ pub(super) async fn numbers(edge: &Edge) -> Vec<Number> {
         ("alarm_acknowledge_seconds_p95", "95th percentile of the last day, from raised to acknowledged", |of| {
             of.to_acknowledge.p95
         }),
+        ("alarm_acknowledge_seconds_median", "median of the last day, from raised to acknowledged", |of| {
+            of.to_acknowledge.median
+        }),
+        ("case_answer_seconds_median", "median of the last day, from a case to the first word with its site", |of| {
+            of.to_answer.median
+        }),
+        ("case_close_seconds_median", "median of the cases of the last day that are closed", |of| of.to_close.median),
         (
             "case_answer_seconds_p95",
             "95th percentile of the last day, from a case to the first word with its site",
@@ -115,14 +134,45 @@ pub(super) async fn numbers(edge: &Edge) -> Vec<Number> {
         ("case_close_seconds_p95", "95th percentile of the cases of the last day that are closed", |of| {
             of.to_close.p95
         }),
-        ("alarms_escalated_ratio_24h", "share of the cases of the last day that went to somebody further", |of| {
-            of.escalated
-        }),
+        (
+            "alarms_escalated_ratio_24h",
+            "share of the alarms of the last day that were called about at a second level",
+            |of| of.escalated,
+        ),
         ("messages_delivered_ratio_24h", "share of the messages of the last day that were delivered", |of| {
             of.deliveries.and_then(|of| of.rate)
         }),
     ];
+    let of_positions: [Figure; 7] = [
+        ("position_alarms_raised_10m", "alarms that a position got in the last ten minutes", |of| {
+            Some(of.per_10_minutes.now as f64)
+        }),
+        ("position_alarms_raised_24h", "alarms that a position got in the last day", |of| Some(of.raised as f64)),
+        ("position_alarms_peak_10m", "most alarms that a position got in any ten minutes of the last day", |of| {
+            Some(of.per_10_minutes.peak as f64)
+        }),
+        ("position_alarm_flood", "1 during an alarm flood at a position", |of| {
+            Some(f64::from(u8::from(of.floods.under_way)))
+        }),
+        ("position_alarms_unacknowledged", "alarms of a position that nobody has seen", |of| {
+            Some(of.unacknowledged as f64)
+        }),
+        ("position_alarm_acknowledge_seconds_median", "median of the last day at a position", |of| {
+            of.to_acknowledge.median
+        }),
+        ("position_alarms_escalated_ratio_24h", "share of a position's alarms that went up to a second level", |of| {
+            of.escalated
+        }),
+    ];
     let mut numbers = Vec::new();
+    for (name, help, figure) in of_positions {
+        for (position, of) in &report.positions {
+            if let Some(value) = figure(of) {
+                let labels = vec![("position", position.to_string())];
+                numbers.push(Number { name, help, labels, value, counter: false });
+            }
+        }
+    }
     for (name, help, figure) in figures {
         for (site, of) in &report.sites {
             if let Some(value) = figure(of) {

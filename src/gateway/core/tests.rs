@@ -379,7 +379,7 @@ fn a_warning_that_ended_while_nothing_was_published_is_cancelled_afterwards() {
 
 #[test]
 fn figures_after_a_restart_are_those_of_a_gateway_that_ran_on() {
-    use crate::figures::Book;
+    use crate::figures::{Book, Places};
     let mut plant = Plant::open(&["t1", "t2"]);
     let day = 86_400;
     let now = |second: i64| Timestamp::from_secs(1_800_000_000 + second);
@@ -388,23 +388,24 @@ fn figures_after_a_restart_are_those_of_a_gateway_that_ran_on() {
     plant.reads(1, 0, 1.4);
     for second in [100, 130, 160, 7_000, 50_000, 50_020, 50_040, day + 3_000] {
         plant.reads(second, 1, 1.2);
-        kept.live(now(second), &[]).unwrap();
+        kept.live(now(second), &Places::default()).unwrap();
         plant.reads(second + 10, 1, 0.2);
     }
-    let told = kept.live(now(day + 5_000), &[]).unwrap();
+    let told = kept.live(now(day + 5_000), &Places::default()).unwrap();
     assert_eq!((told.total.raised, told.total.episodes, told.total.stale.count), (5, 3, 1));
     assert_eq!((told.total.chattering.sources, told.total.fleeting), (1, 5));
     assert_eq!(told.total.deliveries.unwrap().messages, 0, "messages are due by the clock, not by the samples");
-    let past = kept.between(now(0), now(day), &[]).unwrap();
+    let past = kept.between(now(0), now(day), &Places::default()).unwrap();
     assert_eq!((past.total.raised, past.total.chattering.raised), (8, 7));
     plant.stop();
     plant.start().unwrap();
     let anew = Book::new(plant.core().facts.clone());
-    assert_eq!(anew.live(now(day + 5_000), &[]).unwrap(), told);
-    assert_eq!(anew.between(told.from, told.to, &[]).unwrap(), told);
-    assert_eq!(anew.between(now(0), now(day), &[]).unwrap(), past);
+    assert_eq!(anew.live(now(day + 5_000), &Places::default()).unwrap(), told);
+    assert_eq!(anew.between(told.from, told.to, &Places::default()).unwrap(), told);
+    assert_eq!(anew.between(now(0), now(day), &Places::default()).unwrap(), past);
     let clock = clock::now();
-    let hour = anew.between(clock - Duration::from_secs(3_600), clock + Duration::from_secs(1), &[]).unwrap();
+    let hour =
+        anew.between(clock - Duration::from_secs(3_600), clock + Duration::from_secs(1), &Places::default()).unwrap();
     let messages = hour.total.deliveries.unwrap();
     assert_eq!((messages.messages > 0, messages.delivered, messages.rate), (true, 0, Some(0.0)));
 }

@@ -127,6 +127,10 @@ fn verified(case: &mut Case, order: &Order, accepted: bool, words: &str, policy:
         case.undo_verification();
         return Ok(words.to_owned());
     }
+    if let Some(known) = &case.verified {
+        // What was signed since stands on the verification that there is.
+        return Err(refused(format!("{} 已复核 / was verified already by {}", case.id(), known.by)));
+    }
     let before = |what: &Missing| *what < Missing::AlarmOver;
     let mut missing: Vec<Missing> = case.missing(policy).into_iter().filter(before).collect();
     missing.extend(case.holds().then_some(Missing::AlarmOver));

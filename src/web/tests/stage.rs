@@ -118,12 +118,17 @@ impl Alarms for Backstage {
 }
 
 impl AlarmFigures for Backstage {
-    fn live(&self, now: Timestamp, sites: &[Arc<str>]) -> Result<figures::Report, figures::Error> {
-        self.between(now - figures::WINDOW, now, sites)
+    fn live(&self, now: Timestamp, places: &figures::Places) -> Result<figures::Report, figures::Error> {
+        self.between(now - figures::WINDOW, now, places)
     }
 
-    fn between(&self, from: Timestamp, to: Timestamp, sites: &[Arc<str>]) -> Result<figures::Report, figures::Error> {
-        let mut tally = figures::Tally::new(figures::Opened::default(), from, to, sites);
+    fn between(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        places: &figures::Places,
+    ) -> Result<figures::Report, figures::Error> {
+        let mut tally = figures::Tally::new(figures::Opened::default(), from, to, places);
         self.changes.lock().unwrap().iter().for_each(|change| tally.take(&figures::Event::of(change)));
         Ok(tally.finish())
     }
