@@ -2,17 +2,25 @@
 
 use rusqlite::params;
 
-use super::{Error, Reader, Recipient};
+use super::{Error, Reader, Recipient, handover};
 use crate::alarm::OccurrenceId;
+use crate::board::Board;
 use crate::clock;
-use crate::response::{Kept, Step};
+use crate::response::{Kept, Step, StepKind};
 
 /// A step and its outbox rows. They tell of the newest change of the alarm.
 pub(super) fn write_step(
     change: &rusqlite::Transaction<'_>,
     step: &Step,
     recipients: &[Recipient],
+    board: &Board,
 ) -> Result<(), rusqlite::Error> {
+    let with_list = if step.kind == StepKind::Handover {
+        Some(Step { list: Some(handover::list(change, step, board)?), ..step.clone() })
+    } else {
+        None
+    };
+    let step = with_list.as_ref().unwrap_or(step);
     let body = serde_json::to_string(step).expect("plain data always serialises");
     change
         .prepare_cached("INSERT INTO steps (alarm, at, kind, level, person, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
@@ -46,6 +54,7 @@ pub(super) fn keep(change: &rusqlite::Transaction<'_>, kept: &Kept) -> Result<()
         Kept::Handover(handover) => ("handover", handover.id.clone(), false),
         Kept::Signed { roster, .. } => ("signed", roster.clone(), true),
         Kept::Question { question, open } => ("question", format!("{} {}", question.asked, question.position), *open),
+        Kept::Changed { roster, .. } => ("changed", roster.clone(), true),
         Kept::Console { user, open } => ("console", user.clone(), *open),
         Kept::Missing { position, open, .. } => ("missing", position.clone(), *open),
     };

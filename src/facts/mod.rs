@@ -9,6 +9,7 @@ mod aside;
 mod audit;
 mod cases;
 mod duty;
+mod handover;
 mod limits;
 mod publications;
 mod read;

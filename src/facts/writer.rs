@@ -342,7 +342,7 @@ fn write_effect(
         Effect::Aside(fact) => aside::write(change, &fact)?,
         Effect::Case(fact) => cases::write(change, &fact)?,
         Effect::Step(step) => {
-            duty::write_step(change, &step, &outlets.recipients)?;
+            duty::write_step(change, &step, &outlets.recipients, &outlets.board)?;
             after.calls = true;
         }
         Effect::Kept(kept) => duty::keep(change, &kept)?,

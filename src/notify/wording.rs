@@ -124,6 +124,10 @@ impl Language {
             (StepKind::Copy, _) => self.choose("抄送", "copy").to_owned(),
             (StepKind::Unanswered, _) => self.choose("尚未叫应现场", "nobody has spoken with the site yet").to_owned(),
             (StepKind::Question, _) => self.choose("查岗", "presence check").to_owned(),
+            (StepKind::Handover, language) => match &step.list {
+                Some((zh, en)) => language.choose(zh, en).to_owned(),
+                None => language.choose("交接班", "shift change").to_owned(),
+            },
             (StepKind::News, _) => self.choose("后续情况", "news of it").to_owned(),
             (StepKind::NobodyLeft | StepKind::Siren | StepKind::Answered, _) => step.kind.word().to_owned(),
         };

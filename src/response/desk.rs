@@ -25,8 +25,9 @@ pub const QUESTION: &str = "davy-presence";
 pub const MISSED: &str = "davy-presence-missed";
 pub const CONSOLE: &str = "davy-console-closed";
 pub const UNSIGNED: &str = "davy-handover-unsigned";
+pub const HANDOVER: &str = "davy-handover";
 /// What is told here.
-const OWN: [&str; 4] = [QUESTION, MISSED, CONSOLE, UNSIGNED];
+const OWN: [&str; 5] = [QUESTION, MISSED, CONSOLE, UNSIGNED, HANDOVER];
 /// Sirens that do not sound, for whatever cause: the level above hears of it.
 const SIRENS: [&str; 2] = ["davy-siren-failing", "davy-siren-muted"];
 /// A shift may sign for the next one so long before it begins.
@@ -65,6 +66,11 @@ pub enum Kept {
         roster: String,
         shift: Timestamp,
     },
+    /// Of the change to that shift people have been told.
+    Changed {
+        roster: String,
+        shift: Timestamp,
+    },
     Question {
         question: Question,
         open: bool,
@@ -95,6 +101,8 @@ pub struct Desk {
     watched: BTreeMap<PointIndex, BTreeSet<OccurrenceId>>,
     questions: BTreeMap<String, Question>,
     consoles: BTreeSet<String>,
+    /// By roster: the shift whose beginning people were last told of.
+    changed: BTreeMap<String, Timestamp>,
     /// Since when a console is missing.
     missing: BTreeMap<String, Timestamp>,
     /// Conditions that hold, by rule and subject.
@@ -111,6 +119,7 @@ impl Desk {
                 Kept::Run(run) => runs.push(*run),
                 Kept::Leave { leave, ended: false } => desk.said.leave.push(leave),
                 Kept::Signed { roster, shift } => drop(desk.said.signed.insert(roster, shift)),
+                Kept::Changed { roster, shift } => drop(desk.changed.insert(roster, shift)),
                 Kept::Question { question, open: true } => {
                     desk.questions.insert(question.position.clone(), question);
                 }
@@ -159,7 +168,8 @@ impl Desk {
         let mut over: BTreeSet<OccurrenceId> = self.escalation.runs().map(|run| run.alarm.clone()).collect();
         for alarm in open {
             over.remove(&alarm.id);
-            if &*alarm.rule != QUESTION && alarm.standing.waits() && self.escalation.run(&alarm.id).is_none() {
+            let asks = ![QUESTION, HANDOVER].contains(&&*alarm.rule);
+            if asks && alarm.standing.waits() && self.escalation.run(&alarm.id).is_none() {
                 self.call_about(alarm, true, &setup, out);
             }
         }
@@ -178,6 +188,7 @@ impl Desk {
             !duty.is_empty()
                 && match rule {
                     UNSIGNED => duty.rosters.get(subject).is_some_and(|roster| roster.handover_within.is_some()),
+                    HANDOVER => duty.rosters.contains_key(subject),
                     CONSOLE => position.is_some_and(|one| one.console.is_some()),
                     _ => position.is_some_and(|one| one.checks.is_some()),
                 }
@@ -237,6 +248,9 @@ impl Desk {
         let alarm = &change.alarm;
         if &*alarm.rule == QUESTION {
             return self.on_question(change, &setup, out);
+        }
+        if &*alarm.rule == HANDOVER {
+            return self.on_shift_change(change, &setup, out);
         }
         if &*alarm.rule == MISSED && change.happening == Happening::Acknowledged {
             self.tell(out, MISSED, &alarm.subject, false, String::new());
@@ -299,6 +313,7 @@ impl Desk {
         self.escalation.pass(now, &mut told);
         self.write(told, out);
         for (name, roster) in &setup.duty.rosters {
+            self.look_at_change(name, roster, &setup, out);
             self.look_at_handover(name, roster, &setup, out);
         }
         for (name, position) in &setup.duty.positions {
@@ -309,6 +324,58 @@ impl Desk {
 
     fn at<'a>(&'a self, setup: &'a Setup) -> Now<'a> {
         Now { duty: &setup.duty, said: &self.said, zone: setup.calendar.zone, at: self.now }
+    }
+
+    /// At the change of a shift those who go and those who come are told what is open, once; over a down time the
+    /// newest change is.
+    fn look_at_change(&mut self, name: &str, roster: &Roster, setup: &Setup, out: &mut Out) {
+        let shift = roster.shift(setup.calendar.zone, self.now).from;
+        let told = self.changed.get(name).copied();
+        if told.is_some_and(|told| told >= shift) {
+            if self.at(setup).unsigned(name, roster).is_none() {
+                self.tell(out, HANDOVER, name, false, String::new());
+            }
+            return;
+        }
+        self.changed.insert(name.to_owned(), shift);
+        out.effects.push(kept(Kept::Changed { roster: name.to_owned(), shift }));
+        let same_people =
+            roster.before(setup.calendar.zone, self.now).crew == roster.shift(setup.calendar.zone, self.now).crew;
+        if told.is_none() || same_people {
+            return;
+        }
+        // That of the shift before is over, signed or not.
+        self.tell(out, HANDOVER, name, false, String::new());
+        self.tell(out, HANDOVER, name, true, format!("{shift}"));
+    }
+
+    /// The message goes with the alarm that says so; its acknowledgement is the receipt.
+    fn on_shift_change(&self, change: &AlarmChange, setup: &Setup, out: &mut Out) {
+        let alarm = &change.alarm;
+        let (Happening::Raised | Happening::RaisedAgain, Some(roster)) =
+            (change.happening, setup.duty.rosters.get(&*alarm.subject))
+        else {
+            return;
+        };
+        let now = self.at(setup);
+        let crews = [roster.before(now.zone, now.at).crew, roster.shift(now.zone, now.at).crew];
+        let persons = crews.into_iter().flatten().filter_map(|person| now.stands_in(person));
+        let ways = persons.filter_map(|person| now.duty.people.get(person)).flat_map(|one| one.reach.iter().cloned());
+        let to: BTreeSet<String> = ways.collect();
+        let step = Step {
+            alarm: alarm.id.clone(),
+            number: alarm.raises,
+            kind: StepKind::Handover,
+            due: self.now,
+            at: self.now,
+            policy: String::new(),
+            level: Who::Roster(alarm.subject.to_string()).to_string(),
+            person: String::new(),
+            call: 1,
+            to: to.into_iter().collect(),
+            list: None,
+        };
+        out.effects.push(Effect::Step(Box::new(step)));
     }
 
     fn look_at_handover(&mut self, name: &str, roster: &Roster, setup: &Setup, out: &mut Out) {
@@ -376,6 +443,7 @@ impl Desk {
                     person,
                     call: 1,
                     to,
+                    list: None,
                 };
                 out.effects.push(Effect::Step(Box::new(step)));
                 out.effects.push(kept(Kept::Question { question: question.clone(), open: true }));
@@ -630,6 +698,12 @@ fn condition(rule: &str, subject: &str, holds: bool, at: Timestamp, detail: Stri
             "立即电话联系该岗位，派人到岗 / call the position by telephone; send somebody",
             Priority::P2,
             Level::Orange,
+        ),
+        HANDOVER => (
+            format!("交接班 / shift change: {subject}"),
+            "交接双方逐项核对后签字 / both shifts go through the list, then sign",
+            Priority::P4,
+            Level::Blue,
         ),
         CONSOLE => (
             format!("值守岗位监控终端未打开 / no console is open at a staffed position: {subject}"),

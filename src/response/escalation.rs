@@ -401,6 +401,7 @@ impl Run {
             person: String::new(),
             call: 0,
             to: Vec::new(),
+            list: None,
         }
     }
 

@@ -27,7 +27,7 @@ use crate::model::Timestamp;
 
 use case::{Case, CaseStep, Cases};
 
-pub use desk::{Desk, Kept, Question};
+pub use desk::{Desk, HANDOVER, Kept, Question};
 pub use escalation::{Escalation, Run};
 pub use step::{Step, StepKind};
 

@@ -24,6 +24,8 @@ pub enum StepKind {
     News,
     /// A presence check: the question to whoever is on duty.
     Question,
+    /// A shift changes: what is open goes to those who go and those who come.
+    Handover,
 }
 
 impl StepKind {
@@ -38,6 +40,7 @@ impl StepKind {
             Self::Answered => "answered",
             Self::News => "news",
             Self::Question => "question",
+            Self::Handover => "handover",
         }
     }
 }
@@ -60,4 +63,7 @@ pub struct Step {
     pub call: u32,
     /// Recipients that are told: `sms.li`.
     pub to: Vec<String>,
+    /// Of a hand-over: what is open, as facts had it when the step was written down; Chinese and English.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub list: Option<(String, String)>,
 }

@@ -80,7 +80,11 @@ fn view(setup: Option<&Setup>, kept: &[Kept], handovers: &[Kept], questions: &[K
             Kept::Leave { leave, .. } => said.leave.push(leave.clone()),
             Kept::Signed { roster, shift } => drop(said.signed.insert(roster.clone(), *shift)),
             Kept::Console { user, .. } => consoles.push(user.as_str()),
-            Kept::RunOver(_) | Kept::Handover(_) | Kept::Question { .. } | Kept::Missing { .. } => {}
+            Kept::RunOver(_)
+            | Kept::Handover(_)
+            | Kept::Question { .. }
+            | Kept::Missing { .. }
+            | Kept::Changed { .. } => {}
         }
     }
     let now = Now { duty: &setup.duty, said: &said, zone: setup.calendar.zone, at };

@@ -51,21 +51,33 @@ struct Plant {
     folder: tempfile::TempDir,
     points: Vec<&'static str>,
     publish: Option<publish::Config>,
+    duty: crate::model::Duty,
     core: Option<(Core, Intake)>,
 }
 
 impl Plant {
     fn open(points: &[&'static str]) -> Self {
-        let mut plant =
-            Self { folder: tempfile::tempdir().unwrap(), points: points.to_vec(), publish: publishes(), core: None };
+        Self::with(points, crate::model::Duty::default())
+    }
+
+    fn with(points: &[&'static str], duty: crate::model::Duty) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut plant = Self { folder, points: points.to_vec(), publish: publishes(), duty, core: None };
         plant.start().unwrap();
         plant
+    }
+
+    /// After an update the snapshot has another form.
+    fn loses_its_snapshot(&self) {
+        let facts = rusqlite::Connection::open(self.folder.path().join("facts.db")).unwrap();
+        let changed = facts.execute("UPDATE snapshot SET body = CAST(X'01' || substr(body, 2) AS BLOB)", []).unwrap();
+        assert_eq!(changed, 1);
     }
 
     fn start(&mut self) -> Result<(), Error> {
         let rules = vec![RuleFile { path: "methane.rhai".into(), text: RULE.into() }];
         let options = Options {
-            duty: crate::model::Duty::default(),
+            duty: self.duty.clone(),
             journal: journal::Options::at(self.folder.path().join("journal.db")),
             points: self.points.iter().map(|name| point(name)).collect(),
             calendar: Default::default(),
@@ -177,10 +189,7 @@ fn an_update_with_another_form_of_snapshot_keeps_every_alarm_and_permit() {
     };
     plant.sees(Entry::Note(Note::SiteSet(crate::journal::SiteSet { command: 0, standing: standing.clone() })));
     plant.stop();
-    let facts = rusqlite::Connection::open(plant.folder.path().join("facts.db")).unwrap();
-    let changed = facts.execute("UPDATE snapshot SET body = CAST(X'01' || substr(body, 2) AS BLOB)", []).unwrap();
-    assert_eq!(changed, 1);
-    drop(facts);
+    plant.loses_its_snapshot();
 
     plant.start().unwrap();
     assert_eq!(plant.core().board.open_alarms(), open);
@@ -408,4 +417,112 @@ fn figures_after_a_restart_are_those_of_a_gateway_that_ran_on() {
         anew.between(clock - Duration::from_secs(3_600), clock + Duration::from_secs(1), &Places::default()).unwrap();
     let messages = hour.total.deliveries.unwrap();
     assert_eq!((messages.messages > 0, messages.delivered, messages.rate), (true, 0, Some(0.0)));
+}
+
+/// A control room in which two shifts follow each other, with a console; whoever is there is told by the webhook.
+fn control_room() -> crate::model::Duty {
+    use crate::model::{Position, Roster, Someone, Tier, Who};
+    let mut duty = Duty { policies: crate::config::shipped_policies(), ..Duty::default() };
+    for name in ["li", "wang"] {
+        let reach = vec!["webhook.county".to_owned()];
+        let one = Someone { name: name.into(), phone: String::new(), reach, user: Some(name.into()) };
+        duty.people.insert(name.into(), one);
+    }
+    let crew = |name: &str| vec![name.to_owned()];
+    let roster = Roster {
+        starts: vec![0, 480, 960],
+        first_day: 0,
+        cycle: vec![vec![crew("wang"), crew("wang"), crew("li")]],
+        substitutes: Vec::new(),
+        handover_within: Some(Duration::from_secs(1_800)),
+    };
+    duty.rosters.insert("room".into(), roster);
+    let who = vec![Who::Roster("room".into())];
+    let console = Some(Duration::from_secs(300));
+    let position = Position { tier: Tier::Operator, area: None, who, console, checks: None };
+    duty.positions.insert("operator".into(), position);
+    duty
+}
+
+/// Cases and duty go on from facts: nothing is told twice, nothing that was owed is forgotten.
+#[test]
+fn cases_and_duty_go_on_when_the_snapshot_is_lost() {
+    use crate::response::case::{Answered, CaseStep, Means, Order};
+    use crate::response::{Kept, StepKind};
+    // 16:00 in Beijing: the shift of li begins.
+    let mut plant = Plant::with(&["t1", "t2"], control_room());
+    let tick = |plant: &Plant, second: i64| {
+        plant.sees(Entry::Tick(Timestamp::from_secs(1_800_000_000 + second)));
+    };
+    let standing = |plant: &Plant, rule: &str| {
+        let open = plant.core().board.open_alarms();
+        open.iter().find(|alarm| &*alarm.rule == rule).map(|alarm| alarm.standing)
+    };
+    let handovers = |plant: &Plant| -> Vec<String> {
+        let open = plant.core().facts.pending("webhook", "county", 1_000).unwrap();
+        let steps = open.into_iter().filter_map(|row| row.why).filter(|step| step.kind == StepKind::Handover);
+        steps.map(|step| step.list.unwrap().1).collect()
+    };
+    tick(&plant, 0);
+    plant.reads(1, 0, 1.4);
+    tick(&plant, 10);
+    tick(&plant, 320);
+    assert_eq!(standing(&plant, "davy-console-closed"), Some(Standing::Unacknowledged));
+    let shift = 28_800;
+    tick(&plant, shift - 1);
+    tick(&plant, shift);
+    let told = handovers(&plant);
+    assert_eq!(told.len(), 1, "both are reached by one recipient, once");
+    for part in ["open alarms 2 (", "mine.t1", "open cases 1 (case-1 mine)", "reductions of protection 0", "mine 100 %"]
+    {
+        assert!(told[0].contains(part), "{part}: {}", told[0]);
+    }
+    let before = plant.core().facts.duty_kept().unwrap();
+    assert!(before.iter().any(|kept| matches!(kept, Kept::Missing { .. })));
+    let open = plant.core().board.open_alarms();
+    plant.stop();
+    plant.loses_its_snapshot();
+    plant.start().unwrap();
+    tick(&plant, shift + 1);
+    assert_eq!(plant.core().board.open_alarms(), open, "no alarm is raised again, none is forgotten");
+    assert_eq!(handovers(&plant), told);
+    let runs = |kept: &[Kept]| kept.iter().filter(|one| matches!(one, Kept::Run(_))).count();
+    assert_eq!(runs(&plant.core().facts.duty_kept().unwrap()), runs(&before));
+
+    // The console is open again, the shift is signed for, somebody speaks with the site.
+    let (core, intake) = plant.core.as_ref().unwrap();
+    let order = |act| {
+        let (command, answer) = core.answers.expect();
+        let order = crate::journal::DutyOrder { command, act: Box::new(act) };
+        drop(intake.submit_blocking(Entry::Note(Note::Duty(order))).unwrap());
+        answer.blocking_recv().unwrap()
+    };
+    let at = clock::now();
+    let console = crate::model::DutyAct::Console { user: "li".into(), open: true, at };
+    assert_eq!(order(console), Answer::Duty(Ok(String::new())));
+    let signed = crate::model::Handover {
+        id: "handover-1".into(),
+        roster: "room".into(),
+        from: "li".into(),
+        to: "wang".into(),
+        by: "wang".into(),
+        at,
+        list_hash: String::new(),
+        comment: String::new(),
+    };
+    assert!(matches!(order(crate::model::DutyAct::HandedOver(signed)), Answer::Duty(Ok(_))));
+    let answer = Answered { by: "wang".into(), at, with: "老张".into(), means: Means::Phone, words: "撤人".into() };
+    let (command, answered) = core.answers.expect();
+    let asked = Order { command, case: "case-1".into(), at, by: "wang".into() };
+    let step = CaseStep::Answered { order: asked, answer };
+    drop(intake.submit_blocking(Entry::Note(Note::Case(Box::new(step)))).unwrap());
+    let Answer::Case(outcome) = answered.blocking_recv().unwrap() else { panic!("not about a case") };
+    assert_eq!(outcome.unwrap().answers.len(), 1);
+    tick(&plant, shift + 2);
+    assert_eq!(standing(&plant, "davy-handover"), Some(Standing::ReturnedUnacknowledged));
+    assert_eq!(standing(&plant, "davy-handover-unsigned"), None);
+    // Two shifts later wang goes: told again, once.
+    tick(&plant, 3 * shift);
+    tick(&plant, 3 * shift + 1);
+    assert_eq!(handovers(&plant).len(), 2);
 }

@@ -190,6 +190,7 @@ impl<'a> Room<'a> {
                 Kept::Leave { leave, ended } => ("leave", leave.id.clone(), !ended),
                 Kept::Handover(handover) => ("handover", handover.id.clone(), false),
                 Kept::Signed { roster, .. } => ("signed", roster.clone(), true),
+                Kept::Changed { roster, .. } => ("changed", roster.clone(), true),
                 Kept::Question { question, open } => ("question", question.position.clone(), *open),
                 Kept::Console { user, open } => ("console", user.clone(), *open),
                 Kept::Missing { position, open, .. } => ("missing", position.clone(), *open),
@@ -384,6 +385,29 @@ fn a_position_without_an_open_console_is_an_alarm_at_the_level_above_until_it_is
         room.sees(setup(800.0, duty()));
         room.until(801.0);
         assert_eq!(room.of_rule(CONSOLE).unwrap().standing, Standing::ReturnedUnacknowledged);
+    }
+}
+
+#[test]
+fn whoever_goes_and_whoever_comes_are_told_once_at_each_change_of_shift() {
+    let language = Language::new();
+    let mut room = Room::of(&language, duty());
+    assert_eq!(room.of_rule(HANDOVER), None, "the first shift there is takes over from nobody");
+    // asleep and gone, then fresh twice (nobody changes), then asleep and gone again.
+    for (turn, second) in [(1, 28_800.0), (1, 57_600.0), (2, 86_400.0)] {
+        room.until(second - 1.0);
+        if turn == 2 {
+            room.remembered();
+        }
+        room.until(second + 5.0);
+        if turn == 1 {
+            room.restart();
+        }
+        room.until(second + 60.0);
+        let told: Vec<&Step> = room.steps.iter().filter(|step| step.kind == StepKind::Handover).collect();
+        assert_eq!(told.len(), turn, "{second}");
+        assert_eq!(told[turn - 1].to, ["sms.asleep", "sms.fresh", "sms.gone"]);
+        assert!(room.told(HANDOVER, StepKind::Call).is_empty(), "it is a message, nobody is called about it");
     }
 }
 
