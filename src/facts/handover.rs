@@ -37,7 +37,7 @@ pub(super) fn list(change: &Transaction<'_>, step: &Step, board: &Board) -> Resu
     };
     let mut alarms: Vec<Alarm> = bodies(change, "SELECT body FROM alarms WHERE standing <> 'normal'", [])?;
     alarms.retain(|alarm| &*alarm.rule != HANDOVER && (alarm.point.is_none() || here(&alarm.site, &alarm.subject)));
-    alarms.sort_by(|one, other| (one.priority, one.raised).cmp(&(other.priority, other.raised)));
+    alarms.sort_by_key(|alarm| (alarm.priority, alarm.raised));
     let cases: Vec<Case> =
         bodies(change, "SELECT body FROM cases WHERE closed IS NULL AND joined IS NULL ORDER BY number", [])?;
     let (reductions, percents) = protection(change, &table, here)?;

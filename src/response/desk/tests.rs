@@ -319,9 +319,8 @@ fn a_missed_presence_check_goes_to_the_level_above_and_ends_with_its_acknowledge
         room.acknowledges(&question.id, "fresh");
         assert_eq!(room.of_rule(QUESTION), None);
         assert_eq!(room.of_rule(MISSED).unwrap().standing, Standing::ReturnedUnacknowledged, "lost {lost}");
-        let answered = room.kept.iter().rev().find_map(|kept| match kept {
-            Kept::Question { question, open: false } => question.answered.clone(),
-            _ => None,
+        let answered = room.kept.iter().rev().find_map(|kept| {
+            if let Kept::Question { question, open: false } = kept { question.answered.clone() } else { None }
         });
         assert_eq!(answered, Some(("fresh".to_owned(), at(asked(1) + 20.0))));
     }

@@ -1,10 +1,14 @@
 //! People with tokens of their own: what each may do, and whose name stands in the record.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use serde_json::json;
 
-use super::stage::{Stage, answer, config};
+use super::stage::{Ear, Stage, answer, config};
 use crate::alarm::Happening;
-use crate::journal::{Entry, Note};
+use crate::journal::{Entry, Note, Setup};
+use crate::model::{Duty, DutyAct, Position, Someone, Tier, Who};
 use crate::web::users::{Role, User};
 use crate::web::{RuleOrder, RuleRefusal, Token};
 
@@ -128,5 +132,92 @@ async fn a_refusal_is_told_as_it_is() {
     }
     let (status, told) = answer(stage.post("/api/v1/rules/drafts/x/approve").json(&json!({}))).await;
     assert_eq!((status, told["error"]["message"].as_str()), (400, Some("by: say who does it")));
+    stage.close().await;
+}
+
+/// Li goes, wang comes, zhao only looks; sun can be called and cannot sign in. Their position needs a console.
+fn control_room() -> Duty {
+    let mut duty = Duty::default();
+    for (name, user) in [("li", Some("li-wei")), ("wang", Some("wang-fang")), ("sun", None)] {
+        let user = user.map(str::to_owned);
+        let one = Someone { name: name.into(), phone: String::new(), reach: Vec::new(), user };
+        duty.people.insert(name.into(), one);
+    }
+    let console = Some(Duration::from_secs(300));
+    let who = vec![Who::Person("li".into())];
+    let position = Position { tier: Tier::Operator, area: None, who, console, checks: None };
+    duty.positions.insert("operator".into(), position);
+    duty
+}
+
+#[tokio::test]
+async fn whoever_takes_over_signs_the_hand_over_and_nobody_else() {
+    let stage = open().await;
+    let setup = Setup { duty: control_room(), ..Setup::of(Vec::new()) };
+    stage.backstage.board.set_setup(Arc::new(setup));
+    let signs = |token: &'static str, from: &str, to: &str| {
+        let body = json!({ "roster": "room", "from": from, "to": to, "list_hash": "0f" });
+        answer(stage.post("/api/v1/duty/handover").bearer_auth(token).json(&body))
+    };
+    // li takes over from wang: wang may not sign for li, nor may an onlooker.
+    for (token, from, to, why) in [
+        (ZHAO, "wang", "li", ""),
+        (WANG, "wang", "li", ""),
+        (LI, "li", "wang", "wang takes over and has to sign, not 李伟"),
+        (LI, "li", "sun", "give person.sun a user"),
+        (LI, "li", "nobody", "cannot sign in"),
+    ] {
+        let (status, told) = signs(token, from, to).await;
+        assert_eq!(status, 403, "{told}");
+        assert!(told["error"]["message"].as_str().unwrap().contains(why), "{told}");
+    }
+    assert!(stage.backstage.entries.lock().unwrap().is_empty());
+    let (status, told) = signs(LI, "wang", "li").await;
+    assert_eq!((status, told["id"].as_str()), (201, Some("handover-1")));
+    let entries = stage.backstage.entries.lock().unwrap().clone();
+    let Entry::Note(Note::Duty(order)) = &entries[0] else { panic!("{entries:?}") };
+    let DutyAct::HandedOver(signed) = &*order.act else { panic!("{order:?}") };
+    assert_eq!((signed.to.as_str(), signed.by.as_str(), signed.list_hash.as_str()), ("li", "李伟", "0f"));
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a_console_is_open_from_the_first_stream_of_a_person_to_the_end_of_the_last() {
+    let stage = open().await;
+    let setup = Setup { duty: control_room(), ..Setup::of(Vec::new()) };
+    stage.backstage.board.set_setup(Arc::new(setup));
+    let turns = || -> Vec<(String, bool)> {
+        let entries = stage.backstage.entries.lock().unwrap();
+        let acts = entries.iter().filter_map(|entry| match entry {
+            Entry::Note(Note::Duty(order)) => match &*order.act {
+                DutyAct::Console { user, open, .. } => Some((user.clone(), *open)),
+                DutyAct::Leave { .. } | DutyAct::LeaveEnded { .. } | DutyAct::HandedOver(_) => None,
+            },
+            Entry::Samples(_) | Entry::Tick(_) | Entry::Note(_) => None,
+        });
+        acts.collect()
+    };
+    let until = async |count: usize| {
+        for _ in 0..500 {
+            if turns().len() >= count {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{:?}", turns());
+    };
+    let mut first = Ear::open(stage.get("/api/v1/events").bearer_auth(LI)).await;
+    first.next_of("hello").await;
+    let mut second = Ear::open(stage.get("/api/v1/events").bearer_auth(LI)).await;
+    second.next_of("hello").await;
+    until(1).await;
+    drop(first);
+    let mut other = Ear::open(stage.get("/api/v1/events").bearer_auth(WANG)).await;
+    other.next_of("hello").await;
+    until(2).await;
+    drop(second);
+    until(3).await;
+    let expected = [("li-wei", true), ("wang-fang", true), ("li-wei", false)];
+    assert_eq!(turns(), expected.map(|(user, open)| (user.to_owned(), open)));
     stage.close().await;
 }

@@ -289,6 +289,7 @@ impl Desk for Backstage {
                     self.sites.lock().unwrap().push(set.standing.clone());
                     (set.command, Answer::SiteSet(set.standing))
                 }
+                Entry::Note(Note::Duty(order)) => (order.command, Answer::Duty(Ok("handover-1".into()))),
                 Entry::Samples(_) | Entry::Tick(_) => return Ok(()),
                 Entry::Note(
                     Note::Setup(_)
@@ -299,7 +300,6 @@ impl Desk for Backstage {
                     | Note::Reset(_)
                     | Note::Aside(_)
                     | Note::Case(_)
-                    | Note::Duty(_)
                     | Note::Limits(_),
                 ) => return Ok(()),
             };
