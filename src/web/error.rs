@@ -114,7 +114,9 @@ impl Error {
 
     /// The command may or may not take effect: the person has to look.
     pub(super) fn unconfirmed() -> Self {
-        let message = "the acknowledgement is not confirmed yet: look at the alarm before trying again";
+        let message = "未得到确认，指令可能已生效，请先查看当前状态再重试 / \
+                       no answer within the time limit, and it may have taken effect: look at \
+                       how things stand, then repeat it if it did not";
         Self::new(StatusCode::GATEWAY_TIMEOUT, "unconfirmed", message)
     }
 

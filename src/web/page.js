@@ -87,9 +87,12 @@ async function drawAlarms() {
       const drawn = new DOMParser().parseFromString(await answer.text(), "text/html");
       const place = document.getElementById("alarms");
       const focused = document.activeElement && document.activeElement.dataset.ack;
+      const acted = document.activeElement && document.activeElement.dataset.act;
+      const card = acted && document.activeElement.closest("[data-alarm]").dataset.alarm;
       place.replaceChildren(...drawn.body.childNodes);
       localTimes(place);
       markAlarmed();
+      if (card) place.querySelector('[data-alarm="' + CSS.escape(card) + '"] [data-act="' + acted + '"]')?.focus();
       if (focused) place.querySelector('[data-ack="' + CSS.escape(focused) + '"]')?.focus();
     } else {
       again = answer.status >= 500;
@@ -248,6 +251,67 @@ form.addEventListener("submit", async (event) => {
     }
   } catch {
     tell(words.get("no_answer"));
+  }
+  main.disabled = false;
+  drawAlarms();
+});
+
+// --- setting aside, resetting, and the steps of a case
+
+const act = document.getElementById("act");
+const sheet = act.querySelector("form");
+const refusal = sheet.querySelector(".trouble");
+let acting = null;
+
+function refused(text) {
+  refusal.hidden = !text;
+  refusal.textContent = text;
+}
+
+document.getElementById("alarms").addEventListener("click", (event) => {
+  const button = event.target.closest("[data-act]");
+  if (!button) return;
+  const card = button.closest("[data-alarm]");
+  const way = button.dataset.act;
+  const ofAlarm = ["shelve", "unshelve", "reset"].includes(way);
+  const id = ofAlarm ? card.dataset.alarm : card.dataset.case;
+  acting = "/api/v1/" + (ofAlarm ? "alarms/" : "cases/") + encodeURIComponent(id) + "/" + way;
+  sheet.reset();
+  for (const label of sheet.querySelectorAll("[data-for]")) {
+    label.hidden = !label.dataset.for.split(" ").includes(way);
+    label.querySelector("input, select").disabled = label.hidden; // What is not asked is neither required nor sent.
+  }
+  sheet.querySelector("h2").textContent = words.get(way);
+  sheet.querySelector(".main").textContent = words.get(way);
+  sheet.querySelector(".about strong").textContent = card.querySelector("h3").textContent;
+  sheet.querySelector(".about span").textContent = ofAlarm ? card.querySelector(".where").innerText : card.dataset.case;
+  sheet.elements.by.value = remembered();
+  refused("");
+  act.showModal();
+});
+
+sheet.querySelector("[value=cancel]").addEventListener("click", () => act.close());
+
+sheet.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const main = sheet.querySelector(".main");
+  const said = Array.from(new FormData(sheet)).filter(([, value]) => value !== "");
+  main.disabled = true;
+  refused(words.get("sending"));
+  try {
+    const answer = await fetch(acting, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", "X-Davy": "page" },
+      body: JSON.stringify(Object.fromEntries(said)),
+    });
+    if (answer.ok) {
+      remembered(sheet.elements.by.value);
+      act.close();
+    } else {
+      refused((await answer.json()).error.message); // Says what is missing, or why it may not be.
+    }
+  } catch {
+    refused(words.get("no_answer"));
   }
   main.disabled = false;
   drawAlarms();

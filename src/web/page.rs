@@ -19,17 +19,21 @@ use serde::{Deserialize, Serialize};
 use super::reading::{Shown, decimal, unit};
 use super::words::{self, Lang};
 use super::{Edge, Error, Shared};
-use crate::alarm::{Alarm, Aside, Priority, Standing};
+use crate::alarm::{Alarm, Aside, OccurrenceId, Priority, Standing};
 use crate::board::Freshness;
 use crate::clock;
+use crate::facts::WantedCases;
 use crate::figures::{Figures, TARGETS};
 use crate::ledger::Fate;
 use crate::model::{Point, Reason, Sample, Timestamp};
+use crate::response::case::{Case, CauseClass, Clock, Means, Policy};
 
 /// More points than this are shown one site at a time.
 const POINTS: usize = 1_000;
 /// More alarms than this are counted, not listed: nobody reads them, and the page must stay quick.
 const ALARMS: usize = 200;
+/// Alarms are drawn without their cases when these are not read by then.
+const CASES_WITHIN: Duration = Duration::from_secs(1);
 /// A wrong token is answered after this long.
 const WRONG_TOKEN: std::time::Duration = std::time::Duration::from_millis(500);
 
@@ -88,6 +92,21 @@ struct Card<'a> {
     looked: String,
     by: Option<&'a str>,
     comment: Option<&'a str>,
+    /// What becomes of it until it is settled.
+    case: Option<CaseLine>,
+    /// What a person may do besides acknowledging: names of buttons and of routes.
+    acts: Vec<&'static str>,
+}
+
+/// The case of an alarm, in one line.
+#[derive(Clone, Serialize)]
+struct CaseLine {
+    id: String,
+    /// What is missing first, in the reader's language.
+    next: Option<&'static str>,
+    /// The clock that runs out first.
+    due: Option<String>,
+    overdue: bool,
 }
 
 /// A point as it is drawn.
@@ -133,14 +152,16 @@ pub(super) async fn show(
     let alarmed = alarmed(&edge.web.board.open_alarms());
     let sites = sites(&in_service, wanted.as_deref(), overview, &alarmed, lang, now);
     let figures = super::figures::strip(&edge, wanted.as_deref()).await;
-    let body = drawn_alarms(&edge, wanted.as_deref(), figures.as_ref(), lang, now)?;
+    let cases = case_lines(&edge, lang, now).await;
+    let body = drawn_alarms(&edge, wanted.as_deref(), figures.as_ref(), &cases, (lang, now))?;
     let page = edge.pages.render(
         "page.html",
         context! {
             t => words::all(lang), lang => lang.word(), sites => Value::from(Serde(&sites)), site => wanted, overview,
             alarms => Value::from_safe_string(body), last_change, at => now.to_string(),
             locked => !edge.gate.is_open(), no_points => in_service.is_empty(),
-            version => env!("CARGO_PKG_VERSION"),
+            version => env!("CARGO_PKG_VERSION"), means => Means::ALL.map(Means::word).to_vec(),
+            classes => CauseClass::ALL.map(CauseClass::word).to_vec(),
         },
     )?;
     Ok(Html(page).into_response())
@@ -155,7 +176,54 @@ pub(super) async fn alarms(
     let lang = Lang::of(query.as_deref(), &headers);
     let site = site_asked(query.as_deref());
     let figures = super::figures::strip(&edge, site.as_deref()).await;
-    drawn_alarms(&edge, site.as_deref(), figures.as_ref(), lang, clock::now()).map(Html)
+    let now = clock::now();
+    let cases = case_lines(&edge, lang, now).await;
+    drawn_alarms(&edge, site.as_deref(), figures.as_ref(), &cases, (lang, now)).map(Html)
+}
+
+/// Open cases by the occurrences in them. A trouble with facts leaves them out, never the alarms; the log says why.
+async fn case_lines(edge: &Edge, lang: Lang, now: Timestamp) -> BTreeMap<OccurrenceId, CaseLine> {
+    let wanted =
+        WantedCases { open: true, supervised: false, site: None, from: None, to: None, before: None, most: ALARMS };
+    let read = edge.read("reading the cases", move |web| web.cases.cases(&wanted));
+    let Ok(Ok(cases)) = tokio::time::timeout(CASES_WITHIN, read).await else { return BTreeMap::new() };
+    let policy = super::cases::policy(edge);
+    let mut lines = BTreeMap::new();
+    for case in &cases {
+        let line = case_line(case, &policy, lang, now);
+        lines.extend(case.alarms.iter().map(|of| (of.id.clone(), line.clone())));
+    }
+    lines
+}
+
+fn case_line(case: &Case, policy: &Policy, lang: Lang, now: Timestamp) -> CaseLine {
+    let clocks = [Clock::Answer, Clock::Update, Clock::Close, Clock::SignOff];
+    let due = clocks.into_iter().filter_map(|clock| case.due(clock, policy)).min();
+    let spoken = |told: &'static str| match (told.split_once(" / "), lang) {
+        (Some((zh, _)), Lang::Zh) => zh,
+        (Some((_, en)), Lang::En) => en,
+        (None, _) => told,
+    };
+    CaseLine {
+        id: case.id(),
+        next: case.missing(policy).first().map(|missing| spoken(missing.told())),
+        due: due.map(|at| at.to_string()),
+        overdue: !case.missed.is_empty() || due.is_some_and(|at| at <= now),
+    }
+}
+
+/// What the gateway would refuse because of the state is not offered.
+fn acts(standing: Standing, case: bool) -> Vec<&'static str> {
+    let mut acts = match standing {
+        Standing::Unacknowledged | Standing::Acknowledged | Standing::ReturnedUnacknowledged => vec!["shelve"],
+        Standing::LatchedUnacknowledged | Standing::LatchedAcknowledged => vec!["shelve", "reset"],
+        Standing::Shelved => vec!["unshelve"],
+        Standing::Normal | Standing::Suppressed | Standing::OutOfService => Vec::new(),
+    };
+    if case {
+        acts.extend(["answer", "handle", "verify", "close"]);
+    }
+    acts
 }
 
 #[derive(Deserialize)]
@@ -257,8 +325,8 @@ fn drawn_alarms(
     edge: &Edge,
     site: Option<&str>,
     figures: Option<&Figures>,
-    lang: Lang,
-    now: Timestamp,
+    cases: &BTreeMap<OccurrenceId, CaseLine>,
+    (lang, now): (Lang, Timestamp),
 ) -> Result<String, Error> {
     let mut open = edge.web.board.open_alarms();
     open.retain(|alarm| site.is_none_or(|site| alarm.site.is_empty() || site == &*alarm.site));
@@ -270,7 +338,7 @@ fn drawn_alarms(
         let waits = of.iter().filter(|alarm| alarm.standing.waits()).count();
         context! { word => priority.word(), total => of.len(), waits }
     });
-    let cards: Vec<Card<'_>> = open.iter().take(ALARMS).map(|alarm| card(edge, alarm, now)).collect();
+    let cards: Vec<Card<'_>> = open.iter().take(ALARMS).map(|alarm| card(edge, alarm, cases, now)).collect();
     let more = open.len().saturating_sub(ALARMS);
     let strip = Value::from(Serde(&figures.map_or_else(Vec::new, strip)));
     let cards = Value::from(Serde(&cards));
@@ -282,7 +350,8 @@ fn alarmed(open: &[Arc<Alarm>]) -> BTreeSet<Arc<str>> {
     open.iter().filter(|alarm| alarm.point.is_some()).map(|alarm| alarm.subject.clone()).collect()
 }
 
-fn card<'a>(edge: &Edge, alarm: &'a Alarm, now: Timestamp) -> Card<'a> {
+fn card<'a>(edge: &Edge, alarm: &'a Alarm, cases: &BTreeMap<OccurrenceId, CaseLine>, now: Timestamp) -> Card<'a> {
+    let case = cases.get(&alarm.id).cloned();
     let table = edge.web.board.points();
     let point = alarm.point.and_then(|index| table.get(index));
     let latest = alarm.point.and_then(|index| edge.web.board.latest(index, now));
@@ -318,6 +387,8 @@ fn card<'a>(edge: &Edge, alarm: &'a Alarm, now: Timestamp) -> Card<'a> {
         aside: alarm.standing.aside().and(alarm.aside.as_ref()).map(told_aside),
         looked: now.to_string(),
         by: alarm.acknowledged.as_ref().map(|said| said.by.as_str()),
+        acts: acts(alarm.standing, case.is_some()),
+        case,
         comment: alarm.acknowledged.as_ref().map(|said| said.comment.as_str()).filter(|text| !text.is_empty()),
     }
 }

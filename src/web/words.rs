@@ -120,6 +120,39 @@ const WORDS: &[(&str, &str, &str)] = &[
     ("suppressed", "按设计抑制", "Suppressed by design"),
     ("out_of_service", "已停用", "Out of service"),
     ("aside", "不报警", "Set aside"),
+    ("shelve", "搁置", "Shelve"),
+    ("unshelve", "取消搁置", "Unshelve"),
+    ("reset", "复位", "Reset"),
+    ("answer", "已叫应", "Answered"),
+    ("handle", "处置", "Handle"),
+    ("verify", "复核", "Verify"),
+    ("close", "销号", "Close case"),
+    ("for_how_long", "时长", "For how long"),
+    ("reason", "原因", "Reason"),
+    ("answered_by", "接听人", "Who answered"),
+    ("means", "方式", "By what means"),
+    ("phone", "电话", "Phone"),
+    ("radio", "对讲或调度", "Radio"),
+    ("video", "视频", "Video"),
+    ("in_person", "当面", "In person"),
+    ("owner", "责任人", "Who answers for it"),
+    ("cause_class", "原因类别", "Class of the cause"),
+    ("cause", "原因", "Cause"),
+    ("measure", "措施", "What was done"),
+    ("class_emission", "异常涌出", "Emission"),
+    ("class_ventilation", "通风", "Ventilation"),
+    ("class_power", "停电、电气", "Power"),
+    ("class_process", "工艺、操作", "Process"),
+    ("class_equipment", "设备", "Equipment"),
+    ("class_fire", "火灾", "Fire"),
+    ("class_nature", "自然因素", "Nature"),
+    ("class_sensor", "传感器", "Sensor"),
+    ("class_communication", "通信", "Communication"),
+    ("class_planned_work", "计划作业", "Planned work"),
+    ("class_other", "其他", "Other"),
+    ("next", "下一步", "Next"),
+    ("due", "时限", "due"),
+    ("overdue", "超期", "OVERDUE"),
     ("live", "实时", "Live"),
     ("in_alarm", "报警", "In alarm"),
     ("stale", "数据陈旧", "Stale"),
@@ -160,6 +193,7 @@ mod tests {
     use super::*;
     use crate::alarm::Standing;
     use crate::model::Reason;
+    use crate::response::case::{CauseClass, Means};
 
     #[test]
     fn the_language_is_the_one_asked_for_or_preferred() {
@@ -180,6 +214,8 @@ mod tests {
         for lang in [Lang::Zh, Lang::En] {
             let words = all(lang);
             assert!(Reason::ALL.iter().all(|reason| words.contains_key(reason.word())));
+            assert!(Means::ALL.iter().all(|means| words.contains_key(means.word())));
+            assert!(CauseClass::ALL.iter().all(|class| words.contains_key(&*format!("class_{}", class.word()))));
             assert!(Standing::ALL.iter().all(|standing| words.contains_key(standing.word())));
             assert_eq!(words.len(), WORDS.len(), "a name stands twice");
         }

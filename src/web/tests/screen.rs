@@ -95,3 +95,27 @@ async fn the_page_speaks_the_readers_language() {
     assert!(page(&stage, "/?lang=zh").await.contains("当前没有未结束的报警"));
     stage.close().await;
 }
+
+#[tokio::test]
+async fn a_card_offers_what_its_state_allows_and_nothing_else() {
+    let stage = Stage::open().await;
+    let offered = [
+        (Standing::Unacknowledged, "shelve"),
+        (Standing::LatchedAcknowledged, "shelve reset"),
+        (Standing::Shelved, "unshelve"),
+        (Standing::Suppressed, ""),
+        (Standing::OutOfService, ""),
+    ];
+    for (number, (standing, _)) in (1..).zip(offered) {
+        let title = format!("state {}", standing.word());
+        stage.backstage.happens(Happening::Raised, Alarm { standing, ..alarm(number, &title) });
+    }
+    let html = page(&stage, "/alarms.html?lang=en").await;
+    for (standing, acts) in offered {
+        let from = html.find(&format!("<li class=\"alarm {}\"", standing.word())).unwrap();
+        let card = &html[from..from + html[from..].find("</li>").unwrap()];
+        let found: Vec<&str> = card.split("data-act=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+        assert_eq!(found.join(" "), acts, "{}: {card}", standing.word());
+    }
+    stage.close().await;
+}
