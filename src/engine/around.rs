@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use super::Effect;
 use super::open::{Moment, Slot};
-use super::shard::{Asked, PointState, Shard, patience};
+use super::shard::{AHEAD, Asked, PointState, Shard, patience};
 use crate::alarm::State;
 use crate::facts::Answer;
 use crate::journal::SiteSet;
@@ -41,8 +41,11 @@ struct Mark {
 impl Shard<'_> {
     /// A point speaks: whoever looks at it is judged when the entry ends.
     pub(super) fn stir(&mut self, index: PointIndex, now: Timestamp, received: Timestamp) {
-        let Some(plan) = self.plan.points.get(index.at()) else { return };
-        if !plan.looks && plan.onlookers.is_empty() {
+        let (Some(plan), Some(onlookers)) = (self.plan.points.get(index.at()), self.plan.onlookers.get(index.at()))
+        else {
+            return;
+        };
+        if !plan.looks && onlookers.is_empty() {
             return;
         }
         let stirred = &mut self.stirred;
@@ -50,7 +53,7 @@ impl Shard<'_> {
         stirred.moment = stirred.moment.max(Some((now, received)));
         stirred.marks[index.at()].spoke = true;
         stirred.spoke.push(index);
-        for point in plan.looks.then_some(index).into_iter().chain(plan.onlookers.iter().copied()) {
+        for point in plan.looks.then_some(index).into_iter().chain(onlookers.iter().copied()) {
             if !std::mem::replace(&mut stirred.marks[point.at()].asked, true) {
                 stirred.order.push(point);
             }
@@ -66,8 +69,11 @@ impl Shard<'_> {
     pub(super) fn settle_around(&mut self, effects: &mut Vec<Effect>) {
         let Some((now, received)) = self.stirred.moment.take() else { return };
         let (order, spoke) = (std::mem::take(&mut self.stirred.order), std::mem::take(&mut self.stirred.spoke));
-        for point in &order {
-            self.judge_onlooker(*point, now, received, effects);
+        for points in order.chunks(AHEAD) {
+            self.fetch(points.iter().map(|point| point.at()));
+            for point in points {
+                self.judge_onlooker(*point, now, received, effects);
+            }
         }
         for point in order.iter().chain(&spoke) {
             self.stirred.marks[point.at()] = Mark::default();

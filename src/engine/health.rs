@@ -162,6 +162,13 @@ pub struct Twin {
 }
 
 impl Memory {
+    /// Something of each line of memory that a sample needs.
+    pub fn touch(&self) -> u64 {
+        let hour = u64::from(self.day.back().is_some());
+        let minute = self.minutes.back().map_or(0, |mean| mean.to_bits());
+        hour ^ minute ^ u64::from(self.since_high) ^ u64::from(self.steady.is_some()) ^ u64::from(self.fall.is_some())
+    }
+
     /// A sample that is not late, usable or not, before it becomes the newest.
     pub fn note(&mut self, sample: &Sample, point: &Point, needs: Needs) {
         if needs.steadiness {

@@ -67,6 +67,12 @@ pub struct Kept {
 }
 
 impl Kept {
+    /// Something of each line of memory that a sample needs.
+    pub fn touch(&self) -> u64 {
+        let marks = [self.settled.newest, self.now.newest].into_iter().flatten();
+        marks.fold(0, |all, mark| all ^ mark.micros().cast_unsigned())
+    }
+
     /// Begins with the samples that the track still holds.
     pub fn new(keep: Keep, track: &Track) -> Self {
         let mut settled = State::default();

@@ -181,6 +181,14 @@ impl Past {
         self.kept.get(place)?.ask().filter(|said| said.is_finite())
     }
 
+    /// Something of each line of memory that a sample needs.
+    #[must_use]
+    pub fn touch(&self) -> u64 {
+        let newest = self.newest().map_or(0, f64::to_bits);
+        let windows = self.windows.iter().fold(0, |all, window| all ^ window.touch(&self.track));
+        newest ^ windows ^ self.kept.iter().fold(0, |all, kept| all ^ kept.touch())
+    }
+
     #[must_use]
     pub fn newest(&self) -> Option<f64> {
         self.track.newest().map(|(_, value)| value)

@@ -104,6 +104,14 @@ pub struct Window {
 }
 
 impl Window {
+    /// Something of each line of memory that a sample needs.
+    pub fn touch(&self, track: &Track) -> u64 {
+        let ends = [&self.lows, &self.highs].into_iter().flatten().filter_map(VecDeque::back);
+        let ends = ends.fold(0, |all, (_, value)| all ^ value.to_bits());
+        let oldest = if self.start < track.end() { track.at(self.start).1.to_bits() } else { 0 };
+        ends ^ oldest ^ self.removed ^ u64::from(self.sums.is_some()) ^ u64::from(self.line.is_some())
+    }
+
     /// The samples of the span that the track still holds.
     pub fn new(span: Duration, parts: Parts, track: &Track) -> Self {
         let start = track.newest().map_or(track.end(), |(newest, _)| {

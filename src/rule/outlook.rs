@@ -169,8 +169,8 @@ fn outlook(
         place(plan, setup, point, &asks, outlook)
     });
     for other in raise.groups.iter().chain(&clear.groups).flat_map(|group| group.points.iter()) {
-        if listens && *other != at && plan.points[other.at()].onlookers.last() != Some(&at) {
-            Rc::make_mut(&mut plan.points[other.at()]).onlookers.push(at);
+        if listens && *other != at && plan.onlookers[other.at()].last() != Some(&at) {
+            plan.onlookers[other.at()].push(at);
         }
     }
     Rc::make_mut(&mut plan.points[at.at()]).looks = true;

@@ -135,8 +135,6 @@ pub struct PointPlan {
     pub shows_health: bool,
     /// One of its rules looks beyond the point.
     pub looks: bool,
-    /// Points whose rules look at this one and are judged when it speaks.
-    pub onlookers: Vec<PointIndex>,
 }
 
 /// Everything that the engine judges by, compiled from one setup.
@@ -146,6 +144,9 @@ pub struct Plan {
     /// By point index. Points with the same rules and limits share one: thousands of sensors have a few hundred
     /// plans, which stay in the processor's cache.
     pub points: Vec<Rc<PointPlan>>,
+    /// Points whose rules look at the point of that index and are judged when it speaks; not in its plan, so that
+    /// points which are only looked at share theirs.
+    pub onlookers: Vec<Vec<PointIndex>>,
     /// Points whose rules look beyond them and are judged when the site's state or season changes.
     pub lookers: Vec<PointIndex>,
     /// Seasons that rules ask for, by site.
@@ -181,6 +182,7 @@ impl Plan {
             plan.rules.iter_mut().for_each(Compiled::interpret);
         }
         plan.points = setup.points.iter().map(|_| Rc::default()).collect();
+        plan.onlookers = vec![Vec::new(); setup.points.len()];
         let mut lines = Vec::new();
         let mut watched = vec![false; plan.rules.len()];
         let by_kind = plan.by_kind();
@@ -246,12 +248,22 @@ impl Plan {
         }
     }
 
-    /// One plan for all points that are watched alike.
+    /// One plan for all points that are watched alike. No two that look at others are alike, but the numbers of
+    /// their rules are.
     fn share(&mut self) {
+        let limits = |watch: &Watch| watch.limits.iter().map(|(_, value)| value.to_bits()).collect::<Vec<_>>();
+        let mut numbers: HashMap<(usize, Vec<u64>), Vec<Watch>> = HashMap::new();
+        for plan in self.points.iter_mut().filter(|plan| plan.looks) {
+            for watch in &mut Rc::make_mut(plan).watches {
+                let alike = numbers.entry((watch.rule, limits(watch))).or_default();
+                match alike.iter().find(|other| other.limits == watch.limits && other.recalls == watch.recalls) {
+                    Some(other) => (watch.limits, watch.recalls) = (other.limits.clone(), other.recalls.clone()),
+                    None => alike.push(Watch { outlooks: None, ..watch.clone() }),
+                }
+            }
+        }
         let mut known: HashMap<Vec<u64>, Vec<Rc<PointPlan>>> = HashMap::new();
-        // Where points look at each other no two plans are alike.
-        for plan in self.points.iter_mut().filter(|plan| !plan.looks && plan.onlookers.is_empty()) {
-            let limits = |watch: &Watch| watch.limits.iter().map(|(_, value)| value.to_bits()).collect::<Vec<_>>();
+        for plan in self.points.iter_mut().filter(|plan| !plan.looks) {
             let key = plan.watches.iter().flat_map(|watch| std::iter::once(watch.rule as u64).chain(limits(watch)));
             let alike = known.entry(key.collect()).or_default();
             match alike.iter().find(|other| *other == plan) {
@@ -310,6 +322,16 @@ impl Plan {
             );
             self.remarks.push(RuleProblem::of("", message));
         }
+        let mut places: HashMap<Kind, Vec<&str>> = HashMap::new();
+        for rule in self.rules.iter().map(|compiled| &compiled.rule) {
+            for kind in &rule.watches.kinds {
+                places.entry(*kind).or_default().extend(rule.watches.places.iter().map(String::as_str));
+            }
+        }
+        for places in places.values_mut() {
+            places.sort_unstable();
+            places.dedup();
+        }
         for (point, plan) in setup.points.iter().zip(&self.points) {
             if point.retired {
                 continue;
@@ -317,11 +339,7 @@ impl Plan {
             let for_its_kind = |rule: &&Rule| rule.watches.kinds.contains(&point.kind);
             let at_it = || plan.watches.iter().map(|watch| &self.rules[watch.rule].rule).filter(for_its_kind);
             let by_place = |rule: &Rule| !rule.watches.places.is_empty();
-            let mut places: Vec<&str> = (self.rules.iter().map(|compiled| &compiled.rule).filter(for_its_kind))
-                .flat_map(|rule| rule.watches.places.iter().map(String::as_str))
-                .collect();
-            places.sort_unstable();
-            places.dedup();
+            let places = places.get(&point.kind).map_or(&[][..], Vec::as_slice);
             if at_it().next().is_some() && !places.is_empty() && !at_it().any(by_place) {
                 let message = format!(
                     "point {}: no rule that goes by place watches {} at {:?}; such rules know {}",

@@ -47,8 +47,8 @@ fn a_ring_is_said_once_neighbours_are_mutual_and_the_rest_holds_one_way() {
     assert_eq!(members(&feed, 0), (vec![], true));
     let all = plan("p.all(\"methane\", \"T1\").max > 1.0", &POINTS);
     assert_eq!(members(&all, 1), (vec![0, 1, 2], false));
-    assert_eq!(all.points[0].onlookers, [PointIndex(1), PointIndex(2)]);
-    assert!(all.points[3].onlookers.is_empty() && !all.points[3].looks);
+    assert_eq!(all.onlookers[0], [PointIndex(1), PointIndex(2)]);
+    assert!(all.onlookers[3].is_empty() && !all.points[3].looks);
 }
 
 #[test]
