@@ -278,8 +278,20 @@ impl Writer {
     }
 }
 
+/// Must its cause be on the disk first? What a power cut takes from the journal is judged again after it, and a step
+/// or a case that had been written down before would then stand there twice.
 fn tells(effects: &[Effect]) -> bool {
-    let told = |effect: &Effect| matches!(effect, Effect::Changed(_) | Effect::Answered { .. } | Effect::Record(_));
+    let told = |effect: &Effect| {
+        matches!(
+            effect,
+            Effect::Changed(_)
+                | Effect::Answered { .. }
+                | Effect::Record(_)
+                | Effect::Step(_)
+                | Effect::Kept(_)
+                | Effect::Case(_)
+        )
+    };
     effects.iter().any(told)
 }
 
