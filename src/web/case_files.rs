@@ -142,6 +142,18 @@ fn keep(folder: &FilePath, sha256: &str, bytes: &[u8]) -> std::io::Result<()> {
     std::fs::File::open(folder)?.sync_all()
 }
 
+/// Takes away what an upload left that the gateway did not live to finish. Only before requests are taken in.
+pub(super) fn sweep(folder: &FilePath) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for path in
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|of| of == "part"))
+    {
+        if let Err(cause) = std::fs::remove_file(&path) {
+            tracing::warn!(path = %path.display(), %cause, "an unfinished upload cannot be removed: remove it by hand");
+        }
+    }
+}
+
 fn escaped(name: &str) -> String {
     use std::fmt::Write as _;
     name.bytes().fold(String::new(), |mut text, byte| {
@@ -212,5 +224,17 @@ mod tests {
         std::fs::write(folder.path().join(&hash), b"ph").unwrap();
         keep(folder.path(), &hash, b"photo").unwrap();
         assert_eq!(std::fs::read(folder.path().join(&hash)).unwrap(), b"photo");
+    }
+
+    #[test]
+    fn what_an_interrupted_upload_left_is_swept_and_kept_files_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let hash = hex(&Sha256::digest(b"photo"));
+        keep(folder.path(), &hash, b"photo").unwrap();
+        std::fs::write(folder.path().join(format!("{hash}.17.part")), b"ph").unwrap();
+        sweep(folder.path());
+        let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, [std::ffi::OsString::from(hash)]);
+        sweep(&folder.path().join("none"));
     }
 }

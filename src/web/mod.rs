@@ -171,6 +171,7 @@ impl Edge {
 
 /// All routes. `stop` ends the event streams, which would otherwise hold up a quiet end.
 pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
+    case_files::sweep(&web.case_files);
     let edge = Arc::new(Edge {
         gate: gate::Gate::new(config),
         pages: page::Pages::new(),
