@@ -92,6 +92,7 @@ fn run(mut options: Options, numbers: &Numbers, ready: &Sender<Replayed>) {
         seq = remembered.seq;
         warn!(seq, "the engine's snapshot has another form: it goes on from facts.db, and its windows fill anew");
         response = Response::adopt(std::mem::take(&mut remembered.response));
+        response.storms.adopt(&remembered.alarms, &remembered.asides);
         shard.adopt(remembered);
     } else if let Some((at, bytes)) = &options.snapshot {
         match shard.resume(bytes) {
@@ -190,14 +191,17 @@ impl Loop<'_> {
                 seen += 1;
                 if let Effect::Changed(change) = effect {
                     self.response.on_change(change, &mut self.out);
+                } else if let Effect::Aside(fact) = effect {
+                    self.response.on_aside(fact, &mut self.out);
                 }
             }
             if self.out.conditions.is_empty() && self.out.asides.is_empty() {
                 break;
             }
-            for order in self.out.asides.drain(..) {
-                // One that is refused changes nothing; whoever ordered it sees no change of the alarm.
-                shard.order_aside(&order, &mut self.effects).ok();
+            for order in std::mem::take(&mut self.out.asides) {
+                // One that is refused changes nothing; whoever ordered it hears of it.
+                let refused = shard.order_aside(&order, &mut self.effects).err();
+                self.response.on_order(&order, refused.as_ref(), &mut self.out);
             }
             for condition in self.out.conditions.drain(..) {
                 shard.on_condition(&condition, &mut self.effects);
