@@ -99,7 +99,7 @@ const NOBODY: &str = "warning: davy.toml: notify: nobody is told of an alarm but
 
 /// Whole lines, but for those that end in the words of others.
 const EXPECTED: &[&str] = &[
-    "davy.toml: colour: \"colour\" is not a section; known are gateway, journal, payload, source, point, history, influxdb, notify, web, coverage, rules, user, calendar, limit, publish, person, team, area, roster, position, route, policy, case",
+    "davy.toml: colour: \"colour\" is not a section; known are gateway, journal, payload, source, point, history, influxdb, notify, web, coverage, rules, user, calendar, limit, publish, person, team, area, roster, position, route, policy, case, storm",
     "davy.toml: journal.group_kib: \"many\" is not a whole number, 0 or more",
     "points.csv: line 4: has 4 cells, but the first line names 9",
     "points.csv: line 5.limits.alarm: \"high\" is not a number",

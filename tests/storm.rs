@@ -1,6 +1,7 @@
 //! A storm: thousands of alarms in a minute, three P1 in the middle, and the power of the gateway's box is cut, again
 //! and again. The person on duty hears every P1 by itself, a handful of the others, and the rest in summaries; and of
-//! each message there is one receipt, whatever was cut off when.
+//! each message there is one receipt, whatever was cut off when. And a loose wire: what comes and goes is shelved with an
+//! alarm of its own, but never methane of priority P1.
 
 #![allow(clippy::unwrap_used, reason = "a story that cannot go on fails where it stands")]
 
@@ -11,8 +12,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use stage::device::{Device, Message};
 use stage::pager::Pager;
-use stage::{Site, now_ms, until};
+use stage::{Site, methane_rule, now_ms, until, wait_for};
 
 const TOKEN: &str = "a-token-of-the-substation";
 const BATCH: usize = 250;
@@ -104,4 +106,79 @@ async fn a_storm_through_kills_is_a_few_messages_every_p1_and_one_receipt_each()
         rows += 1;
     }
     assert!(rows > count / 2, "only {rows} of {count} in a summary");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_loose_wire_is_shelved_with_an_alarm_of_its_own_and_p1_methane_calls_on() {
+    let pager = Pager::start().await;
+    let config = format!(
+        "[web]\naddress = \"127.0.0.1:0\"\n[storm]\nchatter = \"3 in 5m\"\n\
+         [source.mqtt_listener.front]\naddress = \"127.0.0.1:0\"\nanonymous = true\n\
+         [notify.webhook.duty]\nurl = \"http://{}/hook\"\n\
+         [point.\"pit.t1\"]\nname = \"3201 T1\"\nkind = \"methane\"\nplace = \"T1\"\nperiod = \"1s\"\n",
+        pager.address
+    );
+    let cut = methane_rule(1.5, "").replace("methane-face", "methane-cut").replace("\"P2\"", "\"P1\"");
+    let site = Site::new(&config, &[("face.rhai", &methane_rule(1.0, "")), ("cut.rhai", &cut)]);
+    let mut davy = site.start().await;
+    let mut device = Device::new("t1");
+    for turn in 1..=4 {
+        for value in [1.7, 0.2] {
+            device.send(davy.mqtt(), [Message::value("pit/t1", value, now_ms())]).await;
+            let (rule, standing) = if value > 1.0 {
+                ("methane-cut", "unacknowledged")
+            } else {
+                ("methane-cut", "returned_unacknowledged")
+            };
+            until(&format!("turn {turn}"), async || {
+                davy.open_alarms()
+                    .await
+                    .iter()
+                    .any(|alarm| alarm["rule"] == rule && alarm["standing"] == standing && alarm["raises"] == turn)
+            })
+            .await;
+        }
+    }
+    let about = |rule: &str| format!("{rule} pit.t1");
+    let chatter = async |davy: &stage::Davy, rule: &str| {
+        wait_for(rule, async || davy.open_alarms().await.into_iter().find(|alarm| alarm["subject"] == about(rule)))
+            .await
+    };
+    let face = chatter(&davy, "methane-face").await;
+    assert_eq!(face["rule"], "davy-chatter");
+    assert!(face["title"].as_str().unwrap().contains("is shelved"), "{face}");
+    assert!(chatter(&davy, "methane-cut").await["title"].as_str().unwrap().contains("still calls"));
+    let alarm = async |davy: &stage::Davy, rule: &str| {
+        davy.open_alarms().await.into_iter().find(|alarm| alarm["rule"] == rule).unwrap()
+    };
+    let shelved = alarm(&davy, "methane-face").await;
+    assert_eq!((&shelved["standing"], &shelved["aside"]["by"]), (&json!("shelved"), &json!("davy")));
+    assert_eq!(
+        pager.of_rule("methane-face").iter().filter(|heard| heard.message["happening"] == "raised_again").count(),
+        2
+    );
+    until("the P1 calls every time", async || {
+        pager.of_rule("methane-cut").iter().filter(|heard| heard.message["happening"] == "raised_again").count() == 3
+    })
+    .await;
+    until("the pager hears of the chatter", async || pager.of_rule("davy-chatter").len() == 2).await;
+
+    // The power is cut: nothing is shelved twice. Somebody ends the shelf: its alarm ends with it.
+    davy.kill();
+    davy = site.start().await;
+    assert_eq!(alarm(&davy, "methane-face").await["standing"], "shelved");
+    let id = shelved["id"].as_str().unwrap();
+    let asides = davy.get("/api/v1/asides").await;
+    assert_eq!(asides["asides"].as_array().unwrap().len(), 1, "{asides}");
+    let ended =
+        davy.post(&format!("/api/v1/alarms/{id}/unshelve"), &json!({ "by": "Li", "reason": "rewired" })).await.unwrap();
+    assert!(ended.0 < 300, "{ended:?}");
+    until("the alarm about it is over", async || {
+        davy.open_alarms()
+            .await
+            .iter()
+            .any(|alarm| alarm["subject"] == about("methane-face") && !alarm["cleared"].is_null())
+    })
+    .await;
+    assert_eq!(site.fact("SELECT count(*) FROM alarms WHERE rule = 'davy-chatter'"), 2);
 }

@@ -11,6 +11,7 @@ mod duty;
 mod limits;
 mod points;
 mod problem;
+mod storm;
 mod templates;
 
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ use serde::Deserialize;
 
 use crate::model::{Calendar, Duty, SetLimit};
 use crate::response::case::Policy;
+use crate::response::storm as storms;
 use crate::source::{frames, http, modbus, mqtt_client, mqtt_listener, sparkplug};
 use crate::{coverage, decode, history, influxdb, journal, notify, publish, web};
 
@@ -65,6 +67,8 @@ pub struct Config {
     pub limits: Vec<SetLimit>,
     /// Which alarms need a case, and how long people have.
     pub cases: Policy,
+    /// When an alarm chatters.
+    pub storm: storms::Policy,
     /// People, and by what policies they are called.
     pub duty: Duty,
     /// Warnings for others; none unless they are chosen.
@@ -145,9 +149,10 @@ const fn most_mib() -> u64 {
 }
 
 /// Sections of the file; anything else is a typo.
-const SECTIONS: [&str; 23] = [
+const SECTIONS: [&str; 24] = [
     "gateway", "journal", "payload", "source", "point", "history", "influxdb", "notify", "web", "coverage", "rules",
     "user", "calendar", "limit", "publish", "person", "team", "area", "roster", "position", "route", "policy", "case",
+    "storm",
 ];
 const SOURCES: [&str; 8] = ["mqtt_listener", "mqtt_client", "modbus", "sparkplug", "http", "gb26875", "sl651", "hj212"];
 
@@ -305,6 +310,8 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
     let calendar: Option<calendar::Raw> = section(file, "calendar", problems);
     let cases: Option<case::Raw> = section(file, "case", problems);
     let cases = cases.and_then(|raw| raw.check(&Key::of("case"), problems));
+    let storm: Option<storm::Raw> = section(file, "storm", problems);
+    let storm = storm.and_then(|raw| raw.check(&Key::of("storm"), problems));
     let journal = journal.and_then(|raw| check_journal(&raw, &data, problems));
     let history = history.and_then(|raw| raw.check(&Key::of("history"), problems));
     let influxdb = influxdb.and_then(|raw| raw.check(&Key::of("influxdb"), problems));
@@ -389,6 +396,7 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
             calendar: calendar?,
             limits: limits.clone(),
             cases: cases?,
+            storm: storm?,
             duty,
             publish,
         })

@@ -92,6 +92,7 @@ fn run(mut options: Options, numbers: &Numbers, ready: &Sender<Replayed>) {
         seq = remembered.seq;
         warn!(seq, "the engine's snapshot has another form: it goes on from facts.db, and its windows fill anew");
         response = Response::adopt(std::mem::take(&mut remembered.response), &remembered.alarms);
+        response.storms.adopt(&remembered.alarms, &remembered.asides);
         shard.adopt(remembered);
     } else if let Some((at, bytes)) = &options.snapshot {
         match shard.resume(bytes) {
@@ -243,14 +244,17 @@ pub(crate) fn respond(
             seen += 1;
             if let Effect::Changed(change) = effect {
                 response.on_change(change, out);
+            } else if let Effect::Aside(fact) = effect {
+                response.on_aside(fact, out);
             }
         }
         if out.conditions.is_empty() && out.asides.is_empty() {
             break;
         }
-        for order in out.asides.drain(..) {
-            // One that is refused changes nothing; whoever ordered it sees no change of the alarm.
-            shard.order_aside(&order, effects).ok();
+        for order in std::mem::take(&mut out.asides) {
+            // One that is refused changes nothing; whoever ordered it hears of it.
+            let refused = shard.order_aside(&order, effects).err();
+            response.on_order(&order, refused.as_ref(), out);
         }
         for condition in out.conditions.drain(..) {
             shard.on_condition(&condition, effects);

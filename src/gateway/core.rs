@@ -20,6 +20,7 @@ use crate::model::{Calendar, Duty, Point, PointTable, SetLimit};
 use crate::publish::{self, Publisher};
 use crate::response::Remembered;
 use crate::response::case::Policy;
+use crate::response::storm;
 
 /// Effects between the engine and facts; when it is full the engine waits.
 const EFFECTS_QUEUE: usize = 4_096;
@@ -55,6 +56,8 @@ pub struct Options {
     pub limits: Vec<SetLimit>,
     /// Which alarms need a case.
     pub cases: Policy,
+    /// When an alarm chatters.
+    pub storm: storm::Policy,
     /// People and by what policies they are called.
     pub duty: Duty,
     pub recipients: Vec<Recipient>,
@@ -174,7 +177,9 @@ impl Core {
             std::thread::sleep(Duration::from_millis(1));
         }
         let (calendar, limits, cases, duty) = (options.calendar, options.limits, options.cases, options.duty);
-        let mut setup = Setup { at: clock::now(), calendar, limits, cases, duty, ..Setup::of(registered.points) };
+        let storm = options.storm;
+        let mut setup =
+            Setup { at: clock::now(), calendar, limits, cases, duty, storm, ..Setup::of(registered.points) };
         setup.rules = rules(&setup, replayed.setup.as_deref().or(registered.last_setup.as_ref()));
         intake.know_blocking(Marks::new(&setup.points, replayed.permits))?;
         if replayed.setup.is_none_or(|last| *last != Setup { at: last.at, ..setup.clone() }) {

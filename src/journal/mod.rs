@@ -31,6 +31,7 @@ use crate::model::{
     SiteStanding, Timestamp,
 };
 use crate::response::case::{CaseStep, Policy};
+use crate::response::storm;
 
 pub use marks::Marks;
 pub use store::{Reader, holds_entries};
@@ -148,6 +149,9 @@ pub struct Setup {
     /// People, rosters and by what policies they are called.
     #[serde(default)]
     pub duty: Duty,
+    /// When an alarm chatters, and what becomes of it.
+    #[serde(default)]
+    pub storm: storm::Policy,
 }
 
 impl Setup {
@@ -162,6 +166,7 @@ impl Setup {
             limits: self.limits.clone(),
             cases: self.cases.clone(),
             duty: self.duty.clone(),
+            storm: self.storm,
         }
     }
 
@@ -176,6 +181,7 @@ impl Setup {
             limits: Vec::new(),
             cases: Policy::default(),
             duty: Duty::default(),
+            storm: storm::Policy::default(),
         }
     }
 }

@@ -15,17 +15,20 @@ mod desk;
 mod escalation;
 pub mod people;
 mod step;
+pub mod storm;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::alarm::{Alarm, AlarmChange, AsideOrder};
+use crate::alarm::{Alarm, AlarmChange, AsideFact, AsideOrder};
 use crate::engine::Effect;
+use crate::facts::AsideRefusal;
 use crate::journal::{Condition, Entry, Note, Setup};
 use crate::model::Timestamp;
 
 use case::{Case, CaseStep, Cases};
+use storm::Storms;
 
 pub use desk::{Desk, HANDOVER, Kept, Question};
 pub use escalation::{Escalation, Run};
@@ -47,6 +50,7 @@ pub struct Out {
 pub struct Response {
     pub cases: Cases,
     pub duty: Desk,
+    pub storms: Storms,
 }
 
 /// What facts know of it, for a start without a snapshot that can be read.
@@ -72,6 +76,7 @@ impl Response {
     pub fn set_up(&mut self, setup: &Arc<Setup>) {
         self.cases.set_up(setup);
         self.duty.set_up(setup);
+        self.storms.set_up(setup);
     }
 
     /// The entry itself, before the alarm changes that follow from it.
@@ -87,6 +92,17 @@ impl Response {
     pub fn on_change(&mut self, change: &AlarmChange, out: &mut Out) {
         self.cases.on_change(change, out);
         self.duty.on_change(change, out);
+        self.storms.on_change(change, out);
+    }
+
+    /// What became of an order that came from here.
+    pub fn on_order(&mut self, order: &AsideOrder, refused: Option<&AsideRefusal>, out: &mut Out) {
+        self.storms.on_order(order, refused, out);
+    }
+
+    /// Something sets an alarm aside, or no longer.
+    pub fn on_aside(&mut self, fact: &AsideFact, out: &mut Out) {
+        self.storms.on_aside(fact, out);
     }
 
     fn on_note(&mut self, note: &Note, out: &mut Out) {
@@ -109,5 +125,6 @@ impl Response {
     fn on_tick(&mut self, now: Timestamp, out: &mut Out) {
         self.cases.on_tick(now, out);
         self.duty.on_tick(now, out);
+        self.storms.on_tick(now, out);
     }
 }

@@ -110,6 +110,7 @@ fn start(folder: &Path, arguments: &Arguments) -> Result<(Core, Intake, config::
         calendar: config.calendar.clone(),
         limits: Vec::new(),
         cases: config.cases.clone(),
+        storm: config.storm,
         duty: config.duty.clone(),
         recipients: notify::recipients(&config.notify),
         publish: None,

@@ -52,6 +52,7 @@ struct Plant {
     points: Vec<&'static str>,
     publish: Option<publish::Config>,
     duty: crate::model::Duty,
+    storm: storm::Policy,
     core: Option<(Core, Intake)>,
 }
 
@@ -61,8 +62,17 @@ impl Plant {
     }
 
     fn with(points: &[&'static str], duty: crate::model::Duty) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut plant = Self { folder, points: points.to_vec(), publish: publishes(), duty, core: None };
+        // Nothing is shelved for coming and going, unless that is what it is about.
+        Self::with_both(points, duty, storm::Policy { chatter: None, ..storm::Policy::default() })
+    }
+
+    fn with_storm(points: &[&'static str], storm: storm::Policy) -> Self {
+        Self::with_both(points, crate::model::Duty::default(), storm)
+    }
+
+    fn with_both(points: &[&'static str], duty: crate::model::Duty, storm: storm::Policy) -> Self {
+        let (folder, publish) = (tempfile::tempdir().unwrap(), publishes());
+        let mut plant = Self { folder, points: points.to_vec(), publish, duty, storm, core: None };
         plant.start().unwrap();
         plant
     }
@@ -83,6 +93,7 @@ impl Plant {
             calendar: Default::default(),
             limits: Vec::new(),
             cases: unhurried(),
+            storm: self.storm,
             recipients: vec![Recipient {
                 channel: "webhook".into(),
                 name: "county".into(),
@@ -204,6 +215,36 @@ fn an_update_with_another_form_of_snapshot_keeps_every_alarm_and_permit() {
     let ended = crate::journal::PermitEnded { command: 0, id: "permit-1".into(), end };
     plant.sees(Entry::Note(Note::PermitEnded(ended)));
     assert_eq!(plant.core().facts.permits(true, 10).unwrap(), []);
+}
+
+/// What Davy shelved because it chatters is still shelved after an update, and its alarm ends with the shelf.
+#[test]
+fn a_chattering_alarm_stays_shelved_over_an_update_and_calls_when_the_shelf_ends() {
+    let mut plant = Plant::with_storm(&["t1"], storm::Policy::default());
+    (0..3).for_each(|turn| {
+        plant.reads(10 * turn + 1, 0, 1.3);
+        plant.reads(10 * turn + 5, 0, if turn < 2 { 0.2 } else { 1.3 });
+    });
+    let standing = |plant: &Plant, rule: &str| {
+        let open = plant.core().board.open_alarms();
+        open.into_iter().find(|alarm| &*alarm.rule == rule).map(|alarm| alarm.standing)
+    };
+    assert_eq!(standing(&plant, "methane-face"), Some(Standing::Shelved));
+    assert_eq!(standing(&plant, "davy-chatter"), Some(Standing::Unacknowledged));
+    plant.stop();
+    let facts = rusqlite::Connection::open(plant.folder.path().join("facts.db")).unwrap();
+    let changed = facts.execute("UPDATE snapshot SET body = CAST(X'01' || substr(body, 2) AS BLOB)", []).unwrap();
+    assert_eq!(changed, 1);
+    drop(facts);
+
+    plant.start().unwrap();
+    assert_eq!(standing(&plant, "methane-face"), Some(Standing::Shelved));
+    let passes = |plant: &Plant, second: i64| plant.sees(Entry::Tick(Timestamp::from_secs(1_800_000_000 + second)));
+    passes(&plant, 1_700);
+    assert_eq!(standing(&plant, "methane-face"), Some(Standing::Shelved));
+    passes(&plant, 1_900);
+    assert_eq!(standing(&plant, "methane-face"), Some(Standing::Unacknowledged), "it calls again");
+    assert_eq!(standing(&plant, "davy-chatter"), Some(Standing::ReturnedUnacknowledged));
 }
 
 #[test]
