@@ -279,9 +279,11 @@ async fn a_real_edge_node_lives_dies_and_returns() {
     // Davy restarts; the field says nothing by itself.
     run.task.abort();
     drop(run.task.await);
+    let mut davy = Davy::at(broker.port);
     let _run = davy.connect().await;
-    davy.sees(GAS, "0.625 good").await;
+    // The node's birth comes before its device's; and nothing of the earlier run can be mistaken for it.
     davy.sees(SUPPLY, "23.9 good").await;
+    davy.sees(GAS, "0.625 good").await;
     edge.kill();
     davy.sees(GAS, MISSING).await;
 }
