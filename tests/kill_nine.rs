@@ -39,10 +39,12 @@ impl Dice {
 }
 
 fn config(pager: &Pager) -> String {
+    // Every crossing is to be heard here: none is shelved for coming too often.
     let mut text = format!(
         "[gateway]\nname = \"pit\"\n[web]\naddress = \"127.0.0.1:0\"\n\
          [source.mqtt_listener.front]\naddress = \"127.0.0.1:0\"\nanonymous = true\n\
          [history]\nflush = \"2s\"\n\
+         [storm]\nchatter = \"off\"\n\
          [notify.webhook.duty]\nurl = \"http://{}/hook\"\nsecret_file = \"secret\"\n",
         pager.address
     );
