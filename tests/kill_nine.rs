@@ -45,6 +45,7 @@ fn config(pager: &Pager) -> String {
          [source.mqtt_listener.front]\naddress = \"127.0.0.1:0\"\nanonymous = true\n\
          [history]\nflush = \"2s\"\n\
          [storm]\nchatter = \"off\"\n\
+         [journal]\nalarm_wait = \"10s\"\n\
          [notify.webhook.duty]\nurl = \"http://{}/hook\"\nsecret_file = \"secret\"\n",
         pager.address
     );

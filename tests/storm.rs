@@ -1,7 +1,8 @@
 //! A storm: thousands of alarms in a minute, three P1 in the middle, and the power of the gateway's box is cut, again
 //! and again. The person on duty hears every P1 by itself, a handful of the others, and the rest in summaries; and of
 //! each message there is one receipt, whatever was cut off when. And a loose wire: what comes and goes is shelved with an
-//! alarm of its own, but never methane of priority P1.
+//! alarm of its own, but never methane of priority P1. And a substation that is lost: one message, and the list of its
+//! points in it.
 
 #![allow(clippy::unwrap_used, reason = "a story that cannot go on fails where it stands")]
 
@@ -10,6 +11,7 @@ mod stage;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use davy_simulators::modbus::{Device as Unit, ModbusDevices, Table, registers};
 use serde_json::json;
 
 use stage::device::{Device, Message};
@@ -181,4 +183,69 @@ async fn a_loose_wire_is_shelved_with_an_alarm_of_its_own_and_p1_methane_calls_o
     })
     .await;
     assert_eq!(site.fact("SELECT count(*) FROM alarms WHERE rule = 'davy-chatter'"), 2);
+}
+
+const LOST: &str = r#"
+rule("comm-loss", #{ title: "中断 / nothing is heard", advice: "a", watches: #{}, judges: "silence", priority: "P3", level: "yellow",
+    raise: |p| p.age > p.period * 3.0 });
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_substation_that_is_lost_is_one_message_and_what_stays_silent_calls_when_it_is_back() {
+    let pager = Pager::start().await;
+    let plc = ModbusDevices::start(vec![Unit::new(1, registers(Table::Holding, 0, 40))]).await.unwrap();
+    let mut config = format!(
+        "[web]\naddress = \"127.0.0.1:0\"\n\
+         [source.mqtt_listener.front]\naddress = \"127.0.0.1:0\"\nanonymous = true\n\
+         [source.modbus.substation]\naddress = \"{}\"\nperiod = \"500ms\"\ntimeout = \"300ms\"\nretries = 0\n\
+         [notify.webhook.duty]\nurl = \"http://{}/hook\"\n\
+         [point.\"pit.t1\"]\nkind = \"methane\"\nplace = \"T1\"\nperiod = \"1h\"\n",
+        plc.address(),
+        pager.address
+    );
+    for register in 0..40 {
+        config.push_str(&format!(
+            "[point.\"plant.r{register}\"]\nkind = \"pressure\"\nperiod = \"1s\"\n\
+             modbus = {{ device = \"substation\", function = 3, address = {register}, type = \"uint16\" }}\n"
+        ));
+    }
+    let site = Site::new(&config, &[("lost.rhai", LOST), ("coal.rhai", &methane_rule(1.0, ""))]);
+    let mut davy = site.start().await;
+    until("the substation is heard", async || !davy.samples("plant.r39", 0).await.is_empty()).await;
+
+    let address = plc.address();
+    plc.stop().await;
+    let lost = wait_for("the lost substation", async || davy.holding("davy-source-down").await).await;
+    assert!(lost["title"].as_str().unwrap().contains("40 个测点 / 40 points"), "{lost}");
+    assert!(lost["detail"].as_str().unwrap().contains("plant.r0, plant.r1"), "{lost}");
+    let suppressed = async |davy: &stage::Davy| {
+        let open = davy.open_alarms().await;
+        open.iter().filter(|alarm| alarm["rule"] == "comm-loss" && alarm["standing"] == "suppressed").count()
+    };
+    until("each of its points is on record", async || suppressed(&davy).await == 40).await;
+    // Gas calls meanwhile, and the power of the gateway is cut.
+    let mut device = Device::new("t1");
+    device.send(davy.mqtt(), [Message::value("pit/t1", 1.7, now_ms())]).await;
+    until("gas is heard of", async || pager.of_rule("methane-face").len() == 1).await;
+    davy.kill();
+    davy = site.start().await;
+    assert_eq!(suppressed(&davy).await, 40);
+
+    let plc = ModbusDevices::start_at(address, vec![Unit::new(1, registers(Table::Holding, 0, 40))]).await.unwrap();
+    until("the substation is back", async || davy.holding("davy-source-down").await.is_none()).await;
+    until("so are its points", async || suppressed(&davy).await == 0).await;
+    until("nothing stays set aside", async || {
+        davy.get("/api/v1/asides").await["asides"].as_array().unwrap().is_empty()
+    })
+    .await;
+    assert_eq!(site.fact("SELECT count(*) FROM alarms WHERE rule = 'comm-loss'"), 40);
+    assert!(
+        pager.of_rule("comm-loss").is_empty(),
+        "{:?}",
+        pager.of_rule("comm-loss").first().map(|heard| &heard.message)
+    );
+    let about_source: Vec<_> = pager.of_rule("davy-source-down");
+    let raised = about_source.iter().filter(|heard| heard.message["happening"] == "raised").count();
+    assert_eq!(raised, 1, "one message for the substation");
+    plc.stop().await;
 }

@@ -9,6 +9,7 @@ mod case;
 mod doubts;
 mod duty;
 mod limits;
+mod parents;
 mod points;
 mod problem;
 mod storm;
@@ -134,12 +135,17 @@ struct RawJournal {
     group_wait: String,
     #[serde(default = "group_kib")]
     group_kib: usize,
+    #[serde(default = "alarm_wait")]
+    alarm_wait: String,
     #[serde(default = "most_mib")]
     most_mib: u64,
 }
 
 fn group_wait() -> String {
     "5ms".into()
+}
+fn alarm_wait() -> String {
+    "250ms".into()
 }
 const fn group_kib() -> usize {
     64
@@ -453,11 +459,14 @@ fn check_journal(raw: &RawJournal, data: &Path, problems: &mut Problems) -> Opti
     let group_wait =
         problems.duration(at.field("group_wait"), &raw.group_wait, Duration::ZERO..=Duration::from_secs(1));
     let group_kib = problems.within(at.field("group_kib"), raw.group_kib, 1..=16 * 1024);
+    let alarm_wait =
+        problems.duration(at.field("alarm_wait"), &raw.alarm_wait, Duration::ZERO..=Duration::from_secs(10));
     let most_mib = problems.within(at.field("most_mib"), raw.most_mib, 64..=16 * 1024 * 1024);
     Some(journal::Options {
         path: data.join("journal.db"),
         group_wait: group_wait?,
         group_bytes: group_kib? * 1024,
+        alarm_wait: alarm_wait?,
         most_bytes: most_mib? << 20,
     })
 }

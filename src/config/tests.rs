@@ -371,3 +371,43 @@ fn limits_are_read_with_their_scope_and_every_mistake_is_told() {
         assert!(told.iter().any(|problem| problem.contains(expected)), "{expected}\nis not in\n{told:#?}");
     }
 }
+
+#[test]
+fn points_hang_from_their_device_and_from_a_shared_bus() {
+    let device = |name: &str, address: &str, unit: u8| {
+        format!("[source.modbus.{name}]\naddress = \"{address}\"\nunit = {unit}\n")
+    };
+    let point = |id: &str, device: &str| {
+        format!(
+            "[point.\"plant.{id}\"]\nkind = \"pressure\"\n\
+             modbus = {{ device = \"{device}\", function = 3, address = 0, type = \"uint16\" }}\n"
+        )
+    };
+    let text = [
+        device("a", "10.0.4.7:502", 1),
+        device("b", "10.0.4.7:502", 2),
+        device("c", "10.0.4.8:502", 1),
+        point("a1", "a"),
+        point("a2", "a"),
+        point("b1", "b"),
+        point("c1", "c"),
+        "[source.mqtt_listener.front]\naddress = \"127.0.0.1:0\"\nanonymous = true\n".into(),
+        "[point.\"pit.t1\"]\nkind = \"methane\"\n".into(),
+    ]
+    .concat();
+    let path = tempfile::tempdir().unwrap().path().join("davy.toml");
+    let config = parse(&text, &path, Problems::in_file("davy.toml")).unwrap();
+    let parents = config.parents();
+    let told: Vec<(&str, Vec<&str>)> =
+        parents.iter().map(|(source, points)| (source.as_str(), points.iter().map(|id| &**id).collect())).collect();
+    assert_eq!(
+        told,
+        [
+            ("modbus.10.0.4.7:502", vec!["plant.a1", "plant.a2", "plant.b1"]),
+            ("modbus.a", vec!["plant.a1", "plant.a2"]),
+            ("modbus.b", vec!["plant.b1"]),
+            ("modbus.c", vec!["plant.c1"]),
+        ],
+        "a sensor that dials in may come from anywhere"
+    );
+}

@@ -12,7 +12,7 @@
 use std::rc::Rc;
 
 use super::Effect;
-use super::open::{Moment, Slot};
+use super::open::Moment;
 use super::shard::{AHEAD, Asked, PointState, Shard, patience};
 use crate::alarm::State;
 use crate::facts::Answer;
@@ -121,8 +121,9 @@ impl Shard<'_> {
         self.seen.resize_with(plan.watches.len().max(self.seen.len()), Rc::default);
         let places = asked.map_or(&*plan.occasions.health, |asked| asked.places(&plan.occasions));
         for place in places.iter().map(|place| *place as usize) {
-            let (watch, slot) = (&plan.watches[place], &state.slots[place]);
-            let Some(outlook) = outlook(watch, &self.plan.rules[watch.rule], slot) else { continue };
+            let watch = &plan.watches[place];
+            let holding = !state.slots.calm() && matches!(state.slots[place].state, State::Active { .. });
+            let Some(outlook) = outlook(watch, &self.plan.rules[watch.rule], holding) else { continue };
             let seen = Rc::make_mut(&mut self.seen[place]);
             seen.look(outlook, |other| {
                 let (state, point) = (self.points.get(other.at())?, self.table.get(other)?);
@@ -139,7 +140,7 @@ impl Shard<'_> {
             seen.site = self.sites.get(&point.site).map(|standing| standing.state).unwrap_or_default();
             seen.hour = self.setup.as_ref().map_or(0.0, |setup| setup.calendar.hour(now));
             seen.own = own;
-            seen.holding = matches!(slot.state, State::Active { .. });
+            seen.holding = holding;
         }
     }
 
@@ -199,10 +200,9 @@ impl Shard<'_> {
 }
 
 /// What the closure that is asked next looks at; the same choice that the verdict makes.
-fn outlook<'w>(watch: &'w Watch, compiled: &Compiled, slot: &Slot) -> Option<&'w Outlook> {
+fn outlook<'w>(watch: &'w Watch, compiled: &Compiled, holding: bool) -> Option<&'w Outlook> {
     let outlooks = watch.outlooks.as_deref()?;
-    let clears = compiled.clear.is_some() && matches!(slot.state, State::Active { .. });
-    Some(if clears { &outlooks.clear } else { &outlooks.raise })
+    Some(if holding && compiled.clear.is_some() { &outlooks.clear } else { &outlooks.raise })
 }
 
 /// A point as others see it. A value from before Davy listened is none; that it is missing is a fault only

@@ -22,7 +22,7 @@ use crate::rule::Design;
 /// Somebody is reminded so often of what is out of service.
 const REMIND: Duration = Duration::from_secs(86_400);
 /// Most that are set aside at once; more is no shelf any longer.
-const MOST: usize = 100_000;
+pub(super) const MOST: usize = 100_000;
 const OUT: &str = "davy-out-of-service";
 
 type Target = (RuleId, String);
@@ -60,8 +60,12 @@ impl Asides {
 
     fn remove(&mut self, id: &str) -> Option<Aside> {
         let aside = self.by_id.remove(id)?;
-        self.ends.retain(|(_, other)| other != id);
-        self.reminders.retain(|(_, other)| other != id);
+        if let Some(until) = aside.until {
+            self.ends.remove(&(until, id.to_owned()));
+        }
+        if aside.way == Way::OutOfService {
+            self.reminders.retain(|(_, other)| other != id);
+        }
         if let Some(ids) = self.by_target.get_mut(&aside.target()) {
             ids.remove(id);
             if ids.is_empty() {
@@ -69,6 +73,31 @@ impl Asides {
             }
         }
         Some(aside)
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub fn get(&self, id: &str) -> Option<&Aside> {
+        self.by_id.get(id)
+    }
+
+    /// Those whose ids begin like that, and what they are about.
+    pub fn of_kind(&self, prefix: &str) -> Vec<(String, Target)> {
+        let from = self.by_id.range(prefix.to_owned()..);
+        let these = from.take_while(|(id, _)| id.starts_with(prefix));
+        these.map(|(id, aside)| (id.clone(), aside.target())).collect()
+    }
+
+    /// It ends then, or with its cause; the order as it stands from now on.
+    pub fn set_end(&mut self, id: &str, until: Option<Timestamp>) -> Option<Aside> {
+        let aside = self.by_id.get_mut(id)?;
+        if let Some(old) = std::mem::replace(&mut aside.until, until) {
+            self.ends.remove(&(old, id.to_owned()));
+        }
+        self.ends.extend(until.map(|until| (until, id.to_owned())));
+        Some(aside.clone())
     }
 
     /// What people see of an alarm that is set aside for several reasons.
@@ -137,7 +166,7 @@ impl Shard<'_> {
         Ok(())
     }
 
-    fn begin(&mut self, aside: Aside, effects: &mut Vec<Effect>) -> AsideFact {
+    pub(super) fn begin(&mut self, aside: Aside, effects: &mut Vec<Effect>) -> AsideFact {
         let target = aside.target();
         let same = |old: &Aside| old.way == aside.way && aside.way != Way::Suppressed;
         let ids = self.asides.by_target.get(&target).into_iter().flatten();
@@ -156,7 +185,7 @@ impl Shard<'_> {
         fact
     }
 
-    fn end_aside(&mut self, id: &str, end: &AsideEnd, effects: &mut Vec<Effect>) -> Option<AsideFact> {
+    pub(super) fn end_aside(&mut self, id: &str, end: &AsideEnd, effects: &mut Vec<Effect>) -> Option<AsideFact> {
         let aside = self.asides.remove(id)?;
         if aside.way == Way::OutOfService {
             self.conditions.apply(&reminder(&aside, end.at, false), effects);
@@ -189,7 +218,7 @@ impl Shard<'_> {
     }
 
     /// Point and place of a rule there.
-    fn place_of(&self, rule: &str, subject: &str) -> Option<(usize, usize)> {
+    pub(super) fn place_of(&self, rule: &str, subject: &str) -> Option<(usize, usize)> {
         let at = self.table.find(subject)?.at();
         let watches = &self.plan.points.get(at)?.watches;
         Some((at, watches.iter().position(|watch| *self.plan.rules[watch.rule].rule.id == *rule)?))
@@ -208,6 +237,7 @@ impl Shard<'_> {
         let mut over = Vec::new();
         for effect in effects.get_mut(from..).into_iter().flatten() {
             let Effect::Changed(change) = effect else { continue };
+            self.note_open(&change.alarm);
             if change.alarm.standing.aside().is_some() {
                 let target = (change.alarm.rule.clone(), change.alarm.subject.to_string());
                 let Some(aside) = self.asides.strongest(&target).cloned() else { continue };
@@ -270,8 +300,9 @@ impl Shard<'_> {
         self.call_again_later(at, place);
     }
 
-    /// Looks up anew which alarms are to call again, and when.
-    pub(super) fn line_up_calls(&mut self) {
+    /// Looks up anew where open alarms are, which of them are to call again, and when.
+    pub(super) fn line_up_open(&mut self) {
+        self.opened = self.open_alarms().filter_map(|alarm| Some((alarm.id.clone(), alarm.point?))).collect();
         self.asides.calls.clear();
         for at in 0..self.points.len() {
             for place in 0..self.points[at].slots.len() {
@@ -287,14 +318,14 @@ impl Shard<'_> {
         for target in targets {
             self.show_aside(&target, self.now, &mut Vec::new());
         }
-        self.line_up_calls();
+        self.line_up_open();
     }
 
     /// After other rules came into force: what is set aside stays so, unless its rule must not be shelved any
     /// longer; and a rule that has become worse calls people again.
     pub(super) fn settle_asides(&mut self, at: Timestamp, effects: &mut Vec<Effect>) {
         for (point, state) in self.points.iter_mut().enumerate() {
-            for (watch, slot) in self.plan.points[point].watches.iter().zip(&mut state.slots) {
+            for (watch, slot) in self.plan.points[point].watches.iter().zip(state.slots.iter_mut()) {
                 let compiled = &self.plan.rules[watch.rule];
                 slot.grade(&compiled.policy, (compiled.rule.priority, compiled.rule.level), at, effects);
             }
@@ -315,7 +346,8 @@ impl Shard<'_> {
             self.show_aside(&target, at, effects);
         }
         self.suppress_by_design(at, effects);
-        self.line_up_calls();
+        self.settle_children(at, effects);
+        self.line_up_open();
     }
 
     /// What the rules say of themselves: begins and ends with the site's state and with permits.
@@ -363,7 +395,7 @@ impl Shard<'_> {
 
 const DESIGN: &str = "design:";
 
-fn suppression(id: String, rule: RuleId, subject: &str, reason: String, from: Timestamp) -> Aside {
+pub(super) fn suppression(id: String, rule: RuleId, subject: &str, reason: String, from: Timestamp) -> Aside {
     let (by, subject) = ("davy".to_owned(), subject.to_owned());
     Aside { id, way: Way::Suppressed, rule, subject, by, approved_by: None, reason, from, until: None, once: false }
 }

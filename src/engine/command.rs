@@ -35,8 +35,8 @@ impl Shard<'_> {
     /// An alarm of the same point that is more urgent and came after the person looked.
     fn worse_unseen(&self, command: &Acknowledge) -> Option<String> {
         let looked = command.seen.as_ref()?.looked?;
-        let is_it = |slot: &Slot| slot.open.as_ref().is_some_and(|alarm| alarm.id == command.occurrence);
-        let state = self.points.iter().find(|state| state.slots.iter().any(is_it))?;
+        let (at, _) = self.place_of_open(&command.occurrence)?;
+        let state = self.points.get(at)?;
         let open = || state.slots.iter().filter_map(|slot| slot.open.as_deref());
         let alarm = open().find(|alarm| alarm.id == command.occurrence)?;
         let worse = open().filter(|other| other.priority < alarm.priority && other.received > looked);
@@ -86,14 +86,27 @@ impl Shard<'_> {
     }
 
     fn find(&mut self, id: &OccurrenceId) -> Option<(&mut Slot, Policy)> {
-        let is_it = |slot: &Slot| slot.open.as_ref().is_some_and(|alarm| alarm.id == *id);
-        for (at, state) in self.points.iter_mut().enumerate() {
-            if let Some(place) = state.slots.iter().position(is_it) {
-                let policy = self.plan.rules[self.plan.points[at].watches[place].rule].policy;
-                return Some((&mut state.slots[place], policy));
-            }
+        if let Some((at, place)) = self.place_of_open(id) {
+            let policy = self.plan.rules[self.plan.points[at].watches[place].rule].policy;
+            return Some((&mut self.points[at].slots[place], policy));
         }
         self.conditions.find(id).map(|slot| (slot, Policy::default()))
+    }
+
+    /// Point and place of an alarm that people know of.
+    fn place_of_open(&self, id: &OccurrenceId) -> Option<(usize, usize)> {
+        let is_it = |slot: &Slot| slot.open.as_ref().is_some_and(|alarm| alarm.id == *id);
+        let at = self.opened.get(id)?.at();
+        Some((at, self.points.get(at)?.slots.iter().position(is_it)?))
+    }
+
+    /// Takes note of where an alarm is to be found.
+    pub(super) fn note_open(&mut self, alarm: &Alarm) {
+        match alarm.point {
+            Some(_) if alarm.standing == Standing::Normal => self.opened.remove(&alarm.id),
+            Some(point) => self.opened.insert(alarm.id.clone(), point),
+            None => None,
+        };
     }
 }
 

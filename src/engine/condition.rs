@@ -53,6 +53,11 @@ impl Conditions {
         }
     }
 
+    /// Does the condition of that alarm hold, whatever people have done about it?
+    pub fn holds(&self, rule: &str, subject: &str) -> bool {
+        self.slots.get(&(rule.to_owned(), subject.to_owned())).is_some_and(|slot| slot.state.holds())
+    }
+
     /// Where one is to be set aside, raised or not.
     pub fn slot(&mut self, rule: &str, subject: &str) -> &mut Slot {
         self.slots.entry((rule.to_owned(), subject.to_owned())).or_default()

@@ -143,7 +143,7 @@ impl Shard<'_> {
                 continue;
             };
             let mut changed = false;
-            for (watch, slot) in Rc::make_mut(plan).watches.iter_mut().zip(&mut state.slots) {
+            for (watch, slot) in Rc::make_mut(plan).watches.iter_mut().zip(state.slots.iter_mut()) {
                 if watch.relimit(&rules[watch.rule].rule, *index, point, &self.layers) {
                     slot.state.restart_clear();
                     changed = true;

@@ -15,6 +15,7 @@ mod keep;
 mod limits;
 mod open;
 mod order;
+mod parent;
 mod past;
 mod revision;
 mod shard;
@@ -39,6 +40,7 @@ pub use condition::GATEWAY;
 
 pub use health::{Health, Needs};
 pub use keep::{Against, Keep};
+pub use parent::{DOWN, PARENT};
 pub use past::{Held, Past, Wants, expected};
 pub use shard::{Counts, DOWN_TIME, Shard};
 pub use snapshot::{Remembered, Snapshot, SnapshotError, can_resume};

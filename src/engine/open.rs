@@ -60,7 +60,63 @@ pub struct Slot {
     pub rest: u32,
 }
 
+/// The alarms of a point, in the order of its watches. Whoever may change one takes note of it, so that a point at
+/// which nothing is the matter costs nothing but a look at one flag.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Slots {
+    list: Vec<Slot>,
+    /// All of them are as they were made.
+    #[serde(skip)]
+    calm: bool,
+}
+
+impl Slots {
+    #[must_use]
+    pub const fn calm(&self) -> bool {
+        self.calm
+    }
+
+    /// After they may have changed.
+    pub fn look(&mut self) {
+        self.calm = self.list.iter().all(Slot::calm);
+    }
+}
+
+impl From<Vec<Slot>> for Slots {
+    fn from(list: Vec<Slot>) -> Self {
+        Self { list, calm: false }
+    }
+}
+
+impl From<Slots> for Vec<Slot> {
+    fn from(slots: Slots) -> Self {
+        slots.list
+    }
+}
+
+impl std::ops::Deref for Slots {
+    type Target = [Slot];
+
+    fn deref(&self) -> &[Slot] {
+        &self.list
+    }
+}
+
+impl std::ops::DerefMut for Slots {
+    fn deref_mut(&mut self) -> &mut [Slot] {
+        self.calm = false;
+        &mut self.list
+    }
+}
+
 impl Slot {
+    /// As it was made: nothing there, and nothing remembered.
+    fn calm(&self) -> bool {
+        let Self { state, open, faulty, failures, rest } = self;
+        matches!(state, State::Normal) && open.is_none() && !faulty && *failures == 0 && *rest == 0
+    }
+
     /// An alarm as it stands in facts.
     #[must_use]
     pub fn holding(alarm: Alarm) -> Self {

@@ -1,6 +1,6 @@
 //! The state of a set of points, and what one entry does to it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,11 +12,13 @@ use super::around::{self, Stirred};
 use super::aside::Asides;
 use super::condition::Conditions;
 use super::health::{Health, Memory, Twin, find_twins};
-use super::open::{About, Moment, Slot};
+use super::open::{About, Moment, Slot, Slots};
 use super::past::{Held, Past};
 use super::revision::{permit_ended, permit_opened, versions};
 use super::wake::Wakes;
-use crate::alarm::{Alarm, AlarmChange, Happening, Input, Level, Priority, RuleId, Standing, State, Verdict};
+use crate::alarm::{
+    Alarm, AlarmChange, Happening, Input, Level, OccurrenceId, Priority, RuleId, Standing, State, Verdict,
+};
 use crate::facts::Answer;
 use crate::journal::{Condition, Entry, Note, PermitEnded, PermitOpened, Setup};
 use crate::model::{
@@ -71,7 +73,7 @@ pub(super) struct PointState {
     /// What its rules look back on.
     pub past: Past,
     /// Alarms of the rules that watch the point, in the plan's order.
-    pub slots: Vec<Slot>,
+    pub slots: Slots,
     /// A slot waits for time to pass.
     pub waits: bool,
     pub memory: Memory,
@@ -93,7 +95,7 @@ impl PointState {
         let times = [self.since, self.source_time, self.usable_received, self.heard, self.looked, self.health_asked];
         let times = times.iter().fold(0, |all, time| all ^ time.micros().cast_unsigned());
         let newest = self.recent.back().map_or(0, |(time, ..)| time.micros().cast_unsigned());
-        let slots = self.slots.iter().fold(0, |all, slot| all ^ slot.rest);
+        let slots = if self.slots.calm() { 0 } else { self.slots.iter().fold(0, |all, slot| all ^ slot.rest) };
         times ^ newest ^ u64::from(slots) ^ self.raw.to_bits() ^ self.past.touch() ^ self.memory.touch()
     }
 }
@@ -149,6 +151,8 @@ pub struct Shard<'a> {
     pub(super) seen: Vec<Rc<Around>>,
     /// Alarms that are set aside, and when alarms call again.
     pub(super) asides: Asides,
+    /// Where each open alarm of a point is: there may be a hundred thousand when one is acknowledged.
+    pub(super) opened: HashMap<OccurrenceId, PointIndex>,
     /// When a tick can next change something at each point.
     wakes: Wakes,
     pub counts: Counts,
@@ -181,6 +185,7 @@ impl<'a> Shard<'a> {
             stirred: Stirred::default(),
             seen: Vec::new(),
             asides: Asides::default(),
+            opened: HashMap::new(),
             wakes: Wakes::default(),
             counts: Counts::default(),
             held: Held::default(),
@@ -207,7 +212,7 @@ impl<'a> Shard<'a> {
 
     /// Alarms of points that are not over, as they stand.
     pub fn open_alarms(&self) -> impl Iterator<Item = &Alarm> {
-        self.points.iter().flat_map(|state| &state.slots).filter_map(|slot| slot.open.as_deref())
+        self.points.iter().flat_map(|state| state.slots.iter()).filter_map(|slot| slot.open.as_deref())
     }
 
     /// These, and the conditions of the gateway itself.
@@ -236,7 +241,7 @@ impl<'a> Shard<'a> {
                 for samples in samples.chunks(AHEAD) {
                     self.fetch(samples.iter().map(|sample| sample.point.at()));
                     for sample in samples {
-                        self.on_sample(sample, effects);
+                        self.hear(sample, effects);
                     }
                 }
                 self.settle_around(effects);
@@ -276,7 +281,11 @@ impl<'a> Shard<'a> {
     /// A condition of the gateway itself begins or ends.
     pub fn on_condition(&mut self, condition: &Condition, effects: &mut Vec<Effect>) {
         let before = effects.len();
-        self.conditions.apply(condition, effects);
+        let told = self.with_children(condition);
+        self.conditions.apply(told.as_ref().unwrap_or(condition), effects);
+        if condition.rule == super::parent::DOWN {
+            self.follow_source(&condition.subject, condition.at, effects);
+        }
         self.follow(before, effects);
     }
 
@@ -295,8 +304,14 @@ impl<'a> Shard<'a> {
         self.now + TICK
     }
 
-    /// One sample, behind all ticks up to its arrival.
+    /// One sample by itself, behind all ticks up to its arrival.
     pub fn on_sample(&mut self, sample: &Sample, effects: &mut Vec<Effect>) {
+        let before = effects.len();
+        self.hear(sample, effects);
+        self.follow(before, effects);
+    }
+
+    fn hear(&mut self, sample: &Sample, effects: &mut Vec<Effect>) {
         let received_at = sample.receive_time;
         let sample = &Sample { receive_time: self.arrival(received_at, effects), ..*sample };
         let at = sample.point.at();
@@ -403,7 +418,7 @@ impl<'a> Shard<'a> {
         if sample.quality.has(Reason::Late) {
             return;
         }
-        for (watch, slot) in plan.watches.iter().zip(&mut state.slots) {
+        for (watch, slot) in plan.watches.iter().zip(state.slots.iter_mut()) {
             let compiled = &self.plan.rules[watch.rule];
             let due = slot.state.due(&compiled.policy).filter(|due| *due <= sample.source_time);
             let Some(due) = due.filter(|_| compiled.rule.judges != Judges::Health) else { continue };
@@ -464,12 +479,18 @@ impl<'a> Shard<'a> {
             self.listening_since = now;
             self.tick(now, effects);
         } else if now > self.now {
-            self.pass(now, effects);
+            self.pass_ticks(now, effects);
         }
     }
 
     /// All ticks up to `to`, the last one at `to` itself; those that can change nothing cost nothing.
     pub fn pass(&mut self, to: Timestamp, effects: &mut Vec<Effect>) {
+        let before = effects.len();
+        self.pass_ticks(to, effects);
+        self.follow(before, effects);
+    }
+
+    fn pass_ticks(&mut self, to: Timestamp, effects: &mut Vec<Effect>) {
         loop {
             let quiet = self.quiet_until();
             let next = if quiet == quiet.tick() { quiet } else { quiet.tick() + TICK };
@@ -636,9 +657,12 @@ impl<'a> Shard<'a> {
             around: None,
         };
         let mut waits = false;
+        // While nothing is the matter with any alarm of the point, one stands for all and none is looked at.
+        let (mut calm, mut blank) = (state.slots.calm(), Slot::default());
         for &place in asked.places(&plan.occasions) {
             let place = place as usize;
-            let (Some(watch), Some(slot)) = (plan.watches.get(place), state.slots.get_mut(place)) else { continue };
+            let Some(watch) = plan.watches.get(place) else { continue };
+            let Some(mut slot) = (if calm { Some(&mut blank) } else { state.slots.get_mut(place) }) else { continue };
             let compiled = &self.plan.rules[watch.rule];
             let rule = &compiled.rule;
             let looks = watch.outlooks.is_some();
@@ -690,6 +714,10 @@ impl<'a> Shard<'a> {
                     let asks_clear = wants_clear && compiled.clear.is_some();
                     let judged = ask(&mut self.judge, slot, program, &reading, &mut state.past, &mut self.counts);
                     let verdict = verdict(&judged, asks_clear, wants_clear, watch.plain, rule.deadband, reading.value);
+                    if calm && moves(&judged, verdict) {
+                        calm = false;
+                        slot = stand_in(&mut state.slots, place, &mut blank);
+                    }
                     note_fault(&mut self.faults, slot, &judged, rule, moment, &mut self.conditions, effects);
                     if matches!(asked, Asked::Overtaken) && verdict != Verdict::Violated {
                         continue;
@@ -715,6 +743,9 @@ impl<'a> Shard<'a> {
         }
         let at_ticks = |place: &u32| state.slots.get(*place as usize).is_some_and(|slot| slot.state.waits());
         state.waits = waits || state.waits && plan.occasions.tick.iter().any(at_ticks);
+        if !calm {
+            state.slots.look();
+        }
     }
 
     /// Asks the rules about the sensor itself. They run on Davy's clock: it is the source that is in doubt.
@@ -744,9 +775,11 @@ impl<'a> Shard<'a> {
         };
         let moment = Moment { value: state.value, quality: state.quality, ..Moment::of(now) };
         let mut waits = false;
+        let (mut calm, mut blank) = (state.slots.calm(), Slot::default());
         for &place in &plan.occasions.health {
             let place = place as usize;
-            let (Some(watch), Some(slot)) = (plan.watches.get(place), state.slots.get_mut(place)) else { continue };
+            let Some(watch) = plan.watches.get(place) else { continue };
+            let Some(mut slot) = (if calm { Some(&mut blank) } else { state.slots.get_mut(place) }) else { continue };
             let compiled = &self.plan.rules[watch.rule];
             let rule = &compiled.rule;
             reading.around = if watch.outlooks.is_some() { self.seen.get(place) } else { None };
@@ -763,7 +796,14 @@ impl<'a> Shard<'a> {
                 Judged::Fault(_) => Verdict::Unknown,
                 Judged::Says(_) | Judged::Unknown => verdict(&judged, asks_clear, active, None, 0.0, state.value),
             };
+            if calm && moves(&judged, said) {
+                calm = false;
+                slot = stand_in(&mut state.slots, place, &mut blank);
+            }
             note_fault(&mut self.faults, slot, &judged, rule, moment, &mut self.conditions, effects);
+            if slot.open.is_none() && matches!(slot.state, State::Normal) && said != Verdict::Violated {
+                continue;
+            }
             let detail = match (said, active) {
                 (Verdict::Violated, false) => told(&health, state.memory.twin.as_ref(), &self.table),
                 (Verdict::Violated | Verdict::Healthy | Verdict::Unknown, _) => String::new(),
@@ -773,6 +813,9 @@ impl<'a> Shard<'a> {
             waits |= slot.state.waits();
         }
         state.health_waits = waits;
+        if !calm {
+            state.slots.look();
+        }
     }
 
     fn on_permit(&mut self, opened: &PermitOpened, effects: &mut Vec<Effect>) {
@@ -880,7 +923,7 @@ impl<'a> Shard<'a> {
                 old_points.get_mut(at).map_or_else(|| fresh(setup.at), |old| std::mem::replace(old, fresh(setup.at)));
             let mut old_slots: Vec<(RuleId, Slot)> = old_plan.points.get(at).map_or_else(Vec::new, |old| {
                 let rules = old.watches.iter().map(|watch| old_plan.rules[watch.rule].rule.id.clone());
-                rules.zip(state.slots.drain(..)).collect()
+                rules.zip(Vec::from(std::mem::take(&mut state.slots))).collect()
             });
             state.slots = wanted
                 .watches
@@ -890,7 +933,8 @@ impl<'a> Shard<'a> {
                     let old = old_slots.iter().position(|(old, _)| old == id);
                     old.map_or_else(Slot::default, |place| old_slots.swap_remove(place).1)
                 })
-                .collect();
+                .collect::<Vec<_>>()
+                .into();
             for (_, slot) in old_slots {
                 close(slot, setup.at, point, effects);
             }
@@ -911,7 +955,7 @@ impl<'a> Shard<'a> {
         for (rule, _) in std::mem::take(&mut self.faults) {
             self.conditions.apply(&fault_condition(&rule, at, false, ""), effects);
         }
-        for slot in self.points.iter_mut().flat_map(|state| &mut state.slots) {
+        for slot in self.points.iter_mut().flat_map(|state| state.slots.iter_mut()) {
             (slot.faulty, slot.failures, slot.rest) = (false, 0, 0);
         }
     }
@@ -976,7 +1020,7 @@ impl<'a> Shard<'a> {
         self.look_up_seasons(snapshot.today);
         self.wake_all();
         self.asides = Asides::of(snapshot.asides, self.now);
-        self.line_up_calls();
+        self.line_up_open();
     }
 }
 
@@ -1029,7 +1073,7 @@ pub(super) fn fresh(at: Timestamp) -> PointState {
         value: None,
         skew_micros: 0,
         past: Past::default(),
-        slots: Vec::new(),
+        slots: Slots::default(),
         waits: false,
         memory: Memory::default(),
         health_asked: at,
@@ -1162,6 +1206,21 @@ fn due_condition(site: &str, at: Timestamp, holds: bool, points: &BTreeSet<Strin
     }
 }
 
+/// Does an alarm that was as it was made have anything to do with this?
+fn moves(judged: &Judged, verdict: Verdict) -> bool {
+    match judged {
+        Judged::Fault(_) => true,
+        Judged::Says(_) | Judged::Unknown => verdict == Verdict::Violated,
+    }
+}
+
+/// The alarm itself in place of the one that stood for it, with what was noted there.
+fn stand_in<'s>(slots: &'s mut Slots, place: usize, blank: &mut Slot) -> &'s mut Slot {
+    let slot = &mut slots[place];
+    *slot = std::mem::take(blank);
+    slot
+}
+
 /// Asks a rule, or takes it for failing still while it rests.
 fn ask(
     judge: &mut Judge<'_>,
@@ -1184,6 +1243,8 @@ fn ask(
             let beyond = slot.failures.checked_sub(PATIENCE);
             slot.rest = beyond.map_or(0, |beyond| (1_u32 << (beyond + 1).min(6)) - 1).min(LONGEST_REST);
         }
+        // Not written where nothing changes: memory that is only read is cheaper.
+        Judged::Says(_) | Judged::Unknown if slot.failures == 0 => {}
         Judged::Says(_) | Judged::Unknown => slot.failures = 0,
     }
     judged

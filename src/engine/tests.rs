@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 mod aside;
 mod limits;
+mod parent;
 
 use super::*;
 use crate::alarm::{AlarmChange, Happening, Standing};

@@ -24,8 +24,6 @@ use crate::journal::{Condition, Cursor, Entry, Note, Outcome, Prompt, Receipt, S
 use crate::model::{Permit, PermitEnd, PermitKind, Point, SiteStanding};
 use crate::publish::Publisher;
 
-/// An alarm waits this long for its cause to be on the disk; then it goes out anyway.
-const PATIENCE: Duration = Duration::from_millis(250);
 /// Entries, and effects of them, that are written in one transaction.
 const BATCH_ENTRIES: usize = 1_024;
 const BATCH_EFFECTS: usize = 2_048;
@@ -45,6 +43,8 @@ pub struct Outlets {
     /// Chosen alarms go to others too.
     pub publisher: Option<Publisher>,
     pub tail: Tail,
+    /// An alarm waits this long for its cause to be on the disk.
+    pub alarm_wait: Duration,
     /// The engine's own cursor: moved when a snapshot is safe.
     pub engine_cursor: Cursor,
     pub prompt: Prompt,
@@ -217,7 +217,7 @@ impl Writer {
     fn wait_for(&mut self, seq: Seq) -> bool {
         // Once a wait was in vain, nobody waits again until the journal has moved on.
         let stalled = self.stalled_at == Some(self.outlets.tail.last());
-        let durable = self.outlets.tail.wait_for(seq, if stalled { Duration::ZERO } else { PATIENCE });
+        let durable = self.outlets.tail.wait_for(seq, if stalled { Duration::ZERO } else { self.outlets.alarm_wait });
         self.stalled_at = (!durable).then(|| self.outlets.tail.last());
         if !durable {
             self.outlets.numbers.early.fetch_add(1, Relaxed);

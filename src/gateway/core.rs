@@ -3,6 +3,7 @@
 //! In come entries through the [`Intake`]; out come durable entries by the tail, alarm changes on the
 //! board and messages in the outbox. Sources, history, notifiers and the web stand around it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -16,7 +17,7 @@ use crate::engine;
 use crate::facts::{self, Answers, Facts, Outlets, Recipient};
 use crate::journal::{self, ENGINE, Entry, Intake, Journal, Marks, Note, RuleFile, Seq, Setup, Tail};
 use crate::ledger::Ledger;
-use crate::model::{Calendar, Duty, Point, PointTable, SetLimit};
+use crate::model::{Calendar, Duty, Point, PointId, PointTable, SetLimit};
 use crate::publish::{self, Publisher};
 use crate::response::Remembered;
 use crate::response::case::Policy;
@@ -58,6 +59,8 @@ pub struct Options {
     pub cases: Policy,
     /// When an alarm chatters.
     pub storm: storm::Policy,
+    /// The points that are lost with each source.
+    pub parents: BTreeMap<String, Vec<PointId>>,
     /// People and by what policies they are called.
     pub duty: Duty,
     pub recipients: Vec<Recipient>,
@@ -155,6 +158,7 @@ impl Core {
             recipients: options.recipients,
             publisher: options.publish.map(Publisher::new),
             tail: journal.tail.clone(),
+            alarm_wait: options.journal.alarm_wait,
             engine_cursor: journal.tail.cursor(ENGINE)?,
             prompt: intake.prompt(),
         };
@@ -177,9 +181,9 @@ impl Core {
             std::thread::sleep(Duration::from_millis(1));
         }
         let (calendar, limits, cases, duty) = (options.calendar, options.limits, options.cases, options.duty);
-        let storm = options.storm;
+        let (storm, parents) = (options.storm, options.parents);
         let mut setup =
-            Setup { at: clock::now(), calendar, limits, cases, duty, storm, ..Setup::of(registered.points) };
+            Setup { at: clock::now(), calendar, limits, cases, duty, storm, parents, ..Setup::of(registered.points) };
         setup.rules = rules(&setup, replayed.setup.as_deref().or(registered.last_setup.as_ref()));
         intake.know_blocking(Marks::new(&setup.points, replayed.permits))?;
         if replayed.setup.is_none_or(|last| *last != Setup { at: last.at, ..setup.clone() }) {

@@ -313,6 +313,7 @@ async fn start_core(config: &Config, ledger: Arc<Ledger>) -> Result<(Core, Intak
         limits: config.limits.clone(),
         cases: config.cases.clone(),
         storm: config.storm,
+        parents: config.parents(),
         duty: duty.clone(),
         recipients: notify::recipients(&config.notify),
         publish: config.publish.clone(),
@@ -321,7 +322,7 @@ async fn start_core(config: &Config, ledger: Arc<Ledger>) -> Result<(Core, Intak
     };
     let (data, folder, files) = (config.data.clone(), config.rules.clone(), config.rule_files);
     let (calendar, limits) = (config.calendar.clone(), config.limits.clone());
-    let (cases, duty, storm) = (config.cases.clone(), duty, config.storm);
+    let (cases, duty, storm, parents) = (config.cases.clone(), duty, config.storm, config.parents());
     let started = tokio::task::spawn_blocking(move || {
         let mut in_force = Vec::new();
         let (core, intake) = Core::start(&data, options, ledger, |ground, last| {
@@ -340,7 +341,7 @@ async fn start_core(config: &Config, ledger: Arc<Ledger>) -> Result<(Core, Intak
         let office = watch::Office {
             folder,
             files,
-            ground: Setup { calendar, limits, cases, duty, storm, ..Setup::of(core.table.list().to_vec()) },
+            ground: Setup { calendar, limits, cases, duty, storm, parents, ..Setup::of(core.table.list().to_vec()) },
             intake: intake.clone(),
             answers: core.answers.clone(),
             facts: core.facts.clone(),

@@ -18,6 +18,7 @@ mod store;
 mod tail;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,8 +28,8 @@ use tokio::sync::oneshot;
 
 use crate::alarm::{AsideOrder, Level, OccurrenceId, Priority, Standing};
 use crate::model::{
-    Approval, Calendar, Cause, Draft, Duty, DutyAct, LimitOrder, Permit, PermitEnd, Point, Record, Sample, SetLimit,
-    SiteStanding, Timestamp,
+    Approval, Calendar, Cause, Draft, Duty, DutyAct, LimitOrder, Permit, PermitEnd, Point, PointId, Record, Sample,
+    SetLimit, SiteStanding, Timestamp,
 };
 use crate::response::case::{CaseStep, Policy};
 use crate::response::storm;
@@ -152,6 +153,9 @@ pub struct Setup {
     /// When an alarm chatters, and what becomes of it.
     #[serde(default)]
     pub storm: storm::Policy,
+    /// The points that are lost with a source, by what its alarm (`davy-source-down`) is about.
+    #[serde(default)]
+    pub parents: BTreeMap<String, Vec<PointId>>,
 }
 
 impl Setup {
@@ -167,6 +171,7 @@ impl Setup {
             cases: self.cases.clone(),
             duty: self.duty.clone(),
             storm: self.storm,
+            parents: self.parents.clone(),
         }
     }
 
@@ -182,6 +187,7 @@ impl Setup {
             cases: Policy::default(),
             duty: Duty::default(),
             storm: storm::Policy::default(),
+            parents: BTreeMap::new(),
         }
     }
 }
@@ -331,6 +337,8 @@ pub struct Options {
     pub group_wait: Duration,
     /// .. or when its encoded samples reach this many bytes.
     pub group_bytes: usize,
+    /// An alarm waits at most this long for its cause to be on the disk; then it goes out anyway.
+    pub alarm_wait: Duration,
     /// When the file holds more than this, the oldest samples go although a consumer has not passed them.
     pub most_bytes: u64,
 }
@@ -338,7 +346,13 @@ pub struct Options {
 impl Options {
     #[must_use]
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), group_wait: Duration::from_millis(5), group_bytes: 64 * 1024, most_bytes: 20 << 30 }
+        Self {
+            path: path.into(),
+            group_wait: Duration::from_millis(5),
+            group_bytes: 64 * 1024,
+            alarm_wait: Duration::from_millis(250),
+            most_bytes: 20 << 30,
+        }
     }
 }
 

@@ -147,7 +147,7 @@ pub async fn supervise(name: String, mut source: impl Source, out: Outlet, stop:
 pub(crate) fn down(name: &str, holds: bool, detail: &str) -> Condition {
     Condition {
         at: clock::now(),
-        rule: "davy-source-down".into(),
+        rule: crate::engine::DOWN.into(),
         subject: name.to_owned(),
         holds,
         title: format!("数据源断开 / source down: {name}"),

@@ -111,6 +111,7 @@ fn start(folder: &Path, arguments: &Arguments) -> Result<(Core, Intake, config::
         limits: Vec::new(),
         cases: config.cases.clone(),
         storm: config.storm,
+        parents: config.parents(),
         duty: config.duty.clone(),
         recipients: notify::recipients(&config.notify),
         publish: None,

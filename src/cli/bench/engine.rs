@@ -36,6 +36,9 @@ pub struct Arguments {
     /// Measure from 100 to 440,000 points instead, one round after the other.
     #[arg(long)]
     growth: bool,
+    /// Leave out the interpreted half.
+    #[arg(long)]
+    native: bool,
     #[arg(long)]
     pub json: bool,
 }
@@ -78,7 +81,8 @@ pub fn run(arguments: &Arguments) -> Value {
         return json!({ "growth": rows });
     }
     let native = measure(arguments.points, arguments.seconds, &Language::new());
-    let interpreted = measure(arguments.points, arguments.seconds, &Language::interpreting());
+    let interpreted =
+        (!arguments.native).then(|| measure(arguments.points, arguments.seconds, &Language::interpreting()));
     json!({
         "points": arguments.points,
         "rules": native.rules,
@@ -86,10 +90,11 @@ pub fn run(arguments: &Arguments) -> Value {
         "samples": native.samples,
         "samples_per_s": (native.samples as f64 / native.seconds).round(),
         "native_evals_per_s": (native.evaluations as f64 / native.seconds).round(),
-        "interpreted_evals_per_s": (interpreted.evaluations as f64 / interpreted.seconds).round(),
+        "interpreted_evals_per_s":
+            interpreted.as_ref().map(|measured| (measured.evaluations as f64 / measured.seconds).round()),
         "tick_us": (native.tick_s * 1e6).round(),
-        "alarms": native.alarms + interpreted.alarms,
-        "seconds": native.seconds + interpreted.seconds,
+        "alarms": native.alarms + interpreted.as_ref().map_or(0, |measured| measured.alarms),
+        "seconds": native.seconds + interpreted.map_or(0.0, |measured| measured.seconds),
     })
 }
 

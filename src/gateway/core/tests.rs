@@ -94,6 +94,7 @@ impl Plant {
             limits: Vec::new(),
             cases: unhurried(),
             storm: self.storm,
+            parents: Default::default(),
             recipients: vec![Recipient {
                 channel: "webhook".into(),
                 name: "county".into(),
