@@ -216,6 +216,9 @@ async fn a_file_that_is_edited_under_load_loses_no_sample_and_no_alarm() {
         if edit == 30 {
             warm = resident(&face).await;
         }
+        if edit % 100 == 0 {
+            println!("{edit} edits: {} bytes resident, {} samples", resident(&face).await, sent.load(Relaxed));
+        }
     }
     let last = text(edits());
     site.write(RULE, &last);

@@ -104,13 +104,18 @@ impl Shard<'_> {
     }
 
     /// Fills what the rules of a point that are asked will see, by the place of their watches. `None`: those about
-    /// the sensor itself.
-    pub(super) fn look_around(&mut self, at: usize, moment: Moment, asked: Option<Asked>) {
+    /// the sensor itself. `quiet`: only what is loud is asked.
+    pub(super) fn look_around(&mut self, at: usize, moment: Moment, asked: Option<Asked>, quiet: bool) {
         let (Some(state), Some(plan), Some(point)) =
             (self.points.get(at), self.plan.points.get(at), self.table.list().get(at))
         else {
             return;
         };
+        let of_sensor = || plan.occasions.health.places(quiet);
+        let places = asked.map_or_else(of_sensor, |asked| asked.places(&plan.occasions, quiet));
+        if places.is_empty() {
+            return;
+        }
         let (now, tick, listening) = (moment.now, self.last_tick(moment.now), self.listening_since);
         let own = match (asked, moment.value) {
             (Some(Asked::Overtaken), Some(value)) => Standing::Usable(value),
@@ -119,7 +124,6 @@ impl Shard<'_> {
             }
         };
         self.seen.resize_with(plan.watches.len().max(self.seen.len()), Rc::default);
-        let places = asked.map_or(&*plan.occasions.health, |asked| asked.places(&plan.occasions));
         for place in places.iter().map(|place| *place as usize) {
             let watch = &plan.watches[place];
             let holding = !state.slots.calm() && matches!(state.slots[place].state, State::Active { .. });

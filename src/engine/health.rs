@@ -112,6 +112,8 @@ pub struct Health {
 pub struct Memory {
     steady: Option<Steady>,
     day: VecDeque<Hour>,
+    /// Sum and count of all hours but the newest.
+    closed: (f64, f64),
     /// Usable samples since the reading was high.
     since_high: u32,
     fall: Option<Fall>,
@@ -162,11 +164,14 @@ pub struct Twin {
 }
 
 impl Memory {
-    /// Something of each line of memory that a sample needs.
+    /// Something of each line of its own memory that a sample needs.
     pub fn touch(&self) -> u64 {
-        let hour = u64::from(self.day.back().is_some());
-        let minute = self.minutes.back().map_or(0, |mean| mean.to_bits());
-        hour ^ minute ^ u64::from(self.since_high) ^ u64::from(self.steady.is_some()) ^ u64::from(self.fall.is_some())
+        u64::from(self.since_high) ^ u64::from(self.steady.is_some()) ^ u64::from(self.fall.is_some())
+    }
+
+    /// The same of what that points to.
+    pub fn touch_behind(&self) -> u64 {
+        u64::from(self.day.back().map_or(0, |hour| hour.count))
     }
 
     /// A sample that is not late, usable or not, before it becomes the newest.
@@ -250,6 +255,7 @@ impl Memory {
     pub fn forget_fall(&mut self) {
         self.fall = None;
         self.day.clear();
+        self.close_hours();
         self.since_high = 0;
     }
 
@@ -260,20 +266,32 @@ impl Memory {
                 last.sum += sample.value;
                 last.count += 1;
             }
-            Some(_) | None => self.day.push_back(Hour { hour, sum: sample.value, count: 1 }),
+            Some(_) | None => {
+                self.day.push_back(Hour { hour, sum: sample.value, count: 1 });
+                self.close_hours();
+            }
         }
-        while self.day.front().is_some_and(|first| first.hour <= hour - MEAN_HOURS as i64 || first.hour > hour) {
-            self.day.pop_front();
+        let oldest = hour - MEAN_HOURS as i64;
+        if self.day.front().is_some_and(|first| first.hour <= oldest || first.hour > hour) {
+            while self.day.front().is_some_and(|first| first.hour <= oldest || first.hour > hour) {
+                self.day.pop_front();
+            }
+            self.close_hours();
         }
+    }
+
+    /// Once an hour rather than at each sample.
+    fn close_hours(&mut self) {
+        let closed = self.day.iter().take(self.day.len().saturating_sub(1));
+        self.closed = closed.fold((0.0, 0.0), |(sum, count), hour| (sum + hour.sum, count + f64::from(hour.count)));
     }
 
     fn mean(&self) -> Option<f64> {
         if self.day.len() < LEAST_HOURS {
             return None;
         }
-        let (sum, count) =
-            self.day.iter().fold((0.0, 0.0), |(sum, count), hour| (sum + hour.sum, count + f64::from(hour.count)));
-        Some(sum / count)
+        let newest = self.day.back()?;
+        Some((self.closed.0 + newest.sum) / (self.closed.1 + f64::from(newest.count)))
     }
 
     /// What rules see. `newest`: source and receive time of the newest sample; `usable`: source time of the

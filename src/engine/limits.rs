@@ -152,6 +152,7 @@ impl Shard<'_> {
             if changed {
                 // A level that is no use there leaves its answer unknown; `davy check` tells of it.
                 self.plan.fold(*index, point, &mut Vec::new());
+                self.plan.note_occasions(*index, point);
                 state.past.arrange(&self.plan.points[index.at()].wants);
             }
         }

@@ -181,12 +181,23 @@ impl Past {
         self.kept.get(place)?.ask().filter(|said| said.is_finite())
     }
 
+    #[must_use]
+    pub fn windows(&self) -> usize {
+        self.windows.len()
+    }
+
     /// Something of each line of memory that a sample needs.
     #[must_use]
     pub fn touch(&self) -> u64 {
         let newest = self.newest().map_or(0, f64::to_bits);
-        let windows = self.windows.iter().fold(0, |all, window| all ^ window.touch(&self.track));
+        let windows = self.windows.iter().fold(0, |all, window| all ^ window.touch());
         newest ^ windows ^ self.kept.iter().fold(0, |all, kept| all ^ kept.touch())
+    }
+
+    /// The same of what that points to.
+    #[must_use]
+    pub fn touch_far(&self) -> u64 {
+        self.windows.iter().fold(0, |all, window| all ^ window.touch_far(&self.track))
     }
 
     #[must_use]

@@ -25,7 +25,7 @@ use crate::model::{
     Cause, Permit, PermitEnd, PermitKind, Point, PointIndex, PointTable, Quality, Reason, Sample, SiteId, SiteStanding,
     Stricter, TICK, Timestamp,
 };
-use crate::rule::{Around, Judge, Judged, Judges, Language, Layers, Occasions, Ordered, Plan, Program, Reading};
+use crate::rule::{Around, Judge, Judged, Judges, Language, Layers, Occasions, Ordered, Plan, Program, Reading, Watch};
 
 /// A wall clock that steps back by more than this was set.
 const SET_BACK: Duration = Duration::from_secs(1);
@@ -90,13 +90,18 @@ pub(super) struct PointState {
 }
 
 impl PointState {
-    /// Something of each line of memory that a sample needs.
+    /// Something of each line of its own memory that a sample needs.
     fn touch(&self) -> u64 {
         let times = [self.since, self.source_time, self.usable_received, self.heard, self.looked, self.health_asked];
         let times = times.iter().fold(0, |all, time| all ^ time.micros().cast_unsigned());
+        times ^ self.raw.to_bits() ^ self.memory.touch() ^ self.past.windows() as u64
+    }
+
+    /// The same of what that points to.
+    fn touch_behind(&self) -> u64 {
         let newest = self.recent.back().map_or(0, |(time, ..)| time.micros().cast_unsigned());
         let slots = if self.slots.calm() { 0 } else { self.slots.iter().fold(0, |all, slot| all ^ slot.rest) };
-        times ^ newest ^ u64::from(slots) ^ self.raw.to_bits() ^ self.past.touch() ^ self.memory.touch()
+        newest ^ u64::from(slots) ^ self.past.touch() ^ self.memory.touch_behind()
     }
 }
 
@@ -105,6 +110,8 @@ impl PointState {
 pub struct Counts {
     pub judged: u64,
     pub evaluations: u64,
+    /// Of them those that a quiet point answered without a rule being asked.
+    pub answered: u64,
     /// Rules passed over because they had failed before.
     pub rested: u64,
     pub duplicates: u64,
@@ -112,6 +119,13 @@ pub struct Counts {
     /// Overtaken by younger ones, and put in order.
     pub reordered: u64,
     pub unknown_points: u64,
+}
+
+impl Counts {
+    fn answer(&mut self, rules: u32) {
+        self.evaluations += u64::from(rules);
+        self.answered += u64::from(rules);
+    }
 }
 
 /// Why a sample of a known point was not judged.
@@ -267,15 +281,20 @@ impl<'a> Shard<'a> {
     }
 
     /// Reads a little of what the next points keep. A gateway's points do not fit into the processor's cache: what
-    /// lies in memory comes for all of them at once, where each would wait for its own.
-    pub(super) fn fetch(&self, points: impl Iterator<Item = usize>) {
-        let read = |at: usize| {
-            let state = self.points.get(at)?;
-            let watches = self.plan.points.get(at)?.watches.last()?;
+    /// lies in memory comes for all of them at once, where each would wait for its own; first their own memory, then
+    /// what it points to, then what that points to.
+    pub(super) fn fetch(&self, points: impl Iterator<Item = usize> + Clone) {
+        let own = |at: usize| {
+            let watches = self.plan.points.get(at)?.watches.len();
             let period = self.table.list().get(at)?.period;
-            Some(state.touch() ^ watches.rule as u64 ^ u64::from(period.subsec_nanos()))
+            Some(self.points.get(at)?.touch() ^ watches as u64 ^ u64::from(period.subsec_nanos()))
         };
-        std::hint::black_box(points.filter_map(read).fold(0, |all, part| all ^ part));
+        let behind = |at: usize| self.points.get(at).map(PointState::touch_behind);
+        let far = |at: usize| self.points.get(at).map(|state| state.past.touch_far());
+        let of_all = |all: u64, part: u64| all ^ part;
+        std::hint::black_box(points.clone().filter_map(own).fold(0, of_all));
+        std::hint::black_box(points.clone().filter_map(behind).fold(0, of_all));
+        std::hint::black_box(points.filter_map(far).fold(0, of_all));
     }
 
     /// A condition of the gateway itself begins or ends.
@@ -615,25 +634,10 @@ impl<'a> Shard<'a> {
         }
     }
 
-    /// Asks the rules of a point and moves their alarms.
-    pub(super) fn judge_point(&mut self, at: usize, moment: Moment, asked: Asked, effects: &mut Vec<Effect>) {
-        if self.plan.points.get(at).is_some_and(|plan| plan.looks) {
-            self.look_around(at, moment, Some(asked));
-        }
-        let (Some(state), Some(plan), Some(point)) =
-            (self.points.get_mut(at), self.plan.points.get(at), self.table.list().get(at))
-        else {
-            return;
-        };
-        if plan.watches.is_empty() {
-            return;
-        }
-        // What looks beyond the point is asked by many: its event times must not run backwards.
-        let looked = state.looked.max(moment.at);
-        // Ticks at which nothing waits may be passed over, and must leave nothing behind.
-        if state.waits || !matches!(asked, Asked::Tick { .. }) {
-            state.looked = looked;
-        }
+    /// What the rules of a point are shown of it, whichever of them are asked. `None`: nothing watches it.
+    fn show(&self, at: usize, moment: Moment, asked: Asked) -> Option<Shown> {
+        let (state, plan, point) = (self.points.get(at)?, self.plan.points.get(at)?, self.table.list().get(at)?);
+        let first = plan.watches.first()?;
         let heard = match asked {
             Asked::Tick { unheard: true, .. } => state.heard.max(self.listening_since),
             Asked::Tick { unheard: false, .. } | Asked::Sample { .. } | Asked::Overtaken | Asked::Around => state.heard,
@@ -647,19 +651,45 @@ impl<'a> Shard<'a> {
             Asked::Overtaken => moment.value,
             Asked::Sample { .. } | Asked::Tick { .. } | Asked::Around => state.value,
         };
-        let mut reading = Reading {
-            value,
-            health,
-            age_s: moment.now.since(heard).as_secs_f64(),
-            point,
-            limits: &plan.watches[0].limits,
-            recalls: &plan.watches[0].recalls,
-            around: None,
+        let mut shown = Shown { value, health, age_s: moment.now.since(heard).as_secs_f64(), quiet: false };
+        // An alarm that is about to be or open has to be asked, whatever its point shows.
+        shown.quiet = state.slots.calm()
+            && match asked {
+                Asked::Sample { usable: true, .. } => {
+                    plan.occasions.sample.quiet.holds(&shown.reading(first, point, shown.value))
+                }
+                Asked::Around => plan.occasions.around.quiet.holds(&shown.reading(first, point, moment.value)),
+                Asked::Sample { usable: false, .. } | Asked::Tick { .. } | Asked::Overtaken => false,
+            };
+        Some(shown)
+    }
+
+    /// Asks the rules of a point and moves their alarms.
+    pub(super) fn judge_point(&mut self, at: usize, moment: Moment, asked: Asked, effects: &mut Vec<Effect>) {
+        let Some(shown) = self.show(at, moment, asked) else { return };
+        if self.plan.points.get(at).is_some_and(|plan| plan.looks) {
+            self.look_around(at, moment, Some(asked), shown.quiet);
+        }
+        let (Some(state), Some(plan), Some(point)) =
+            (self.points.get_mut(at), self.plan.points.get(at), self.table.list().get(at))
+        else {
+            return;
         };
+        // What looks beyond the point is asked by many: its event times must not run backwards.
+        let looked = state.looked.max(moment.at);
+        // Ticks at which nothing waits may be passed over, and must leave nothing behind.
+        if state.waits || !matches!(asked, Asked::Tick { .. }) {
+            state.looked = looked;
+        }
+        if shown.quiet {
+            self.counts.answer(asked.answered(&plan.occasions));
+        }
+        let value = shown.value;
+        let mut reading = shown.reading(&plan.watches[0], point, value);
         let mut waits = false;
         // While nothing is the matter with any alarm of the point, one stands for all and none is looked at.
         let (mut calm, mut blank) = (state.slots.calm(), Slot::default());
-        for &place in asked.places(&plan.occasions) {
+        for &place in asked.places(&plan.occasions, shown.quiet) {
             let place = place as usize;
             let Some(watch) = plan.watches.get(place) else { continue };
             let Some(mut slot) = (if calm { Some(&mut blank) } else { state.slots.get_mut(place) }) else { continue };
@@ -748,35 +778,39 @@ impl<'a> Shard<'a> {
         }
     }
 
+    /// What the rules about the sensor itself are shown. `None`: there are none.
+    fn show_health(&self, at: usize, now: Timestamp) -> Option<Shown> {
+        let (state, plan, point) = (self.points.get(at)?, self.plan.points.get(at)?, self.table.list().get(at)?);
+        let first = plan.watches.first().filter(|_| plan.health)?;
+        let age_s = now.since(state.heard).as_secs_f64();
+        let mut shown = Shown { value: state.value, health: health(state, now), age_s, quiet: false };
+        let quiet = &plan.occasions.health.quiet;
+        shown.quiet = state.slots.calm() && quiet.holds(&shown.reading(first, point, shown.value));
+        Some(shown)
+    }
+
     /// Asks the rules about the sensor itself. They run on Davy's clock: it is the source that is in doubt.
     fn judge_health(&mut self, at: usize, now: Timestamp, effects: &mut Vec<Effect>) {
+        let Some(shown) = self.show_health(at, now) else { return };
         if self.plan.points.get(at).is_some_and(|plan| plan.looks) {
             let (value, quality) = (self.points[at].value, self.points[at].quality);
-            self.look_around(at, Moment { value, quality, ..Moment::of(now) }, None);
+            self.look_around(at, Moment { value, quality, ..Moment::of(now) }, None, shown.quiet);
         }
         let (Some(state), Some(plan), Some(point)) =
             (self.points.get_mut(at), self.plan.points.get(at), self.table.list().get(at))
         else {
             return;
         };
-        if !plan.health {
-            return;
-        }
         state.health_asked = now;
-        let health = health(state, now);
-        let mut reading = Reading {
-            value: state.value,
-            health,
-            age_s: now.since(state.heard).as_secs_f64(),
-            point,
-            limits: &plan.watches[0].limits,
-            recalls: &plan.watches[0].recalls,
-            around: None,
-        };
+        let health = shown.health;
+        if shown.quiet {
+            self.counts.answer(plan.occasions.health.answered);
+        }
+        let mut reading = shown.reading(&plan.watches[0], point, state.value);
         let moment = Moment { value: state.value, quality: state.quality, ..Moment::of(now) };
         let mut waits = false;
         let (mut calm, mut blank) = (state.slots.calm(), Slot::default());
-        for &place in &plan.occasions.health {
+        for &place in plan.occasions.health.places(shown.quiet) {
             let place = place as usize;
             let Some(watch) = plan.watches.get(place) else { continue };
             let Some(mut slot) = (if calm { Some(&mut blank) } else { state.slots.get_mut(place) }) else { continue };
@@ -1024,6 +1058,22 @@ impl<'a> Shard<'a> {
     }
 }
 
+/// What the rules of a point are shown of it at one moment.
+struct Shown {
+    value: Option<f64>,
+    health: Health,
+    age_s: f64,
+    /// Nothing but the loud rules has to be asked.
+    quiet: bool,
+}
+
+impl Shown {
+    fn reading<'a>(&self, watch: &'a Watch, point: &'a Point, value: Option<f64>) -> Reading<'a> {
+        let (limits, recalls) = (&watch.limits, &watch.recalls);
+        Reading { value, health: self.health, age_s: self.age_s, point, limits, recalls, around: None }
+    }
+}
+
 /// Why a point is asked.
 #[derive(Clone, Copy)]
 pub(super) enum Asked {
@@ -1038,13 +1088,22 @@ pub(super) enum Asked {
 }
 
 impl Asked {
-    /// The watches that have something to say to it.
-    pub(super) fn places(self, occasions: &Occasions) -> &[u32] {
+    /// The watches that have something to say to it; where it is quiet, most need not be asked.
+    pub(super) fn places(self, occasions: &Occasions, quiet: bool) -> &[u32] {
         match self {
-            Self::Sample { .. } => &occasions.sample,
+            Self::Sample { .. } => occasions.sample.places(quiet),
             Self::Tick { .. } => &occasions.tick,
             Self::Overtaken => &occasions.overtaken,
-            Self::Around => &occasions.around,
+            Self::Around => occasions.around.places(quiet),
+        }
+    }
+
+    /// How many of them a quiet point answers at once.
+    fn answered(self, occasions: &Occasions) -> u32 {
+        match self {
+            Self::Sample { .. } => occasions.sample.answered,
+            Self::Around => occasions.around.answered,
+            Self::Tick { .. } | Self::Overtaken => 0,
         }
     }
 

@@ -104,12 +104,17 @@ pub struct Window {
 }
 
 impl Window {
-    /// Something of each line of memory that a sample needs.
-    pub fn touch(&self, track: &Track) -> u64 {
+    /// Something of each line of its own memory that a sample needs.
+    pub fn touch(&self) -> u64 {
+        let queues = [&self.lows, &self.highs].into_iter().flatten().map(VecDeque::len).sum::<usize>();
+        self.start ^ self.removed ^ queues as u64 ^ u64::from(self.sums.is_some()) ^ u64::from(self.line.is_some())
+    }
+
+    /// The same of what that points to.
+    pub fn touch_far(&self, track: &Track) -> u64 {
         let ends = [&self.lows, &self.highs].into_iter().flatten().filter_map(VecDeque::back);
         let ends = ends.fold(0, |all, (_, value)| all ^ value.to_bits());
-        let oldest = if self.start < track.end() { track.at(self.start).1.to_bits() } else { 0 };
-        ends ^ oldest ^ self.removed ^ u64::from(self.sums.is_some()) ^ u64::from(self.line.is_some())
+        if self.start < track.end() { ends ^ track.at(self.start).1.to_bits() } else { ends }
     }
 
     /// The samples of the span that the track still holds.

@@ -22,6 +22,19 @@ impl Comparison {
         Self::WORDS.iter().find(|(known, _)| *known == word).map(|(_, comparison)| *comparison)
     }
 
+    /// The same question with its sides exchanged.
+    #[must_use]
+    pub const fn turned(self) -> Self {
+        match self {
+            Self::Equal => Self::Equal,
+            Self::NotEqual => Self::NotEqual,
+            Self::Greater => Self::Less,
+            Self::GreaterOrEqual => Self::LessOrEqual,
+            Self::Less => Self::Greater,
+            Self::LessOrEqual => Self::GreaterOrEqual,
+        }
+    }
+
     /// Rhai's formulas: relative to the larger of the two, with the double's epsilon. Two that are clearly apart need
     /// no division: whatever its rounding, the quotient is beyond the epsilon, and its sign is that of the difference.
     #[must_use]

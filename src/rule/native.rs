@@ -9,6 +9,10 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "the enums are Rhai's and grow; what is not named is not lowered")]
 
+mod quiet;
+#[cfg(any(test, fuzzing))]
+mod scenes;
+
 use std::cell::Cell;
 
 use rhai::{ASTFlags, Expr, FnCallExpr, ImmutableString, Stmt, Token};
@@ -21,6 +25,10 @@ use super::judge::{Judged, Reading};
 use super::seen::{Around, GroupAsk, Motion};
 use crate::engine::Past;
 use crate::model::{Grade, PermitKind, Reason, SiteState};
+
+pub use quiet::Quiet;
+#[cfg(fuzzing)]
+pub use scenes::same_natively;
 
 /// More `let`s than this stay with Rhai.
 const MOST_LETS: usize = 8;
@@ -49,7 +57,7 @@ enum Typed {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Asked {
+pub(super) enum Asked {
     Value,
     Age,
     Period,

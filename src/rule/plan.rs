@@ -9,7 +9,7 @@ use rhai::ImmutableString;
 use super::ask::{Recall, Site};
 use super::limits::{self, Effective};
 use super::outlook::{self, Outlooks};
-use super::{Judges, Language, Layers, Ordered, Program, Rule, draft};
+use super::{Judges, Language, Layers, Ordered, Program, Quiet, Rule, draft};
 use crate::alarm::Policy;
 use crate::engine::{Needs, Wants};
 use crate::journal::Setup;
@@ -100,20 +100,37 @@ pub struct Watch {
     pub outlooks: Option<Box<Outlooks>>,
 }
 
-/// Places of a point's watches by what asks them, each in their order: most of them have nothing to say to most
-/// of what happens.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Places of the watches that something asks, in their order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Occasion {
+    pub all: Box<[u32]>,
+    /// Where this holds and no alarm of the point is about to be or open, nothing but `loud` has to be asked: so many
+    /// others say false.
+    pub quiet: Quiet,
+    pub loud: Box<[u32]>,
+    pub answered: u32,
+}
+
+impl Occasion {
+    #[must_use]
+    pub fn places(&self, quiet: bool) -> &[u32] {
+        if quiet { &self.loud } else { &self.all }
+    }
+}
+
+/// The watches of a point by what asks them: most of them have nothing to say to most of what happens.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Occasions {
     /// A sample is here: rules about it, and those about a silence that it may end.
-    pub sample: Box<[u32]>,
+    pub sample: Occasion,
     /// What lies around may have changed: rules that look beyond the point.
-    pub around: Box<[u32]>,
+    pub around: Occasion,
     /// A sample came that younger ones had overtaken.
     pub overtaken: Box<[u32]>,
     /// Time has passed.
     pub tick: Box<[u32]>,
     /// The sensor itself is in question.
-    pub health: Box<[u32]>,
+    pub health: Occasion,
 }
 
 /// What watches one point.
@@ -213,7 +230,9 @@ impl Plan {
         plan.refused = lines;
         plan.note_unwatched(setup);
         plan.note_misspelt(&setup.points);
-        plan.note_occasions();
+        for (point, at) in setup.points.iter().zip(0_u32..) {
+            plan.note_occasions(PointIndex(at), point);
+        }
         plan.share();
         plan
     }
@@ -229,23 +248,22 @@ impl Plan {
         Kind::ALL.iter().map(|kind| (*kind, may(*kind))).collect()
     }
 
-    /// Which watches are asked when.
-    fn note_occasions(&mut self) {
-        let rules = &self.rules;
-        for plan in &mut self.points {
-            let plan = Rc::make_mut(plan);
-            let of = |asked: &dyn Fn(Judges, bool) -> bool| {
-                let fits = |watch: &Watch| asked(rules[watch.rule].rule.judges, watch.outlooks.is_some());
-                (0_u32..).zip(&plan.watches).filter(|(_, watch)| fits(watch)).map(|(place, _)| place).collect()
-            };
-            plan.occasions = Occasions {
-                sample: of(&|judges, looks| judges == Judges::Silence || judges == Judges::Samples && !looks),
-                around: of(&|judges, looks| judges == Judges::Samples && looks),
-                overtaken: of(&|judges, _| judges == Judges::Samples),
-                tick: of(&|judges, _| judges != Judges::Health),
-                health: of(&|judges, _| judges == Judges::Health),
-            };
-        }
+    /// Which watches of the point are asked when. To be called again when its limits change.
+    pub fn note_occasions(&mut self, at: PointIndex, point: &Point) {
+        let Some(plan) = self.points.get_mut(at.at()).map(Rc::make_mut) else { return };
+        let (rules, watches) = (&self.rules, &plan.watches);
+        let of = |asked: &dyn Fn(Judges, bool) -> bool| -> Box<[u32]> {
+            let fits = |watch: &Watch| asked(rules[watch.rule].rule.judges, watch.outlooks.is_some());
+            (0_u32..).zip(watches).filter(|(_, watch)| fits(watch)).map(|(place, _)| place).collect()
+        };
+        let occasion = |asked: &dyn Fn(Judges, bool) -> bool| occasion(rules, watches, point, of(asked));
+        plan.occasions = Occasions {
+            sample: occasion(&|judges, looks| judges == Judges::Silence || judges == Judges::Samples && !looks),
+            around: occasion(&|judges, looks| judges == Judges::Samples && looks),
+            overtaken: of(&|judges, _| judges == Judges::Samples),
+            tick: of(&|judges, _| judges != Judges::Health),
+            health: occasion(&|judges, _| judges == Judges::Health),
+        };
     }
 
     /// One plan for all points that are watched alike. No two that look at others are alike, but the numbers of
@@ -495,6 +513,27 @@ impl Plan {
             self.remarks.push(RuleProblem::of("", message));
         }
     }
+}
+
+/// Which of the watches have to be asked even where it is quiet.
+fn occasion(rules: &[Compiled], watches: &[Watch], point: &Point, all: Box<[u32]>) -> Occasion {
+    let (mut quiet, mut loud, mut answered) = (Quiet::default(), Vec::new(), 0);
+    for place in &all {
+        let watch = &watches[*place as usize];
+        let Compiled { rule, raise, .. } = &rules[watch.rule];
+        if rule.judges == Judges::Silence {
+            // A sample ends a silence; where there is no alarm, there is nothing to end.
+            continue;
+        }
+        let native = raise.native.as_ref().ok();
+        let own = native.and_then(|native| Quiet::of(native, &watch.limits, point));
+        // One that is quiet only where the others are not is asked each time.
+        match own.and_then(|own| quiet.and(&own)) {
+            Some(both) => (quiet, answered) = (both, answered + 1),
+            None => loud.push(*place),
+        }
+    }
+    Occasion { all, quiet, loud: loud.into(), answered }
 }
 
 /// Does the rule choose the point?

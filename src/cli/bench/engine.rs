@@ -87,6 +87,7 @@ pub fn run(arguments: &Arguments) -> Value {
         "points": arguments.points,
         "rules": native.rules,
         "evaluations_per_sample": (native.evaluations_per_sample() * 10.0).round() / 10.0,
+        "answered_at_once": (native.answered as f64 / native.evaluations as f64 * 100.0).round() / 100.0,
         "samples": native.samples,
         "samples_per_s": (native.samples as f64 / native.seconds).round(),
         "native_evals_per_s": (native.evaluations as f64 / native.seconds).round(),
@@ -102,6 +103,8 @@ struct Measured {
     rules: usize,
     samples: u64,
     evaluations: u64,
+    /// Of them those that needed no rule to be asked.
+    answered: u64,
     alarms: usize,
     seconds: f64,
     /// Of one tick, with nothing silent.
@@ -157,6 +160,7 @@ fn measure(count: u32, at_least_s: f64, language: &Language) -> Measured {
         rules: shard.rules(),
         samples: u64::from(rounds) * u64::from(count),
         evaluations: shard.counts.evaluations,
+        answered: shard.counts.answered,
         alarms,
         seconds,
         tick_s: tick_s / f64::from(rounds),
