@@ -17,6 +17,7 @@ use crate::alarm::{
 use crate::facts::{Answer, AsideRefusal};
 use crate::journal::{AsideNote, Condition};
 use crate::model::{PermitKind, Record, SiteState, Timestamp};
+use crate::response::storm::SHELF;
 use crate::rule::Design;
 
 /// Somebody is reminded so often of what is out of service.
@@ -140,17 +141,11 @@ impl Shard<'_> {
         if self.asides.by_id.len() >= MOST {
             return Err(format!("已有 {MOST} 条 / {MOST} alarms are set aside already; end some first"));
         }
-        if let Some((at, place)) = self.place_of(rule, subject) {
-            let rule = &self.plan.rules[self.plan.points[at].watches[place].rule].rule;
-            let kind = self.table.list()[at].kind;
-            if *way == Way::Shelved && !rule.shelvable_at(kind) {
-                return Err(format!(
-                    "规则 {0}（{1}）不允许搁置；确需停用须经他人批准 / rule {0} ({1}) must not be shelved; take it out of service with a second person's approval",
-                    rule.id, rule.priority
-                ));
-            }
-        } else if !rule.starts_with("davy-") {
+        if self.place_of(rule, subject).is_none() && !rule.starts_with("davy-") {
             return Err(format!("规则 {rule} 不监视 {subject} / rule {rule} does not watch {subject}"));
+        }
+        if let Some(words) = self.must_not_shelve(aside) {
+            return Err(words);
         }
         match (way.longest(), aside.until) {
             (Some(_), None) => return Err("须给出结束时间 / it needs an end".into()),
@@ -164,6 +159,25 @@ impl Shard<'_> {
             return Err("停用须由另一人批准 / out of service needs the approval of somebody else".into());
         }
         Ok(())
+    }
+
+    /// Why the alarm must not be shelved, by a person or by Davy itself; in words.
+    fn must_not_shelve(&self, aside: &Aside) -> Option<String> {
+        let (at, place) = self.place_of(&aside.rule, &aside.subject).filter(|_| aside.way == Way::Shelved)?;
+        let rule = &self.plan.rules[self.plan.points[at].watches[place].rule].rule;
+        let kind = self.table.list()[at].kind;
+        if !rule.shelvable_at(kind) {
+            return Some(format!(
+                "规则 {0}（{1}）不允许搁置；确需停用须经他人批准 / rule {0} ({1}) must not be shelved; take it out of service with a second person's approval",
+                rule.id, rule.priority
+            ));
+        }
+        (aside.id.starts_with(SHELF) && !rule.shelvable_by_davy_at(kind)).then(|| {
+            format!(
+                "规则 {0} 为 {1}，Davy 不自行搁置 / rule {0} is {1}: Davy does not shelve it by itself",
+                rule.id, rule.priority
+            )
+        })
     }
 
     pub(super) fn begin(&mut self, aside: Aside, effects: &mut Vec<Effect>) -> AsideFact {
@@ -332,14 +346,10 @@ impl Shard<'_> {
         }
         let targets: Vec<Target> = self.asides.by_target.keys().cloned().collect();
         for target in targets {
-            let refused = self.place_of(&target.0, &target.1).is_some_and(|(point, place)| {
-                let rule = &self.plan.rules[self.plan.points[point].watches[place].rule].rule;
-                !rule.shelvable_at(self.table.list()[point].kind)
-            });
-            let shelf = self.asides.by_target.get(&target).into_iter().flatten();
-            let shelf = shelf.filter(|id| self.asides.by_id.get(*id).is_some_and(|aside| aside.way == Way::Shelved));
-            let ids: Vec<String> = shelf.filter(|_| refused).cloned().collect();
-            for id in ids {
+            let these = self.asides.by_target.get(&target).into_iter().flatten();
+            let these = these.filter_map(|id| self.asides.by_id.get(id));
+            let refused = these.filter(|aside| self.must_not_shelve(aside).is_some());
+            for id in refused.map(|aside| aside.id.clone()).collect::<Vec<_>>() {
                 let reason = "规则已不允许搁置 / its rule must not be shelved any longer".to_owned();
                 self.end_aside(&id, &AsideEnd { at, by: "davy".into(), reason }, effects);
             }

@@ -108,6 +108,47 @@ fn methane_of_priority_1_is_not_shelved_and_nothing_for_ever() {
     assert!(told.iter().any(|change| change.happening == Happening::Resumed));
 }
 
+fn chatters(rule: &str) -> Aside {
+    Aside { id: format!("chatter:{rule}:mine.t1"), rule: rule.into(), by: "davy".into(), ..shelf("", 2.0, 1_800.0) }
+}
+
+/// A loose wire of one alarm must not keep the next worse one of its point quiet, nor anything urgent itself.
+#[test]
+fn davy_by_itself_shelves_no_p1_and_p2_only_where_its_rule_says_so() {
+    let language = Language::new();
+    let graded = |id: &str, priority: &str, more: &str| {
+        let RuleFile { path, text } = rule(id, &format!("raise: |p| p.value >= p.limit.alarm {more}"));
+        RuleFile { path, text: text.replace("\"P2\"", &format!("\"{priority}\"")) }
+    };
+    let rules = vec![
+        graded("early", "P3", ""),
+        graded("alarm", "P2", ""),
+        graded("alarm-that-may", "P2", ", shelvable: true"),
+        graded("cut", "P1", ", shelvable: true"),
+        graded("battery", "P4", ", shelvable: false"),
+    ];
+    let mut shard = Shard::new(&language);
+    play(&mut shard, [setup(0.0, &["t1"], rules.clone()), value(1.0, 0.2)]);
+    for id in ["alarm", "cut"] {
+        assert!(refused(&mut shard, chatters(id)).contains("by itself"), "{id}");
+    }
+    assert!(refused(&mut shard, chatters("battery")).contains("must not be shelved"));
+    play(&mut shard, [begin(chatters("early")), begin(chatters("alarm-that-may"))]);
+    // What is shelved is quiet; the worse ones of the same point call.
+    let raised = play(&mut shard, [value(5.0, 1.6)]);
+    let calling = raised.iter().filter(|change| change.calls()).map(|change| &*change.alarm.rule);
+    assert_eq!(calling.collect::<Vec<_>>(), ["alarm", "cut", "battery"]);
+    // A person may, as ever.
+    let by_hand = Aside { rule: "alarm".into(), ..shelf("shelf-1", 6.0, 60.0) };
+    assert_eq!(standings(&play(&mut shard, [begin(by_hand)])), [("set_aside", "shelved")]);
+    // The rule becomes urgent while its alarm is shelved by Davy: it is back at once.
+    let mut worse = rules;
+    worse[0] = graded("early", "P1", "");
+    let changes = play(&mut shard, [setup(7.0, &["t1"], worse)]);
+    let back = changes.iter().filter(|change| change.happening == Happening::Resumed);
+    assert_eq!(back.map(|change| &*change.alarm.rule).collect::<Vec<_>>(), ["early"]);
+}
+
 #[test]
 fn what_is_set_aside_for_two_reasons_is_back_after_both() {
     let language = Language::new();

@@ -53,6 +53,7 @@ struct Plant {
     publish: Option<publish::Config>,
     duty: crate::model::Duty,
     storm: storm::Policy,
+    rule: String,
     core: Option<(Core, Intake)>,
 }
 
@@ -72,7 +73,9 @@ impl Plant {
 
     fn with_both(points: &[&'static str], duty: crate::model::Duty, storm: storm::Policy) -> Self {
         let (folder, publish) = (tempfile::tempdir().unwrap(), publishes());
-        let mut plant = Self { folder, points: points.to_vec(), publish, duty, storm, core: None };
+        // Davy shelves no P2 by itself.
+        let rule = if storm.chatter.is_some() { RULE.replace("\"P2\"", "\"P3\"") } else { RULE.to_owned() };
+        let mut plant = Self { folder, points: points.to_vec(), publish, duty, storm, rule, core: None };
         plant.start().unwrap();
         plant
     }
@@ -85,7 +88,7 @@ impl Plant {
     }
 
     fn start(&mut self) -> Result<(), Error> {
-        let rules = vec![RuleFile { path: "methane.rhai".into(), text: RULE.into() }];
+        let rules = vec![RuleFile { path: "methane.rhai".into(), text: self.rule.clone() }];
         let options = Options {
             duty: self.duty.clone(),
             journal: journal::Options::at(self.folder.path().join("journal.db")),

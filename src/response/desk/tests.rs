@@ -69,7 +69,11 @@ fn duty() -> Duty {
 }
 
 fn setup(second: f64, duty: Duty) -> Entry {
-    let rules = vec![RuleFile { path: "smoke.rhai".into(), text: RULE.into() }];
+    with_rule(second, duty, RULE.into())
+}
+
+fn with_rule(second: f64, duty: Duty, text: String) -> Entry {
+    let rules = vec![RuleFile { path: "smoke.rhai".into(), text }];
     Entry::Note(Note::Setup(Arc::new(Setup { at: at(second), rules, duty, ..Setup::of(vec![point()]) })))
 }
 
@@ -253,6 +257,32 @@ fn alarms_that_are_open_when_people_are_first_configured_are_called_about() {
     room.sees(setup(room.now, Duty::default()));
     room.until(7_400.0);
     assert!(room.response.duty.escalation().is_empty());
+}
+
+/// A value that sways about its limit every ten seconds, and nobody acknowledges: no broken sensor, and no reason to begin
+/// with the first operator again and again.
+#[test]
+fn an_alarm_that_comes_and_goes_is_called_for_upwards_as_if_it_stayed() {
+    for lost in [false, true] {
+        let language = Language::new();
+        let mut room = Room::of(&language, duty());
+        room.sees(with_rule(room.now, duty(), RULE.replace("\"P1\"", "\"P2\"")));
+        let begun = room.now;
+        for turn in 0..120 {
+            if lost && turn == 20 {
+                room.remembered();
+            }
+            room.reads(if turn % 2 == 0 { 1.01 } else { 0.99 });
+            room.until(begun + f64::from(turn + 1) * 10.0);
+        }
+        assert!(room.of_rule("davy-chatter").is_some_and(|alarm| alarm.title.contains("still calls")));
+        let calls = room.told("smoke", StepKind::Call);
+        let first = |person: &str| calls.iter().find(|call| call.0 == person).map_or(f64::MAX, |call| call.1 - begun);
+        for (person, within) in [("asleep", 1.0), ("gone", 181.0), ("leader", 601.0), ("county", 901.0)] {
+            assert!(first(person) <= within, "{person} within {within} s, lost {lost}: {calls:?}");
+        }
+        assert_eq!(room.told("smoke", StepKind::Copy).len(), 1, "one occurrence, one copy");
+    }
 }
 
 #[test]
