@@ -170,7 +170,7 @@ impl Desk {
             over.remove(&alarm.id);
             let asks = ![QUESTION, HANDOVER].contains(&&*alarm.rule);
             if asks && alarm.standing.waits() && self.escalation.run(&alarm.id).is_none() {
-                self.call_about(alarm, true, &setup, out);
+                self.call_about(alarm, (true, false), &setup, out);
             }
         }
         let mut told = Told::default();
@@ -255,11 +255,20 @@ impl Desk {
         if &*alarm.rule == MISSED && change.happening == Happening::Acknowledged {
             self.tell(out, MISSED, &alarm.subject, false, String::new());
         }
-        self.call_about(alarm, false, &setup, out);
+        let anew = match change.happening {
+            Happening::RaisedAgain | Happening::Worsened | Happening::Resumed => true,
+            Happening::Raised
+            | Happening::Acknowledged
+            | Happening::Cleared
+            | Happening::Reset
+            | Happening::Realarmed
+            | Happening::SetAside => false,
+        };
+        self.call_about(alarm, (false, anew), &setup, out);
     }
 
-    /// `late`: it was open before anybody was there to be called.
-    fn call_about(&mut self, alarm: &Alarm, late: bool, setup: &Setup, out: &mut Out) {
+    /// `late`: it was open before anybody was there to be called; `anew`: it came back, or became worse.
+    fn call_about(&mut self, alarm: &Alarm, (late, anew): (bool, bool), setup: &Setup, out: &mut Out) {
         let now = Now { duty: &setup.duty, said: &self.said, zone: setup.calendar.zone, at: self.now };
         let position = setup.duty.positions.get(&*alarm.subject);
         let about_position = [MISSED, CONSOLE].contains(&&*alarm.rule);
@@ -274,7 +283,7 @@ impl Desk {
         };
         let kind = alarm.point.and_then(|point| setup.points.get(point.at())).map(|point| point.kind);
         let mut told = Told::default();
-        self.escalation.on_alarm(About { alarm, kind, place: &place, from, late }, now, &mut told);
+        self.escalation.on_alarm(About { alarm, kind, place: &place, from, late, anew }, now, &mut told);
         if let Some(point) = alarm.point {
             if self.escalation.run(&alarm.id).is_some() {
                 self.watched.entry(point).or_default().insert(alarm.id.clone());

@@ -48,6 +48,17 @@ impl Line {
         }
     }
 
+    /// From the beginning, with its time counted from then.
+    fn begin(&mut self, at: Timestamp) {
+        let after = match self.step.after {
+            After::Time(after) => after,
+            After::ShiftEnd => Duration::ZERO,
+        };
+        self.calls.clear();
+        self.exhausted = false;
+        self.due = Some(at + after);
+    }
+
     /// Its calls end with the acknowledgement.
     fn on_site(&self) -> bool {
         self.tier().is_none_or(Tier::on_site)
@@ -104,6 +115,8 @@ pub struct About<'a> {
     pub from: Option<Tier>,
     /// It was open before there was anybody to call: all clocks begin now, those of the county too.
     pub late: bool,
+    /// It came back, became worse or is no longer set aside: what was said of it before is about something else.
+    pub anew: bool,
 }
 
 /// All of them.
@@ -161,6 +174,9 @@ impl Escalation {
                 self.remove(&alarm.id);
                 self.begin_from(about, now, (steps, known), told);
             }
+            Some(run) if alarm.standing == Standing::Unacknowledged && about.anew && run.answered => {
+                self.speak_again(&alarm.id, now, told);
+            }
             Some(_) if alarm.standing == Standing::Unacknowledged => {}
             // Over, and nobody has said that they saw it: whoever was called hears so, and the calls go on.
             Some(_) if alarm.standing.waits() => self.news(&alarm.id, now, told),
@@ -186,6 +202,19 @@ impl Escalation {
             let step = run.step(StepKind::Answered, now.at, now.at);
             told.steps.push(Step { person: by.to_owned(), ..step });
         }
+        self.put(run, told);
+    }
+
+    /// Somebody spoke with the site about what was then: the levels above hear of it anew, and are called for it from
+    /// now on. The calls to the site have gone on all the time.
+    fn speak_again(&mut self, alarm: &OccurrenceId, now: Now<'_>, told: &mut Told) {
+        let Some(mut run) = self.remove(alarm) else { return };
+        run.answered = false;
+        run.answer_due = run.answer.map(|answer| now.at + answer);
+        for line in run.lines.iter_mut().filter(|line| !line.on_site()) {
+            line.begin(now.at);
+        }
+        run.pass(now, told);
         self.put(run, told);
     }
 
@@ -516,19 +545,12 @@ impl Run {
     /// Nobody has answered at all: once more from the beginning, as far as the acknowledgement allows.
     fn begin_anew(&mut self, at: Timestamp) {
         self.siren = false;
-        let (acknowledged, answered, again, began) = (self.acknowledged, self.answered, self.again, at);
+        let (acknowledged, answered, again) = (self.acknowledged, self.answered, self.again);
         for line in self.lines.iter_mut().filter(|line| !line.step.copy) {
             let over = if line.on_site() { acknowledged } else { answered };
-            if over {
-                continue;
+            if !over {
+                line.begin(at + again);
             }
-            let after = match line.step.after {
-                After::Time(after) => after,
-                After::ShiftEnd => Duration::ZERO,
-            };
-            line.calls.clear();
-            line.exhausted = false;
-            line.due = Some(began + again + after);
         }
     }
 

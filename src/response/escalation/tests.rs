@@ -90,10 +90,14 @@ impl Story {
     }
 
     fn alarm(&mut self, alarm: &Alarm) {
+        self.happens(alarm, false);
+    }
+
+    fn happens(&mut self, alarm: &Alarm, anew: bool) {
         let place = Place { site: "mine-3".into(), subject: "mine-3.face".into(), everywhere: false };
         let kind = Some(Kind::Methane);
         self.with(|escalation, now, told| {
-            escalation.on_alarm(About { alarm, kind, place: &place, from: None, late: false }, now, told)
+            escalation.on_alarm(About { alarm, kind, place: &place, from: None, late: false, anew }, now, told)
         });
     }
 
@@ -173,6 +177,44 @@ fn an_acknowledgement_ends_the_calls_to_the_site_and_not_those_of_the_county_unt
     assert_eq!(story.steps.len(), before, "then it is quiet");
     story.alarm(&alarm(Priority::P1, Standing::Normal));
     assert!(story.escalation.is_empty());
+}
+
+/// 叫应 without an acknowledgement: somebody spoke with the site about the value of then. It falls, it comes back: the
+/// county hears of it and is called again, and the site has been called all the time.
+#[test]
+fn what_comes_back_after_somebody_has_spoken_is_the_business_of_the_county_again() {
+    for remembered in [false, true] {
+        let mut story = Story::of(night());
+        let urgent = alarm(Priority::P1, Standing::Unacknowledged);
+        story.alarm(&urgent);
+        story.until(20.0);
+        story.with(|escalation, now, told| escalation.answered(&urgent.id, "k", now, told));
+        story.until(1_000.0);
+        let of_county = |story: &Story| {
+            let calls = story.told(StepKind::Call).into_iter().filter(|(name, _)| ["k", "k2", "s", "p"].contains(&&**name));
+            calls.collect::<Vec<_>>()
+        };
+        assert_eq!(of_county(&story), []);
+        story.alarm(&Alarm { standing: Standing::ReturnedUnacknowledged, ..urgent.clone() });
+        story.until(1_010.0);
+        if remembered {
+            story.remembered();
+        }
+        story.happens(&urgent, true);
+        assert_eq!(story.told(StepKind::Copy), calls(&[("k", 0.0), ("k", 1_010.0)]));
+        story.until(1_310.0);
+        assert_eq!(of_county(&story)[0].0, "k");
+        assert!(of_county(&story)[0].1 <= 1_310.0, "at its five minutes, or before: {:?}", of_county(&story));
+        story.until(1_610.0);
+        assert_eq!(story.told(StepKind::Unanswered), calls(&[("k", 1_610.0)]));
+        // Coming and going does not begin it anew each time, nor copy it each time.
+        for turn in 0..20 {
+            story.happens(&Alarm { standing: Standing::ReturnedUnacknowledged, ..urgent.clone() }, false);
+            story.happens(&urgent, true);
+            story.until(1_610.0 + f64::from(turn));
+        }
+        assert_eq!(story.told(StepKind::Copy).len(), 2);
+    }
 }
 
 #[test]
