@@ -12,7 +12,8 @@ use super::Effect;
 use super::shard::Shard;
 use super::{Slot, open::Moment};
 use crate::alarm::{
-    Alarm, Aside, AsideEnd, AsideFact, AsideOrder, Happening, Input, Level, Policy, Priority, RuleId, State, Way,
+    Alarm, Aside, AsideEnd, AsideFact, AsideOrder, Happening, Input, Level, Policy, Priority, RuleId, State, Way, is_own,
+    own_shelvable,
 };
 use crate::facts::{Answer, AsideRefusal};
 use crate::journal::{AsideNote, Condition};
@@ -141,7 +142,7 @@ impl Shard<'_> {
         if self.asides.by_id.len() >= MOST {
             return Err(format!("已有 {MOST} 条 / {MOST} alarms are set aside already; end some first"));
         }
-        if self.place_of(rule, subject).is_none() && !rule.starts_with("davy-") {
+        if self.place_of(rule, subject).is_none() && !is_own(rule) {
             return Err(format!("规则 {rule} 不监视 {subject} / rule {rule} does not watch {subject}"));
         }
         if let Some(words) = self.must_not_shelve(aside) {
@@ -163,7 +164,20 @@ impl Shard<'_> {
 
     /// Why the alarm must not be shelved, by a person or by Davy itself; in words.
     fn must_not_shelve(&self, aside: &Aside) -> Option<String> {
-        let (at, place) = self.place_of(&aside.rule, &aside.subject).filter(|_| aside.way == Way::Shelved)?;
+        if aside.way != Way::Shelved {
+            return None;
+        }
+        let Some((at, place)) = self.place_of(&aside.rule, &aside.subject) else {
+            let watches = is_own(&aside.rule) && !own_shelvable(&aside.rule);
+            return watches.then(|| {
+                format!(
+                    "{0} 表示报警可能无人收到或无人处置，不允许搁置；排除原因后自动结束，确需停用须经他人批准 / {0} says that an alarm \
+                     may not reach anybody or waits for somebody: it must not be shelved; it ends when its cause is mended, or take \
+                     it out of service with a second person's approval",
+                    aside.rule
+                )
+            });
+        };
         let rule = &self.plan.rules[self.plan.points[at].watches[place].rule].rule;
         let kind = self.table.list()[at].kind;
         if !rule.shelvable_at(kind) {
@@ -243,7 +257,7 @@ impl Shard<'_> {
             let policy = self.plan.rules[self.plan.points[at].watches[place].rule].policy;
             return Some((self.points.get_mut(at)?.slots.get_mut(place)?, policy));
         }
-        rule.starts_with("davy-").then(|| (self.conditions.slot(rule, subject), Policy::default()))
+        is_own(rule).then(|| (self.conditions.slot(rule, subject), Policy::default()))
     }
 
     /// After an entry: what its changes mean for what is set aside, and for when an alarm calls again.

@@ -149,6 +149,40 @@ fn davy_by_itself_shelves_no_p1_and_p2_only_where_its_rule_says_so() {
     assert_eq!(back.map(|change| &*change.alarm.rule).collect::<Vec<_>>(), ["early"]);
 }
 
+fn own(rule: &str, subject: &str, holds: bool, seconds: f64) -> Entry {
+    Entry::Note(Note::Condition(Condition {
+        at: at(seconds),
+        rule: rule.into(),
+        subject: subject.into(),
+        holds,
+        title: "t".into(),
+        advice: "a".into(),
+        priority: Priority::P1,
+        level: Level::Orange,
+        detail: String::new(),
+    }))
+}
+
+/// Whoever holds the mute key must not also be able to shelve the alarm that says so.
+#[test]
+fn one_person_cannot_silence_what_watches_over_them() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    play(&mut shard, [setup(0.0, &["t1"], vec![face()]), own("davy-siren-muted", "horn", true, 1.0)]);
+    let about = |rule: &str, subject: &str| Aside { rule: rule.into(), subject: subject.into(), ..shelf("a", 2.0, 60.0) };
+    for rule in ["davy-siren-muted", "davy-presence-missed", "davy-notify-failing", "davy-source-down", "davy-case-answer"] {
+        let words = refused(&mut shard, about(rule, "horn"));
+        assert!(words.contains("must not be shelved") && words.contains("out of service"), "{words}");
+    }
+    assert_eq!(play(&mut shard, [begin(about("davy-siren-muted", "horn"))]), [], "it calls on");
+    // With a second person it may be out of service; what is only a doubt about the configuration may be shelved.
+    let approved = Aside { way: Way::OutOfService, approved_by: Some("王".into()), ..about("davy-siren-muted", "horn") };
+    assert_eq!(standings(&play(&mut shard, [begin(approved)])), [("set_aside", "out_of_service")]);
+    play(&mut shard, [own("davy-rule-draft", "draft-1", true, 3.0)]);
+    let doubt = Aside { id: "b".into(), ..about("davy-rule-draft", "draft-1") };
+    assert_eq!(standings(&play(&mut shard, [begin(doubt)])), [("set_aside", "shelved")]);
+}
+
 #[test]
 fn what_is_set_aside_for_two_reasons_is_back_after_both() {
     let language = Language::new();
