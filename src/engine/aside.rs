@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Effect;
+use super::parent::DOWN;
 use super::shard::Shard;
 use super::{Slot, open::Moment};
 use crate::alarm::{
@@ -108,6 +109,11 @@ impl Asides {
         ids.iter().filter_map(|id| self.by_id.get(id)).max_by_key(|aside| (aside.way, aside.until))
     }
 
+    /// Is it set aside, for whatever reason?
+    pub fn holds(&self, target: &Target) -> bool {
+        self.by_target.contains_key(target)
+    }
+
     /// When time alone next moves something here.
     pub fn due(&self) -> Option<Timestamp> {
         let ends = self.ends.first().map(|(at, _)| *at);
@@ -205,6 +211,7 @@ impl Shard<'_> {
             self.end_aside(&id, &AsideEnd { at: aside.from, by: aside.by.clone(), reason }, effects);
         }
         self.show_aside(&target, aside.from, effects);
+        self.follow_parent(&target, aside.from, effects);
         if aside.way != Way::Suppressed {
             effects.push(Effect::Record(begun(&aside)));
         }
@@ -228,6 +235,7 @@ impl Shard<'_> {
             }));
         }
         self.show_aside(&aside.target(), end.at, effects);
+        self.follow_parent(&aside.target(), end.at, effects);
         let fact = AsideFact { aside, end: Some(end.clone()) };
         effects.push(Effect::Aside(fact.clone()));
         Some(fact)
@@ -243,6 +251,13 @@ impl Shard<'_> {
             }
         }
         self.conditions.tidy();
+    }
+
+    /// What it explains while it calls people, it explains no longer, and the other way round.
+    fn follow_parent(&mut self, (rule, subject): &Target, at: Timestamp, effects: &mut Vec<Effect>) {
+        if **rule == *DOWN {
+            self.follow_source(subject, at, effects);
+        }
     }
 
     /// Point and place of a rule there.
