@@ -103,6 +103,14 @@ impl Asides {
         Some(aside.clone())
     }
 
+    /// Everything ends as much sooner as the clock was set back; those that have an end, as they stand now.
+    fn set_back(&mut self, by: Duration, now: Timestamp) -> Vec<Aside> {
+        let reminders = std::mem::take(&mut self.reminders).into_iter();
+        self.reminders = reminders.map(|(at, id)| (at.min(now + REMIND), id)).collect();
+        let ends: Vec<(Timestamp, String)> = self.ends.iter().cloned().collect();
+        ends.into_iter().filter_map(|(until, id)| self.set_end(&id, Some(until - by))).collect()
+    }
+
     /// What people see of an alarm that is set aside for several reasons.
     fn strongest(&self, target: &Target) -> Option<&Aside> {
         let ids = self.by_target.get(target)?;
@@ -311,12 +319,17 @@ impl Shard<'_> {
         }
     }
 
-    /// What is due by Davy's clock. After the clock was set back nothing waits for a future that has not come.
-    pub(super) fn look_at_asides(&mut self, now: Timestamp, set_back: bool, effects: &mut Vec<Effect>) {
-        if set_back {
-            let calls = std::mem::take(&mut self.asides.calls);
-            calls.into_iter().for_each(|(_, at, place)| self.call_again(at, place, now, effects));
-        }
+    /// Our clock was set back: nothing waits for a future that has not come, and nothing is set aside for longer than
+    /// it was to be.
+    pub(super) fn set_asides_back(&mut self, by: Duration, now: Timestamp, effects: &mut Vec<Effect>) {
+        let calls = std::mem::take(&mut self.asides.calls);
+        calls.into_iter().for_each(|(_, at, place)| self.call_again(at, place, now, effects));
+        let sooner = self.asides.set_back(by, now);
+        effects.extend(sooner.into_iter().map(|aside| Effect::Aside(AsideFact { aside, end: None })));
+    }
+
+    /// What is due by Davy's clock.
+    pub(super) fn look_at_asides(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         while let Some((_, id)) = self.asides.ends.first().filter(|(at, _)| *at <= now).cloned() {
             let reason = "到时自动结束 / its time was up".to_owned();
             self.end_aside(&id, &AsideEnd { at: now, by: "davy".into(), reason }, effects);
@@ -442,7 +455,9 @@ pub(super) fn suppression(id: String, rule: RuleId, subject: &str, reason: Strin
 /// The first daily reminder after `now`.
 fn next_reminder(from: Timestamp, now: Timestamp) -> Timestamp {
     let day = REMIND.as_micros() as i64;
-    let passed = now.micros().saturating_sub(from.micros()).max(0) / day;
+    // One that began in a future that has not come, because our clock was set back, is not forgotten until then.
+    let from = from.min(now);
+    let passed = now.micros().saturating_sub(from.micros()) / day;
     Timestamp::from_micros(from.micros().saturating_add((passed + 1).saturating_mul(day)))
 }
 

@@ -299,10 +299,10 @@ impl Desk {
 
     pub fn on_tick(&mut self, tick: Timestamp, out: &mut Out) {
         let before = self.now;
-        if tick + SET_BACK < before && before != Timestamp::default() {
-            self.escalation.set_back(before.since(tick));
-        }
         self.now = tick;
+        if tick + SET_BACK < before && before != Timestamp::default() {
+            self.set_back(before.since(tick), out);
+        }
         // The first tick there is: nothing was due before it.
         let before = if before == Timestamp::default() { tick } else { before };
         let Some(setup) = self.setup.clone() else { return };
@@ -328,6 +328,35 @@ impl Desk {
         for (name, position) in &setup.duty.positions {
             self.look_at_presence(name, position, &setup, before, out);
             self.look_at_console(name, position, &setup, out);
+        }
+    }
+
+    /// Our clock was set back: no question, no missing console and no call waits for longer than it would have, and of
+    /// shifts that have not begun by the clock as it is now people are told when they do.
+    fn set_back(&mut self, by: Duration, out: &mut Out) {
+        let mut told = Told::default();
+        self.escalation.set_back(by, &mut told);
+        self.write(told, out);
+        for question in self.questions.values_mut() {
+            question.due = question.due - by;
+            out.effects.push(kept(Kept::Question { question: question.clone(), open: true }));
+        }
+        for (position, since) in &mut self.missing {
+            *since = *since - by;
+            out.effects.push(kept(Kept::Missing { position: position.clone(), since: *since, open: true }));
+        }
+        let Some(setup) = self.setup.clone() else { return };
+        let zone = setup.calendar.zone;
+        for (name, roster) in &setup.duty.rosters {
+            let (shift, next) = (roster.shift(zone, self.now).from, roster.next(zone, self.now).from);
+            if let Some(told) = self.changed.get_mut(name).filter(|told| **told > shift) {
+                *told = shift;
+                out.effects.push(kept(Kept::Changed { roster: name.clone(), shift }));
+            }
+            // The next shift may have signed already.
+            if self.said.signed.get(name).is_some_and(|signed| *signed > next) {
+                self.sign(name, shift, out);
+            }
         }
     }
 

@@ -325,7 +325,8 @@ impl Escalation {
     }
 
     /// The wall clock was set back: what waits goes on waiting for as long as it would have.
-    pub fn set_back(&mut self, by: Duration) {
+    pub fn set_back(&mut self, by: Duration, told: &mut Told) {
+        told.changed.extend(self.runs.keys().cloned());
         self.due.clear();
         for run in self.runs.values_mut() {
             run.began = run.began - by;

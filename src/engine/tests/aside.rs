@@ -197,6 +197,30 @@ fn what_is_set_aside_for_two_reasons_is_back_after_both() {
     assert_eq!(standings(&changes), [("resumed", "unacknowledged")]);
 }
 
+/// The clock is an hour fast when the shelf is made, or is set back by a year by mistake: ten minutes are ten minutes.
+#[test]
+fn a_clock_that_is_set_back_prolongs_no_shelf() {
+    for back in [3_600.0, 365.0 * 86_400.0] {
+        let language = Language::new();
+        let mut shard = Shard::new(&language);
+        play(&mut shard, [setup(0.0, &["t1"], vec![face()]), value(1.0, 1.2), begin(shelf("shelf-1", 2.0, 602.0))]);
+        play(&mut shard, [Entry::Tick(at(102.0))]);
+        let earlier = |seconds: f64| Entry::Tick(at(seconds) - Duration::from_secs_f64(back));
+        let mut effects = Vec::new();
+        shard.on_entry(&earlier(102.5), &mut effects);
+        let kept = effects.iter().any(|effect| matches!(effect, Effect::Aside(fact) if fact.aside.until < Some(at(602.0))));
+        assert!(kept, "facts know of the end as it is now");
+        let mut again = Shard::new(&language);
+        again.resume(&shard.snapshot(&crate::response::Response::default())).unwrap();
+        for shard in [&mut shard, &mut again] {
+            let changes = play(shard, (103..610).map(|second| earlier(f64::from(second))));
+            assert_eq!(standings(&changes), [("resumed", "unacknowledged")]);
+            let late = (at(602.0) - Duration::from_secs_f64(back)).micros().abs_diff(changes[0].at.micros());
+            assert!(late <= 1_500_000, "{late} us from its time");
+        }
+    }
+}
+
 #[test]
 fn a_rule_says_itself_when_the_design_suppresses_it() {
     let language = Language::new();

@@ -371,6 +371,32 @@ fn a_question_that_waits_survives_a_lost_snapshot_and_is_asked_once() {
     assert_eq!(room.of_rule(MISSED), None);
 }
 
+/// Our clock is set back by a day while a question waits, a console is missing and a shift has changed.
+#[test]
+fn a_clock_that_is_set_back_gives_nobody_more_time_and_forgets_no_shift() {
+    let language = Language::new();
+    let mut duty = checked();
+    duty.positions.get_mut("operator").unwrap().console = Some(Duration::from_secs_f64(asked(0) + 120.0));
+    let mut room = Room::of(&language, duty);
+    room.until(asked(0) + 60.0);
+    assert!(room.of_rule(QUESTION).is_some() && room.of_rule(MISSED).is_none());
+    room.now -= 86_400.0;
+    let asked = asked(0) - 86_400.0;
+    room.until(asked + 118.0);
+    assert_eq!(room.of_rule(CONSOLE), None);
+    room.until(asked + 122.0);
+    assert!(room.of_rule(CONSOLE).is_some(), "missing for as long as it may be, in all");
+    room.until(asked + 178.0);
+    assert_eq!(room.of_rule(MISSED), None);
+    room.until(asked + 182.0);
+    assert_eq!(room.told(MISSED, StepKind::Call).len(), 1, "three minutes after it was asked");
+    // The next change of shift by the clock as it is now is told.
+    let told = |room: &Room<'_>| room.steps.iter().filter(|step| step.kind == StepKind::Handover).count();
+    let before = told(&room);
+    room.until(28_800.0 - 86_400.0 + 60.0);
+    assert_eq!(told(&room), before + 1);
+}
+
 fn with_console() -> Duty {
     let mut duty = duty();
     duty.positions.get_mut("operator").unwrap().console = Some(Duration::from_secs(300));
