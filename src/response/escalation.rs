@@ -89,6 +89,9 @@ pub struct Run {
     pub told: BTreeSet<String>,
     pub steps: u32,
     top_copied: bool,
+    /// Methane of the top grade, and nobody above was there to be told: tried again until somebody is.
+    #[serde(default)]
+    top_owed: bool,
     siren: bool,
 }
 
@@ -289,6 +292,7 @@ impl Escalation {
             told: known.1,
             steps: known.0,
             top_copied: false,
+            top_owed: false,
             siren: false,
         };
         if let Some(value) = alarm.worst.or(alarm.value) {
@@ -300,7 +304,7 @@ impl Escalation {
 
     /// A new value of a point with an open alarm.
     pub fn on_value(&mut self, alarm: &OccurrenceId, value: f64, unit: &str, now: Now<'_>, told: &mut Told) {
-        let tops = |run: &Run| run.kind == Some(Kind::Methane) && !run.top_copied && value >= TOP_METHANE;
+        let tops = |run: &Run| run.kind == Some(Kind::Methane) && !run.top_known() && value >= TOP_METHANE;
         if !self.runs.get(alarm).is_some_and(tops) {
             return;
         }
@@ -311,15 +315,23 @@ impl Escalation {
 
     /// Everything that is due.
     pub fn pass(&mut self, now: Now<'_>, told: &mut Told) {
-        while let Some((due, alarm)) = self.due.first().cloned() {
-            if due > now.at {
-                return;
-            }
+        while let Some((due, alarm)) = self.due.first().filter(|(due, _)| *due <= now.at).cloned() {
             let Some(mut run) = self.remove(&alarm) else {
                 self.due.remove(&(due, alarm));
                 continue;
             };
             run.pass_one(now, told);
+            self.put(run, told);
+        }
+        self.look_again(now, told);
+    }
+
+    /// Somebody may have come on duty for what found nobody.
+    fn look_again(&mut self, now: Now<'_>, told: &mut Told) {
+        let found = self.runs.values().filter(|run| run.top_owed && !run.top_persons(now).is_empty());
+        for alarm in found.map(|run| run.alarm.clone()).collect::<Vec<_>>() {
+            let Some(mut run) = self.remove(&alarm) else { continue };
+            run.copy_top(now, told);
             self.put(run, told);
         }
     }
@@ -579,15 +591,37 @@ impl Run {
     /// Methane of the top grade is the business of city and province at once, whatever the policy says.
     fn on_value(&mut self, value: f64, unit: &str, now: Now<'_>, told: &mut Told) {
         let tops = self.kind == Some(Kind::Methane) && unit == "%VOL" && value >= TOP_METHANE;
-        if !tops || self.top_copied || self.exercise {
+        if !tops || self.top_known() || self.exercise {
             return;
         }
-        self.top_copied = true;
+        self.copy_top(now, told);
+        if self.top_owed {
+            let step = self.step(StepKind::NobodyLeft, now.at, now.at);
+            told.steps.push(Step { level: Tier::City.word().into(), ..step });
+        }
+    }
+
+    /// Told above, or on the way there.
+    const fn top_known(&self) -> bool {
+        self.top_copied || self.top_owed
+    }
+
+    /// The first of the city and of the province, or of whoever is above them.
+    fn top_persons<'a>(&self, now: Now<'a>) -> Vec<(Who, &'a str)> {
+        let mut list: Vec<(Who, &'a str)> = Vec::new();
         for tier in [Tier::City, Tier::Province] {
-            let who = Who::Tier(tier);
-            if let Some(person) = now.persons(&who, &self.place).into_iter().next() {
-                told.steps.push(self.tell(StepKind::Copy, &who, person, &[], now.at, now));
-            }
+            let found = self.reachable(&Who::Tier(tier), now);
+            let first = found.and_then(|(who, persons)| Some((who, persons.into_iter().next()?)));
+            list.extend(first.filter(|(_, person)| list.iter().all(|(_, known)| known != person)));
+        }
+        list
+    }
+
+    fn copy_top(&mut self, now: Now<'_>, told: &mut Told) {
+        let persons = self.top_persons(now);
+        (self.top_copied, self.top_owed) = (!persons.is_empty(), persons.is_empty());
+        for (who, person) in persons {
+            told.steps.push(self.tell(StepKind::Copy, &who, person, &[], now.at, now));
         }
     }
 }

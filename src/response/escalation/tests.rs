@@ -242,6 +242,41 @@ fn methane_of_three_per_cent_is_told_to_city_and_province_at_once_also_when_it_r
     assert_eq!(story.told(StepKind::Copy), calls(&[("k", 0.0), ("s", 10.0), ("p", 10.0)]));
 }
 
+/// The city is on leave, and there is no province: the copy is owed until somebody is there, and a record says so.
+#[test]
+fn methane_of_three_per_cent_that_finds_nobody_is_told_as_soon_as_somebody_is_there() {
+    for remembered in [false, true] {
+        let positions: [(Tier, &[&str]); 4] =
+            [(Tier::Operator, &["a"]), (Tier::Leader, &["l"]), (Tier::County, &["k"]), (Tier::City, &["s"])];
+        let mut story = Story::of(duty(&positions));
+        story.said.leave.push(crate::model::Leave {
+            id: "leave-1".into(),
+            person: "s".into(),
+            from: at(0.0),
+            until: at(700.0),
+            substitute: None,
+            by: "s".into(),
+            reason: String::new(),
+        });
+        story.alarm(&Alarm { value: Some(3.2), worst: Some(3.2), ..alarm(Priority::P1, Standing::Unacknowledged) });
+        let nobody = |story: &Story| {
+            story.steps.iter().filter(|step| step.kind == StepKind::NobodyLeft && step.level == "city").count()
+        };
+        assert_eq!(nobody(&story), 1);
+        story.alarm(&alarm(Priority::P1, Standing::Acknowledged));
+        let id = alarm(Priority::P1, Standing::Acknowledged).id;
+        story.with(|escalation, now, told| escalation.on_value(&id, 3.4, "%VOL", now, told));
+        story.until(300.0);
+        if remembered {
+            story.remembered();
+        } else {
+            story.restart();
+        }
+        story.until(1_000.0);
+        assert_eq!(story.told(StepKind::Copy), calls(&[("k", 0.0), ("s", 700.0)]), "once, acknowledged or not");
+    }
+}
+
 /// A policy of the configuration that forgets the county does not keep the alarm from it.
 #[test]
 fn a_copy_upward_cannot_be_withheld_except_of_an_exercise() {
