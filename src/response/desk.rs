@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Out;
-use super::escalation::{About, Escalation, Run, Told};
+use super::escalation::{About, Escalation, NOBODY, Run, Told};
 use super::people::{Now, Place, Said};
 use super::step::{Step, StepKind};
 use crate::alarm::{Alarm, AlarmChange, Happening, Level, OccurrenceId, Priority};
@@ -27,7 +27,9 @@ pub const CONSOLE: &str = "davy-console-closed";
 pub const UNSIGNED: &str = "davy-handover-unsigned";
 pub const HANDOVER: &str = "davy-handover";
 /// What is told here.
-const OWN: [&str; 5] = [QUESTION, MISSED, CONSOLE, UNSIGNED, HANDOVER];
+const OWN: [&str; 6] = [QUESTION, MISSED, CONSOLE, UNSIGNED, HANDOVER, NOBODY];
+/// Alarms that are named where nobody is there to be called for them.
+const NAMED: usize = 10;
 /// Sirens that do not sound, for whatever cause: the level above hears of it.
 const SIRENS: [&str; 2] = ["davy-siren-failing", "davy-siren-muted"];
 /// A shift may sign for the next one so long before it begins.
@@ -190,6 +192,7 @@ impl Desk {
                     UNSIGNED => duty.rosters.get(subject).is_some_and(|roster| roster.handover_within.is_some()),
                     HANDOVER => duty.rosters.contains_key(subject),
                     CONSOLE => position.is_some_and(|one| one.console.is_some()),
+                    NOBODY => true,
                     _ => position.is_some_and(|one| one.checks.is_some()),
                 }
         };
@@ -321,6 +324,7 @@ impl Desk {
         let now = Now { duty: &setup.duty, said: &self.said, zone: setup.calendar.zone, at: tick };
         self.escalation.pass(now, &mut told);
         self.write(told, out);
+        self.look_for_lonely(out);
         for (name, roster) in &setup.duty.rosters {
             self.look_at_change(name, roster, &setup, out);
             self.look_at_handover(name, roster, &setup, out);
@@ -362,6 +366,23 @@ impl Desk {
 
     fn at<'a>(&'a self, setup: &'a Setup) -> Now<'a> {
         Now { duty: &setup.duty, said: &self.said, zone: setup.calendar.zone, at: self.now }
+    }
+
+    /// Sites whose alarms find nobody: one alarm for each of them, for everybody at every position.
+    fn look_for_lonely(&mut self, out: &mut Out) {
+        let mut sites: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for run in self.escalation.runs().filter(|run| run.alone && !run.says_so) {
+            sites.entry(run.place.site.clone()).or_default().push(format!("{} {}", run.place.subject, run.alarm));
+        }
+        let over = self.holding.iter().filter(|(rule, site)| rule == NOBODY && !sites.contains_key(site));
+        for (rule, site) in over.cloned().collect::<Vec<_>>() {
+            self.tell(out, &rule, &site, false, String::new());
+        }
+        for (site, alarms) in sites {
+            let more = if alarms.len() > NAMED { ", .." } else { "" };
+            let named = format!("{}{more}", alarms[..alarms.len().min(NAMED)].join(", "));
+            self.tell(out, NOBODY, &site, true, named);
+        }
     }
 
     /// At the change of a shift those who go and those who come are told what is open, once; over a down time the
@@ -742,6 +763,12 @@ fn condition(rule: &str, subject: &str, holds: bool, at: Timestamp, detail: Stri
             "交接双方逐项核对后签字 / both shifts go through the list, then sign",
             Priority::P4,
             Level::Blue,
+        ),
+        NOBODY => (
+            format!("报警无人可叫，已通知所有人 / nobody is there to be called for alarms, everybody was told: {subject}"),
+            "立即电话通知现场；为该站点补齐岗位与值班 / telephone the site at once; then give it a position and a roster",
+            Priority::P1,
+            Level::Orange,
         ),
         CONSOLE => (
             format!("值守岗位监控终端未打开 / no console is open at a staffed position: {subject}"),

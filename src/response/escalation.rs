@@ -6,6 +6,7 @@
 //!              copy ── told once, whatever else happens
 //!  acknowledged: the site is called no more; county and above until somebody has spoken with the site (叫应)
 //!  everybody called in vain: the whole begins anew      over and acknowledged: the end
+//!  nobody there on any line: everybody whom messages reach is told, each round; somebody comes: called at once
 //! ```
 //! In come changes of alarms, answers and ticks; out go [`Step`]s, each a record and what its recipients are told.
 //! Every clock is in the index by its due time, so a tick costs what is due and nothing else. After a down time
@@ -21,6 +22,8 @@ use super::step::{Step, StepKind};
 use crate::alarm::{Alarm, OccurrenceId, Priority, Standing};
 use crate::model::{After, Kind, PolicyStep, Reason, Tier, Timestamp, Who};
 
+/// The alarm that alarms of a site find nobody who could be called.
+pub const NOBODY: &str = "davy-nobody-called";
 /// Steps due later than this were missed while Davy was not running; whoever is called then has the full time.
 const DOWN_TIME: Duration = Duration::from_secs(10);
 /// Shanxi's top grade of methane excess: told to city and province at once (domain 2.4, 3.5).
@@ -88,6 +91,12 @@ pub struct Run {
     /// Persons who know of it, to be told of its end.
     pub told: BTreeSet<String>,
     pub steps: u32,
+    /// Nobody is there to be called on any of its lines.
+    #[serde(default)]
+    pub alone: bool,
+    /// It is the alarm that says so of others.
+    #[serde(default)]
+    pub says_so: bool,
     top_copied: bool,
     /// Methane of the top grade, and nobody above was there to be told: tried again until somebody is.
     #[serde(default)]
@@ -168,6 +177,13 @@ impl Escalation {
     /// The alarm as it stands after a change.
     pub fn on_alarm(&mut self, about: About<'_>, now: Now<'_>, told: &mut Told) {
         let alarm = about.alarm;
+        let heard = alarm.standing != Standing::Suppressed;
+        if let Some(run) = self.runs.get_mut(&alarm.id).filter(|run| run.alone && heard) {
+            // Those who heard of it hear what has become of it.
+            let step = run.step(StepKind::Everybody, now.at, now.at);
+            told.steps.push(step);
+            told.changed.insert(alarm.id.clone());
+        }
         match self.runs.get(&alarm.id) {
             None if alarm.standing.waits() => self.begin(about, now, told),
             None => {}
@@ -205,7 +221,7 @@ impl Escalation {
             let step = run.step(StepKind::Answered, now.at, now.at);
             told.steps.push(Step { person: by.to_owned(), ..step });
         }
-        self.put(run, told);
+        self.put(run, now, told);
     }
 
     /// Somebody spoke with the site about what was then: the levels above hear of it anew, and are called for it from
@@ -218,7 +234,7 @@ impl Escalation {
             line.begin(now.at);
         }
         run.pass(now, told);
-        self.put(run, told);
+        self.put(run, now, told);
     }
 
     fn acknowledged(&mut self, alarm: &OccurrenceId, now: Now<'_>, told: &mut Told) {
@@ -230,7 +246,7 @@ impl Escalation {
                 line.due = None;
             }
         }
-        self.put(run, told);
+        self.put(run, now, told);
         self.news(alarm, now, told);
     }
 
@@ -291,6 +307,8 @@ impl Escalation {
             lines,
             told: known.1,
             steps: known.0,
+            alone: false,
+            says_so: &*alarm.rule == NOBODY,
             top_copied: false,
             top_owed: false,
             siren: false,
@@ -299,7 +317,7 @@ impl Escalation {
             run.on_value(value, &alarm.unit, now, told);
         }
         run.pass(now, told);
-        self.put(run, told);
+        self.put(run, now, told);
     }
 
     /// A new value of a point with an open alarm.
@@ -310,7 +328,7 @@ impl Escalation {
         }
         let Some(mut run) = self.remove(alarm) else { return };
         run.on_value(value, unit, now, told);
-        self.put(run, told);
+        self.put(run, now, told);
     }
 
     /// Everything that is due.
@@ -321,18 +339,21 @@ impl Escalation {
                 continue;
             };
             run.pass_one(now, told);
-            self.put(run, told);
+            self.put(run, now, told);
         }
         self.look_again(now, told);
     }
 
     /// Somebody may have come on duty for what found nobody.
     fn look_again(&mut self, now: Now<'_>, told: &mut Told) {
-        let found = self.runs.values().filter(|run| run.top_owed && !run.top_persons(now).is_empty());
+        let top = |run: &Run| run.top_owed && !run.top_persons(now).is_empty();
+        let found = self.runs.values().filter(|run| top(run) || (run.alone && run.anybody(now)));
         for alarm in found.map(|run| run.alarm.clone()).collect::<Vec<_>>() {
             let Some(mut run) = self.remove(&alarm) else { continue };
-            run.copy_top(now, told);
-            self.put(run, told);
+            if top(&run) {
+                run.copy_top(now, told);
+            }
+            self.put(run, now, told);
         }
     }
 
@@ -371,7 +392,8 @@ impl Escalation {
         Some(run)
     }
 
-    fn put(&mut self, run: Run, told: &mut Told) {
+    fn put(&mut self, mut run: Run, now: Now<'_>, told: &mut Told) {
+        run.look_around(now, told);
         if let Some(due) = run.due() {
             self.due.insert((due, run.alarm.clone()));
         }
@@ -458,6 +480,28 @@ impl Run {
         let to = if to.is_empty() { reach.to_vec() } else { to };
         self.told.insert(person.to_owned());
         Step { level: who.to_string(), person: person.to_owned(), to, ..self.step(kind, due, now.at) }
+    }
+
+    /// Is anybody there on a line that calls?
+    fn anybody(&self, now: Now<'_>) -> bool {
+        let mut calls = self.lines.iter().filter(|line| !line.step.copy);
+        calls.any(|line| !now.persons(&line.step.who, &self.place).is_empty())
+    }
+
+    /// Where nobody is there at all, everybody is told; as soon as somebody is, the calls begin.
+    fn look_around(&mut self, now: Now<'_>, told: &mut Told) {
+        let calls = !self.acknowledged && !self.exercise && self.priority <= Priority::P3;
+        let alone = calls && !self.anybody(now);
+        let before = std::mem::replace(&mut self.alone, alone);
+        if alone && !before {
+            let step = self.step(StepKind::Everybody, now.at, now.at);
+            told.steps.push(step);
+        }
+        if before && !alone && calls {
+            let answered = self.answered;
+            self.lines.iter_mut().filter(|line| line.on_site() || !answered).for_each(|line| line.begin(now.at));
+            self.pass(now, told);
+        }
     }
 
     /// All lines that are due.
@@ -552,6 +596,10 @@ impl Run {
         let left = self.lines.iter().any(|line| !line.step.copy && line.due.is_some());
         if !left {
             self.begin_anew(now.at);
+            if self.alone {
+                let step = self.step(StepKind::Everybody, due, now.at);
+                told.steps.push(step);
+            }
         }
     }
 

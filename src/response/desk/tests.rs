@@ -397,6 +397,48 @@ fn a_clock_that_is_set_back_gives_nobody_more_time_and_forgets_no_shift() {
     assert_eq!(told(&room), before + 1);
 }
 
+/// The positions are those of another site: an alarm of their own says so at every position, and that everybody was told.
+#[test]
+fn a_site_that_no_position_covers_is_an_alarm_of_its_own_until_somebody_stands_for_it() {
+    use crate::model::{Area, AreaKind};
+    let elsewhere = |site: &str| {
+        let mut duty = duty();
+        let area = Area { kind: AreaKind::Site, sites: vec![site.into()], points: Vec::new(), class: None };
+        duty.areas.insert("a".into(), area);
+        duty.positions.values_mut().for_each(|position| position.area = Some("a".into()));
+        duty
+    };
+    for (turn, lost) in [(0, false), (0, true), (1, false), (1, true)] {
+        let language = Language::new();
+        let mut room = Room::of(&language, elsewhere("other-pit"));
+        room.until(10.0);
+        room.reads(1.6);
+        room.until(12.0);
+        assert_eq!(room.told("smoke", StepKind::Everybody), [("", 10.0)]);
+        let nobody = room.of_rule(NOBODY).unwrap();
+        assert_eq!((&*nobody.subject, nobody.priority), ("pit", Priority::P1));
+        assert!(nobody.detail.starts_with("pit.t1 "), "{}", nobody.detail);
+        assert_eq!(room.told(NOBODY, StepKind::Call)[0].0, "asleep", "at every position");
+        assert!(room.told(NOBODY, StepKind::Everybody).is_empty());
+        if lost {
+            room.remembered();
+            room.until(14.0);
+        }
+        if turn == 0 {
+            let smoke = room.of_rule("smoke").unwrap().id;
+            room.acknowledges(&smoke, "somebody who heard it");
+        } else {
+            room.sees(setup(room.now, elsewhere("pit")));
+        }
+        let until = room.now + 2.0;
+        room.until(until);
+        assert_eq!(room.of_rule(NOBODY).unwrap().standing, Standing::ReturnedUnacknowledged, "turn {turn}, lost {lost}");
+        assert_eq!(room.told("smoke", StepKind::Call).len(), turn, "as soon as somebody stands for it they are called");
+        let raised = room.changes.iter().filter(|one| &*one.alarm.rule == NOBODY && one.happening == Happening::Raised);
+        assert_eq!(raised.count(), 1);
+    }
+}
+
 fn with_console() -> Duty {
     let mut duty = duty();
     duty.positions.get_mut("operator").unwrap().console = Some(Duration::from_secs(300));

@@ -277,6 +277,59 @@ fn methane_of_three_per_cent_that_finds_nobody_is_told_as_soon_as_somebody_is_th
     }
 }
 
+/// Everybody who could be called is on leave: everybody whom messages reach is told, again in each round and when it ends,
+/// and whoever is back first is called at once.
+#[test]
+fn an_alarm_that_finds_nobody_is_told_to_everybody_and_calls_whoever_comes() {
+    for remembered in [false, true] {
+        let mut story = Story::of(duty(&[(Tier::Operator, &["a"]), (Tier::Leader, &["l"])]));
+        for (person, until) in [("a", 5_000.0), ("l", 700.0)] {
+            story.said.leave.push(crate::model::Leave {
+                id: person.into(),
+                person: person.into(),
+                from: at(0.0),
+                until: at(until),
+                substitute: None,
+                by: person.into(),
+                reason: String::new(),
+            });
+        }
+        let urgent = alarm(Priority::P2, Standing::Unacknowledged);
+        story.alarm(&urgent);
+        let everybody = |story: &Story| story.told(StepKind::Everybody).iter().map(|told| told.1).collect::<Vec<_>>();
+        assert_eq!(everybody(&story), [0.0]);
+        story.until(60.0);
+        story.happens(&Alarm { standing: Standing::ReturnedUnacknowledged, ..urgent.clone() }, false);
+        story.happens(&urgent, true);
+        assert_eq!(everybody(&story), [0.0, 60.0, 60.0], "as often as it would have been told without people");
+        if remembered {
+            story.remembered();
+        } else {
+            story.restart();
+        }
+        let again = story.duty.policies["P2"].again.as_secs_f64();
+        story.until(699.5);
+        let rounds = (699.5 / again).floor() as usize;
+        assert_eq!(everybody(&story).len(), 3 + rounds);
+        assert!(story.told(StepKind::Call).is_empty());
+        story.until(700.5);
+        assert!(!story.escalation.run(&urgent.id).unwrap().alone);
+        story.until(1_400.0);
+        assert_eq!(story.told(StepKind::Call)[0].0, "l");
+        assert!(story.told(StepKind::Call)[0].1 <= 701.0, "{:?}", story.told(StepKind::Call));
+        assert_eq!(everybody(&story).len(), 3 + rounds, "the calls have somebody now");
+    }
+    // Nobody has to answer for an exercise, nor for what can wait until the end of the shift.
+    for quiet in [
+        Alarm { quality: Quality::because(Reason::Exercise), ..alarm(Priority::P1, Standing::Unacknowledged) },
+        alarm(Priority::P4, Standing::Unacknowledged),
+    ] {
+        let mut story = Story::of(Duty::default());
+        story.alarm(&quiet);
+        assert!(story.told(StepKind::Everybody).is_empty());
+    }
+}
+
 /// A policy of the configuration that forgets the county does not keep the alarm from it.
 #[test]
 fn a_copy_upward_cannot_be_withheld_except_of_an_exercise() {
