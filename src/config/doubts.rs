@@ -139,13 +139,15 @@ fn never_called(duty: &Duty, warnings: &mut Problems) {
             Who::Team(name) => called.extend(duty.teams.get(name).into_iter().flatten().map(String::as_str)),
             Who::Roster(name) => {
                 let rosters = duty.rosters.get(name).into_iter();
-                let names = rosters.flat_map(|roster| roster.cycle.iter().flatten().flatten().chain(&roster.substitutes));
+                let names =
+                    rosters.flat_map(|roster| roster.cycle.iter().flatten().flatten().chain(&roster.substitutes));
                 called.extend(names.map(String::as_str));
             }
             Who::Tier(_) | Who::Position(_) => {}
         }
     }
-    for (name, one) in duty.people.iter().filter(|(name, one)| !one.reach.is_empty() && !called.contains(name.as_str())) {
+    for (name, one) in duty.people.iter().filter(|(name, one)| !one.reach.is_empty() && !called.contains(name.as_str()))
+    {
         let message = format!(
             "stands at no position and in no policy: {} hears of no alarm; name the person at a position, in a roster or a \
              team that stands there, or take the person out",

@@ -368,7 +368,10 @@ fn a_site_for_which_nobody_stands_and_a_person_who_is_never_called_are_warnings(
     assert_eq!(told.len(), 3, "{told:#?}");
     assert!(told[0].starts_with("position: no position covers 1 points (mine-2.t1) of site mine-2: nobody is called"));
     assert_eq!(told[1], "area.old-pit.sites: \"old-pit\" fits no site that has points");
-    assert!(told[2].starts_with("person.zhao.reach: stands at no position and in no policy: webhook.zhao hears of no alarm"));
+    assert!(
+        told[2]
+            .starts_with("person.zhao.reach: stands at no position and in no policy: webhook.zhao hears of no alarm")
+    );
     let county = "\n[position.county]\nwho = [\"person.zhao\"]\n";
     assert_eq!(warnings(&format!("{text}{county}")).len(), 1, "somebody for everywhere covers every site");
 }

@@ -13,8 +13,8 @@ use super::parent::DOWN;
 use super::shard::Shard;
 use super::{Slot, open::Moment};
 use crate::alarm::{
-    Alarm, Aside, AsideEnd, AsideFact, AsideOrder, Happening, Input, Level, Policy, Priority, RuleId, State, Way, is_own,
-    own_shelvable,
+    Alarm, Aside, AsideEnd, AsideFact, AsideOrder, Happening, Input, Level, Policy, Priority, RuleId, State, Way,
+    is_own, own_shelvable,
 };
 use crate::facts::{Answer, AsideRefusal};
 use crate::journal::{AsideNote, Condition};

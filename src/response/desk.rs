@@ -13,13 +13,15 @@ use sha2::{Digest, Sha256};
 
 use super::Out;
 use super::escalation::{About, Escalation, NOBODY, Run, Told};
-use super::people::{Now, Place, Said};
+use super::people::{self, Now, Place, Said};
 use super::step::{Step, StepKind};
 use crate::alarm::{Alarm, AlarmChange, Happening, Level, OccurrenceId, Priority};
-use crate::engine::Effect;
+use crate::engine::{DOWN, Effect};
 use crate::facts::Answer;
 use crate::journal::{Condition, DutyOrder, Setup};
-use crate::model::{DutyAct, Handover, Leave, PointIndex, Position, Record, Roster, Sample, Tier, Timestamp, Who};
+use crate::model::{
+    DutyAct, Handover, Leave, PointIndex, Position, Record, Roster, Sample, SiteId, Tier, Timestamp, Who,
+};
 
 pub const QUESTION: &str = "davy-presence";
 pub const MISSED: &str = "davy-presence-missed";
@@ -107,6 +109,9 @@ pub struct Desk {
     changed: BTreeMap<String, Timestamp>,
     /// Since when a console is missing.
     missing: BTreeMap<String, Timestamp>,
+    /// Sources all of whose points are of one site; worked out from the setup.
+    #[serde(skip)]
+    sources: BTreeMap<String, SiteId>,
     /// Conditions that hold, by rule and subject.
     holding: BTreeSet<(String, String)>,
 }
@@ -151,6 +156,7 @@ impl Desk {
                 self.watched.entry(PointIndex(point as u32)).or_default().insert(alarm);
             }
         }
+        self.sources = people::sites_of_sources(setup);
         self.setup = Some(setup.clone());
         self.unsettled = true;
     }
@@ -164,15 +170,17 @@ impl Desk {
     /// Every alarm that is open under a setup that is new here: those that wait and that nobody is called about
     /// are called about from now on, as when people are configured for the first time; calling about alarms
     /// that are over ends. Where everything is in order it changes nothing.
-    pub fn take_stock<'a>(&mut self, open: impl Iterator<Item = &'a Alarm>, out: &mut Out) {
+    /// With each goes the site of the case that it is about.
+    pub fn take_stock<'a>(&mut self, open: impl Iterator<Item = (&'a Alarm, Option<Arc<str>>)>, out: &mut Out) {
         self.unsettled = false;
         let Some(setup) = self.setup.clone().filter(|setup| !setup.duty.is_empty()) else { return };
         let mut over: BTreeSet<OccurrenceId> = self.escalation.runs().map(|run| run.alarm.clone()).collect();
-        for alarm in open {
+        for (alarm, case_at) in open {
             over.remove(&alarm.id);
             let asks = ![QUESTION, HANDOVER].contains(&&*alarm.rule);
             if asks && alarm.standing.waits() && self.escalation.run(&alarm.id).is_none() {
-                self.call_about(alarm, (true, false), &setup, out);
+                let place = self.place_of(alarm, case_at.as_deref(), &setup);
+                self.call_about(alarm, place, (true, false), &setup, out);
             }
         }
         let mut told = Told::default();
@@ -246,7 +254,8 @@ impl Desk {
         self.write(told, out);
     }
 
-    pub fn on_change(&mut self, change: &AlarmChange, out: &mut Out) {
+    /// `case_at`: the site of the case that the alarm is about.
+    pub fn on_change(&mut self, change: &AlarmChange, case_at: Option<&str>, out: &mut Out) {
         let Some(setup) = self.setup.clone().filter(|setup| !setup.duty.is_empty()) else { return };
         let alarm = &change.alarm;
         if &*alarm.rule == QUESTION {
@@ -267,23 +276,40 @@ impl Desk {
             | Happening::Realarmed
             | Happening::SetAside => false,
         };
-        self.call_about(alarm, (false, anew), &setup, out);
+        let place = self.place_of(alarm, case_at, &setup);
+        self.call_about(alarm, place, (false, anew), &setup, out);
+    }
+
+    /// Where people are called for it, and from which level on. What Davy says of one site's source or case is that
+    /// site's business, if anybody stands for it; what it says of itself is everybody's.
+    fn place_of(&self, alarm: &Alarm, case_at: Option<&str>, setup: &Setup) -> (Place, Option<Tier>) {
+        let now = self.at(setup);
+        let position = setup.duty.positions.get(&*alarm.subject);
+        if let Some(position) = position.filter(|_| [MISSED, CONSOLE].contains(&&*alarm.rule)) {
+            return (now.place_of(position), Some(position.tier.above().unwrap_or(position.tier)));
+        }
+        let from = SIRENS.contains(&&*alarm.rule).then_some(Tier::Leader);
+        let subject = alarm.subject.to_string();
+        let source = self.sources.get(&*alarm.subject).filter(|_| *alarm.rule == *DOWN);
+        if let Some(site) = case_at.or_else(|| source.map(|site| &**site)) {
+            let place = Place { site: site.to_owned(), subject: subject.clone(), everywhere: false };
+            if Tier::ALL.into_iter().any(|tier| !now.positions(tier, &place).is_empty()) {
+                return (place, from);
+            }
+        }
+        (Place { site: alarm.site.to_string(), subject, everywhere: alarm.point.is_none() }, from)
     }
 
     /// `late`: it was open before anybody was there to be called; `anew`: it came back, or became worse.
-    fn call_about(&mut self, alarm: &Alarm, (late, anew): (bool, bool), setup: &Setup, out: &mut Out) {
+    fn call_about(
+        &mut self,
+        alarm: &Alarm,
+        (place, from): (Place, Option<Tier>),
+        (late, anew): (bool, bool),
+        setup: &Setup,
+        out: &mut Out,
+    ) {
         let now = Now { duty: &setup.duty, said: &self.said, zone: setup.calendar.zone, at: self.now };
-        let position = setup.duty.positions.get(&*alarm.subject);
-        let about_position = [MISSED, CONSOLE].contains(&&*alarm.rule);
-        let (place, from) = match position.filter(|_| about_position) {
-            Some(position) => (now.place_of(position), Some(position.tier.above().unwrap_or(position.tier))),
-            None => {
-                let everywhere = alarm.point.is_none();
-                let (site, subject) = (alarm.site.to_string(), alarm.subject.to_string());
-                let from = SIRENS.contains(&&*alarm.rule).then_some(Tier::Leader);
-                (Place { site, subject, everywhere }, from)
-            }
-        };
         let kind = alarm.point.and_then(|point| setup.points.get(point.at())).map(|point| point.kind);
         let mut told = Told::default();
         self.escalation.on_alarm(About { alarm, kind, place: &place, from, late, anew }, now, &mut told);
@@ -765,7 +791,9 @@ fn condition(rule: &str, subject: &str, holds: bool, at: Timestamp, detail: Stri
             Level::Blue,
         ),
         NOBODY => (
-            format!("报警无人可叫，已通知所有人 / nobody is there to be called for alarms, everybody was told: {subject}"),
+            format!(
+                "报警无人可叫，已通知所有人 / nobody is there to be called for alarms, everybody was told: {subject}"
+            ),
             "立即电话通知现场；为该站点补齐岗位与值班 / telephone the site at once; then give it a position and a roster",
             Priority::P1,
             Level::Orange,

@@ -169,14 +169,18 @@ fn one_person_cannot_silence_what_watches_over_them() {
     let language = Language::new();
     let mut shard = Shard::new(&language);
     play(&mut shard, [setup(0.0, &["t1"], vec![face()]), own("davy-siren-muted", "horn", true, 1.0)]);
-    let about = |rule: &str, subject: &str| Aside { rule: rule.into(), subject: subject.into(), ..shelf("a", 2.0, 60.0) };
-    for rule in ["davy-siren-muted", "davy-presence-missed", "davy-notify-failing", "davy-source-down", "davy-case-answer"] {
+    let about =
+        |rule: &str, subject: &str| Aside { rule: rule.into(), subject: subject.into(), ..shelf("a", 2.0, 60.0) };
+    for rule in
+        ["davy-siren-muted", "davy-presence-missed", "davy-notify-failing", "davy-source-down", "davy-case-answer"]
+    {
         let words = refused(&mut shard, about(rule, "horn"));
         assert!(words.contains("must not be shelved") && words.contains("out of service"), "{words}");
     }
     assert_eq!(play(&mut shard, [begin(about("davy-siren-muted", "horn"))]), [], "it calls on");
     // With a second person it may be out of service; what is only a doubt about the configuration may be shelved.
-    let approved = Aside { way: Way::OutOfService, approved_by: Some("王".into()), ..about("davy-siren-muted", "horn") };
+    let approved =
+        Aside { way: Way::OutOfService, approved_by: Some("王".into()), ..about("davy-siren-muted", "horn") };
     assert_eq!(standings(&play(&mut shard, [begin(approved)])), [("set_aside", "out_of_service")]);
     play(&mut shard, [own("davy-rule-draft", "draft-1", true, 3.0)]);
     let doubt = Aside { id: "b".into(), ..about("davy-rule-draft", "draft-1") };
@@ -208,7 +212,8 @@ fn a_clock_that_is_set_back_prolongs_no_shelf() {
         let earlier = |seconds: f64| Entry::Tick(at(seconds) - Duration::from_secs_f64(back));
         let mut effects = Vec::new();
         shard.on_entry(&earlier(102.5), &mut effects);
-        let kept = effects.iter().any(|effect| matches!(effect, Effect::Aside(fact) if fact.aside.until < Some(at(602.0))));
+        let kept =
+            effects.iter().any(|effect| matches!(effect, Effect::Aside(fact) if fact.aside.until < Some(at(602.0))));
         assert!(kept, "facts know of the end as it is now");
         let mut again = Shard::new(&language);
         again.resume(&shard.snapshot(&crate::response::Response::default())).unwrap();

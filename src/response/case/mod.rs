@@ -130,6 +130,13 @@ impl Cases {
         self.cases.get(self.by_alarm.get(id)?)
     }
 
+    /// Where the case is that an alarm of Davy's own is about.
+    #[must_use]
+    pub fn site_of(&self, alarm: &Alarm) -> Option<Arc<str>> {
+        let number = self.find(&alarm.subject).filter(|_| alarm.rule.starts_with(OWN))?;
+        self.cases.get(&number).map(|case| case.site.clone())
+    }
+
     /// Every case that is open or could be reopened, by number.
     pub fn all(&self) -> impl Iterator<Item = &Case> {
         self.cases.values()
@@ -304,7 +311,10 @@ impl Cases {
         let open: Vec<u64> = self.cases.values().filter(|case| case.is_open()).map(|case| case.number).collect();
         for number in open {
             self.cases.entry(number).and_modify(|case| case.set_back(by));
-            let words = format!("时钟回拨，各时限随之提前 / the clock was set back by {}: its limits go with it", duration_text(by));
+            let words = format!(
+                "时钟回拨，各时限随之提前 / the clock was set back by {}: its limits go with it",
+                duration_text(by)
+            );
             let taken = Taken { at: now, by: DAVY.into(), word: "clock_set_back", words };
             self.settle(number, now, vec![taken], out);
         }

@@ -432,11 +432,50 @@ fn a_site_that_no_position_covers_is_an_alarm_of_its_own_until_somebody_stands_f
         }
         let until = room.now + 2.0;
         room.until(until);
-        assert_eq!(room.of_rule(NOBODY).unwrap().standing, Standing::ReturnedUnacknowledged, "turn {turn}, lost {lost}");
+        assert_eq!(
+            room.of_rule(NOBODY).unwrap().standing,
+            Standing::ReturnedUnacknowledged,
+            "turn {turn}, lost {lost}"
+        );
         assert_eq!(room.told("smoke", StepKind::Call).len(), turn, "as soon as somebody stands for it they are called");
         let raised = room.changes.iter().filter(|one| &*one.alarm.rule == NOBODY && one.happening == Happening::Raised);
         assert_eq!(raised.count(), 1);
     }
+}
+
+/// Two sites with a control room each: what is lost at the one, and a case of it that is late, is not the other's business.
+#[test]
+fn what_is_about_one_sites_source_or_case_calls_that_sites_people() {
+    use crate::model::{Area, AreaKind};
+    let mut duty = duty();
+    let whole = duty.positions.remove("operator").unwrap();
+    for (name, site, person) in [("a-room", "other-pit", "gone"), ("b-room", "pit", "asleep")] {
+        let area = Area { kind: AreaKind::Site, sites: vec![site.into()], points: Vec::new(), class: None };
+        duty.areas.insert(site.into(), area);
+        let who = vec![Who::Person(person.into())];
+        duty.positions.insert(name.into(), Position { area: Some(site.into()), who, ..whole.clone() });
+    }
+    let language = Language::new();
+    let mut room = Room::of(&language, duty.clone());
+    let rules = vec![RuleFile { path: "smoke.rhai".into(), text: RULE.into() }];
+    let parents = [("modbus.plc".to_owned(), vec!["pit.t1".into()])].into();
+    let ground = Setup { at: at(room.now), rules, duty, parents, ..Setup::of(vec![point()]) };
+    room.sees(Entry::Note(Note::Setup(Arc::new(ground))));
+    room.until(2.0);
+    let source = |room: &Room<'_>, rule: &str, subject: &str| {
+        Entry::Note(Note::Condition(condition(rule, subject, true, at(room.now), String::new())))
+    };
+    room.sees(source(&room, DOWN, "modbus.plc"));
+    room.sees(source(&room, "davy-slow-disk", "journal"));
+    room.reads(1.6);
+    room.restart();
+    room.until(700.0);
+    assert_eq!(room.told(DOWN, StepKind::Call)[0].0, "asleep");
+    assert!(room.told(DOWN, StepKind::Call).iter().all(|call| call.0 != "gone"));
+    assert_eq!(room.told("davy-slow-disk", StepKind::Call)[0].0, "gone", "the gateway itself is everybody's");
+    let late = room.told("davy-case-answer", StepKind::Call);
+    assert_eq!(late[0].0, "asleep");
+    assert!(late.iter().all(|call| call.0 != "gone"), "{late:?}");
 }
 
 fn with_console() -> Duty {

@@ -191,7 +191,8 @@ fn what_comes_back_after_somebody_has_spoken_is_the_business_of_the_county_again
         story.with(|escalation, now, told| escalation.answered(&urgent.id, "k", now, told));
         story.until(1_000.0);
         let of_county = |story: &Story| {
-            let calls = story.told(StepKind::Call).into_iter().filter(|(name, _)| ["k", "k2", "s", "p"].contains(&&**name));
+            let calls =
+                story.told(StepKind::Call).into_iter().filter(|(name, _)| ["k", "k2", "s", "p"].contains(&&**name));
             calls.collect::<Vec<_>>()
         };
         assert_eq!(of_county(&story), []);
