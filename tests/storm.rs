@@ -1,7 +1,7 @@
 //! A storm: thousands of alarms in a minute, three P1 in the middle, and the power of the gateway's box is cut, again
 //! and again. The person on duty hears every P1 by itself, a handful of the others, and the rest in summaries; and of
 //! each message there is one receipt, whatever was cut off when. And a loose wire: what comes and goes is shelved with an
-//! alarm of its own, but never methane of priority P1. And a substation that is lost: one message, and the list of its
+//! alarm of its own if it is of P3, but never one of P1. And a substation that is lost: one message, and the list of its
 //! points in it.
 
 #![allow(clippy::unwrap_used, reason = "a story that cannot go on fails where it stands")]
@@ -121,7 +121,8 @@ async fn a_loose_wire_is_shelved_with_an_alarm_of_its_own_and_p1_methane_calls_o
         pager.address
     );
     let cut = methane_rule(1.5, "").replace("methane-face", "methane-cut").replace("\"P2\"", "\"P1\"");
-    let site = Site::new(&config, &[("face.rhai", &methane_rule(1.0, "")), ("cut.rhai", &cut)]);
+    let face = methane_rule(1.0, "").replace("\"P2\"", "\"P3\"");
+    let site = Site::new(&config, &[("face.rhai", &face), ("cut.rhai", &cut)]);
     let mut davy = site.start().await;
     let mut device = Device::new("t1");
     for turn in 1..=4 {

@@ -7,6 +7,7 @@
 
 mod aside;
 mod id;
+mod own;
 mod step;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use crate::model::{PointIndex, Quality, Timestamp};
 
 pub use aside::{Aside, AsideEnd, AsideFact, AsideOrder, Way, calls};
 pub use id::OccurrenceId;
+pub use own::{is_own, own_shelvable};
 pub use step::{Change, Input, Live, Policy, State, Verdict, step};
 
 /// How fast a person must respond. The response times behind it belong to the escalation policy.

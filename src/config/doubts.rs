@@ -1,9 +1,13 @@
 //! What is not wrong in a configuration but most likely not meant: told by `davy check`, never in the way.
 //!
 //! In comes a sound configuration; out come warnings with their keys: points that nothing can deliver, leave
-//! given for points that there are not, devices of which nobody reads anything, and alarms that nobody hears.
+//! given for points that there are not, devices of which nobody reads anything, and alarms that nobody hears: of
+//! sites for which nobody stands, or at recipients of somebody who is never called.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Binding, Config, Key, Problems};
+use crate::model::{Area, Duty, Who, fits};
 
 /// Ids that are named in one warning.
 const NAMED: usize = 3;
@@ -13,6 +17,9 @@ pub(super) fn note(config: &Config, warnings: &mut Problems) {
     empty_grants(config, warnings);
     idle_devices(config, warnings);
     nobody_hears(config, warnings);
+    bare_sites(config, warnings);
+    empty_areas(config, warnings);
+    never_called(&config.duty, warnings);
 }
 
 fn ids(config: &Config) -> impl Iterator<Item = &str> {
@@ -78,6 +85,75 @@ fn nobody_hears(config: &Config, warnings: &mut Problems) {
             Key::of("notify"),
             "nobody is told of an alarm but the log, the page and MQTT subscribers; add [notify.mail.NAME] or another",
         );
+    }
+}
+
+/// Points for which nobody stands at any level.
+fn bare_sites(config: &Config, warnings: &mut Problems) {
+    let duty = &config.duty;
+    let areas: Option<BTreeSet<&String>> = duty.positions.values().map(|position| position.area.as_ref()).collect();
+    // Without positions nobody is called at all; a position without an area is for everywhere.
+    let Some(areas) = areas.filter(|areas| !areas.is_empty()) else { return };
+    let areas: Vec<&Area> = areas.into_iter().filter_map(|name| duty.areas.get(name)).collect();
+    let mut sites: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for point in &config.points {
+        sites.entry(&point.point.site).or_default().push(&point.point.id);
+    }
+    for (site, mut ids) in sites {
+        let of_site = areas.iter().flat_map(|area| &area.sites).any(|pattern| fits(pattern, site));
+        ids.retain(|id| !of_site && !areas.iter().any(|area| area.holds(site, id)));
+        if !ids.is_empty() {
+            let message = format!(
+                "no position covers {} of site {site}: nobody is called for their alarms; say whose area the site is in \
+                 [position.NAME] area and [area.NAME] sites, or leave the area of a position out",
+                some_of(&ids)
+            );
+            warnings.add(Key::of("position"), message);
+        }
+    }
+}
+
+fn empty_areas(config: &Config, warnings: &mut Problems) {
+    let sites: BTreeSet<&str> = config.points.iter().map(|point| &*point.point.site).collect();
+    for (name, area) in &config.duty.areas {
+        let at = Key::of("area").field(name);
+        for pattern in area.sites.iter().filter(|pattern| !sites.iter().any(|site| fits(pattern, site))) {
+            warnings.add(at.field("sites"), format!("{pattern:?} fits no site that has points"));
+        }
+        for pattern in area.points.iter().filter(|pattern| nothing_fits(config, pattern)) {
+            warnings.add(at.field("points"), format!("{pattern:?} fits no point"));
+        }
+    }
+}
+
+/// A recipient that belongs to somebody hears only what that person is called for.
+fn never_called(duty: &Duty, warnings: &mut Problems) {
+    if duty.is_empty() {
+        return;
+    }
+    let mut called: BTreeSet<&str> = duty.leave.iter().filter_map(|leave| leave.substitute.as_deref()).collect();
+    let steps = duty.policies.values().flat_map(|policy| &policy.steps).map(|step| &step.who);
+    for who in duty.positions.values().flat_map(|position| &position.who).chain(steps) {
+        match who {
+            Who::Person(name) => called.extend([name.as_str()]),
+            Who::Team(name) => called.extend(duty.teams.get(name).into_iter().flatten().map(String::as_str)),
+            Who::Roster(name) => {
+                let rosters = duty.rosters.get(name).into_iter();
+                let names =
+                    rosters.flat_map(|roster| roster.cycle.iter().flatten().flatten().chain(&roster.substitutes));
+                called.extend(names.map(String::as_str));
+            }
+            Who::Tier(_) | Who::Position(_) => {}
+        }
+    }
+    for (name, one) in duty.people.iter().filter(|(name, one)| !one.reach.is_empty() && !called.contains(name.as_str()))
+    {
+        let message = format!(
+            "stands at no position and in no policy: {} hears of no alarm; name the person at a position, in a roster or a \
+             team that stands there, or take the person out",
+            one.reach.join(", ")
+        );
+        warnings.add(Key::of("person").field(name).field("reach"), message);
     }
 }
 

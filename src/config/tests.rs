@@ -330,6 +330,52 @@ fn what_is_most_likely_not_meant_is_a_warning_and_no_problem() {
     );
 }
 
+/// People are configured, and an alarm of the second mine would reach none of them.
+#[test]
+fn a_site_for_which_nobody_stands_and_a_person_who_is_never_called_are_warnings() {
+    let text = r#"
+        [source.mqtt_listener.front]
+        address = "127.0.0.1:0"
+        anonymous = true
+        [notify.webhook.li]
+        url = "http://127.0.0.1:9/li"
+        [notify.webhook.zhao]
+        url = "http://127.0.0.1:9/zhao"
+        [person.li]
+        name = "Li"
+        reach = ["webhook.li"]
+        [person.zhao]
+        name = "Zhao"
+        reach = ["webhook.zhao"]
+        [area.mine-1]
+        kind = "site"
+        [area.old-pit]
+        kind = "site"
+        [position.operator]
+        area = "mine-1"
+        who = ["person.li"]
+        [point."mine-1.t1"]
+        kind = "methane"
+        [point."mine-2.t1"]
+        kind = "methane"
+    "#;
+    let warnings = |text: &str| -> Vec<String> {
+        let seen = look_at(text, Path::new("davy.toml"), Problems::in_file("davy.toml"));
+        assert_eq!(seen.problems, []);
+        seen.warnings.iter().map(|warning| format!("{}: {}", warning.key, warning.message)).collect()
+    };
+    let told = warnings(text);
+    assert_eq!(told.len(), 3, "{told:#?}");
+    assert!(told[0].starts_with("position: no position covers 1 points (mine-2.t1) of site mine-2: nobody is called"));
+    assert_eq!(told[1], "area.old-pit.sites: \"old-pit\" fits no site that has points");
+    assert!(
+        told[2]
+            .starts_with("person.zhao.reach: stands at no position and in no policy: webhook.zhao hears of no alarm")
+    );
+    let county = "\n[position.county]\nwho = [\"person.zhao\"]\n";
+    assert_eq!(warnings(&format!("{text}{county}")).len(), 1, "somebody for everywhere covers every site");
+}
+
 #[test]
 fn limits_are_read_with_their_scope_and_every_mistake_is_told() {
     let ground = "[calendar]\nseason.flood = { from = \"05-15\", to = \"09-30\" }\n\

@@ -9,14 +9,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Effect;
+use super::parent::DOWN;
 use super::shard::Shard;
 use super::{Slot, open::Moment};
 use crate::alarm::{
     Alarm, Aside, AsideEnd, AsideFact, AsideOrder, Happening, Input, Level, Policy, Priority, RuleId, State, Way,
+    is_own, own_shelvable,
 };
 use crate::facts::{Answer, AsideRefusal};
 use crate::journal::{AsideNote, Condition};
 use crate::model::{PermitKind, Record, SiteState, Timestamp};
+use crate::response::storm::SHELF;
 use crate::rule::Design;
 
 /// Somebody is reminded so often of what is out of service.
@@ -100,10 +103,23 @@ impl Asides {
         Some(aside.clone())
     }
 
+    /// Everything ends as much sooner as the clock was set back; those that have an end, as they stand now.
+    fn set_back(&mut self, by: Duration, now: Timestamp) -> Vec<Aside> {
+        let reminders = std::mem::take(&mut self.reminders).into_iter();
+        self.reminders = reminders.map(|(at, id)| (at.min(now + REMIND), id)).collect();
+        let ends: Vec<(Timestamp, String)> = self.ends.iter().cloned().collect();
+        ends.into_iter().filter_map(|(until, id)| self.set_end(&id, Some(until - by))).collect()
+    }
+
     /// What people see of an alarm that is set aside for several reasons.
     fn strongest(&self, target: &Target) -> Option<&Aside> {
         let ids = self.by_target.get(target)?;
         ids.iter().filter_map(|id| self.by_id.get(id)).max_by_key(|aside| (aside.way, aside.until))
+    }
+
+    /// Is it set aside, for whatever reason?
+    pub fn holds(&self, target: &Target) -> bool {
+        self.by_target.contains_key(target)
     }
 
     /// When time alone next moves something here.
@@ -140,17 +156,11 @@ impl Shard<'_> {
         if self.asides.by_id.len() >= MOST {
             return Err(format!("已有 {MOST} 条 / {MOST} alarms are set aside already; end some first"));
         }
-        if let Some((at, place)) = self.place_of(rule, subject) {
-            let rule = &self.plan.rules[self.plan.points[at].watches[place].rule].rule;
-            let kind = self.table.list()[at].kind;
-            if *way == Way::Shelved && !rule.shelvable_at(kind) {
-                return Err(format!(
-                    "规则 {0}（{1}）不允许搁置；确需停用须经他人批准 / rule {0} ({1}) must not be shelved; take it out of service with a second person's approval",
-                    rule.id, rule.priority
-                ));
-            }
-        } else if !rule.starts_with("davy-") {
+        if self.place_of(rule, subject).is_none() && !is_own(rule) {
             return Err(format!("规则 {rule} 不监视 {subject} / rule {rule} does not watch {subject}"));
+        }
+        if let Some(words) = self.must_not_shelve(aside) {
+            return Err(words);
         }
         match (way.longest(), aside.until) {
             (Some(_), None) => return Err("须给出结束时间 / it needs an end".into()),
@@ -166,6 +176,38 @@ impl Shard<'_> {
         Ok(())
     }
 
+    /// Why the alarm must not be shelved, by a person or by Davy itself; in words.
+    fn must_not_shelve(&self, aside: &Aside) -> Option<String> {
+        if aside.way != Way::Shelved {
+            return None;
+        }
+        let Some((at, place)) = self.place_of(&aside.rule, &aside.subject) else {
+            let watches = is_own(&aside.rule) && !own_shelvable(&aside.rule);
+            return watches.then(|| {
+                format!(
+                    "{0} 表示报警可能无人收到或无人处置，不允许搁置；排除原因后自动结束，确需停用须经他人批准 / {0} says that an alarm \
+                     may not reach anybody or waits for somebody: it must not be shelved; it ends when its cause is mended, or take \
+                     it out of service with a second person's approval",
+                    aside.rule
+                )
+            });
+        };
+        let rule = &self.plan.rules[self.plan.points[at].watches[place].rule].rule;
+        let kind = self.table.list()[at].kind;
+        if !rule.shelvable_at(kind) {
+            return Some(format!(
+                "规则 {0}（{1}）不允许搁置；确需停用须经他人批准 / rule {0} ({1}) must not be shelved; take it out of service with a second person's approval",
+                rule.id, rule.priority
+            ));
+        }
+        (aside.id.starts_with(SHELF) && !rule.shelvable_by_davy_at(kind)).then(|| {
+            format!(
+                "规则 {0} 为 {1}，Davy 不自行搁置 / rule {0} is {1}: Davy does not shelve it by itself",
+                rule.id, rule.priority
+            )
+        })
+    }
+
     pub(super) fn begin(&mut self, aside: Aside, effects: &mut Vec<Effect>) -> AsideFact {
         let target = aside.target();
         let same = |old: &Aside| old.way == aside.way && aside.way != Way::Suppressed;
@@ -177,6 +219,7 @@ impl Shard<'_> {
             self.end_aside(&id, &AsideEnd { at: aside.from, by: aside.by.clone(), reason }, effects);
         }
         self.show_aside(&target, aside.from, effects);
+        self.follow_parent(&target, aside.from, effects);
         if aside.way != Way::Suppressed {
             effects.push(Effect::Record(begun(&aside)));
         }
@@ -200,6 +243,7 @@ impl Shard<'_> {
             }));
         }
         self.show_aside(&aside.target(), end.at, effects);
+        self.follow_parent(&aside.target(), end.at, effects);
         let fact = AsideFact { aside, end: Some(end.clone()) };
         effects.push(Effect::Aside(fact.clone()));
         Some(fact)
@@ -217,6 +261,13 @@ impl Shard<'_> {
         self.conditions.tidy();
     }
 
+    /// What it explains while it calls people, it explains no longer, and the other way round.
+    fn follow_parent(&mut self, (rule, subject): &Target, at: Timestamp, effects: &mut Vec<Effect>) {
+        if **rule == *DOWN {
+            self.follow_source(subject, at, effects);
+        }
+    }
+
     /// Point and place of a rule there.
     pub(super) fn place_of(&self, rule: &str, subject: &str) -> Option<(usize, usize)> {
         let at = self.table.find(subject)?.at();
@@ -229,7 +280,7 @@ impl Shard<'_> {
             let policy = self.plan.rules[self.plan.points[at].watches[place].rule].policy;
             return Some((self.points.get_mut(at)?.slots.get_mut(place)?, policy));
         }
-        rule.starts_with("davy-").then(|| (self.conditions.slot(rule, subject), Policy::default()))
+        is_own(rule).then(|| (self.conditions.slot(rule, subject), Policy::default()))
     }
 
     /// After an entry: what its changes mean for what is set aside, and for when an alarm calls again.
@@ -268,12 +319,17 @@ impl Shard<'_> {
         }
     }
 
-    /// What is due by Davy's clock. After the clock was set back nothing waits for a future that has not come.
-    pub(super) fn look_at_asides(&mut self, now: Timestamp, set_back: bool, effects: &mut Vec<Effect>) {
-        if set_back {
-            let calls = std::mem::take(&mut self.asides.calls);
-            calls.into_iter().for_each(|(_, at, place)| self.call_again(at, place, now, effects));
-        }
+    /// Our clock was set back: nothing waits for a future that has not come, and nothing is set aside for longer than
+    /// it was to be.
+    pub(super) fn set_asides_back(&mut self, by: Duration, now: Timestamp, effects: &mut Vec<Effect>) {
+        let calls = std::mem::take(&mut self.asides.calls);
+        calls.into_iter().for_each(|(_, at, place)| self.call_again(at, place, now, effects));
+        let sooner = self.asides.set_back(by, now);
+        effects.extend(sooner.into_iter().map(|aside| Effect::Aside(AsideFact { aside, end: None })));
+    }
+
+    /// What is due by Davy's clock.
+    pub(super) fn look_at_asides(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         while let Some((_, id)) = self.asides.ends.first().filter(|(at, _)| *at <= now).cloned() {
             let reason = "到时自动结束 / its time was up".to_owned();
             self.end_aside(&id, &AsideEnd { at: now, by: "davy".into(), reason }, effects);
@@ -332,14 +388,10 @@ impl Shard<'_> {
         }
         let targets: Vec<Target> = self.asides.by_target.keys().cloned().collect();
         for target in targets {
-            let refused = self.place_of(&target.0, &target.1).is_some_and(|(point, place)| {
-                let rule = &self.plan.rules[self.plan.points[point].watches[place].rule].rule;
-                !rule.shelvable_at(self.table.list()[point].kind)
-            });
-            let shelf = self.asides.by_target.get(&target).into_iter().flatten();
-            let shelf = shelf.filter(|id| self.asides.by_id.get(*id).is_some_and(|aside| aside.way == Way::Shelved));
-            let ids: Vec<String> = shelf.filter(|_| refused).cloned().collect();
-            for id in ids {
+            let these = self.asides.by_target.get(&target).into_iter().flatten();
+            let these = these.filter_map(|id| self.asides.by_id.get(id));
+            let refused = these.filter(|aside| self.must_not_shelve(aside).is_some());
+            for id in refused.map(|aside| aside.id.clone()).collect::<Vec<_>>() {
                 let reason = "规则已不允许搁置 / its rule must not be shelved any longer".to_owned();
                 self.end_aside(&id, &AsideEnd { at, by: "davy".into(), reason }, effects);
             }
@@ -403,7 +455,9 @@ pub(super) fn suppression(id: String, rule: RuleId, subject: &str, reason: Strin
 /// The first daily reminder after `now`.
 fn next_reminder(from: Timestamp, now: Timestamp) -> Timestamp {
     let day = REMIND.as_micros() as i64;
-    let passed = now.micros().saturating_sub(from.micros()).max(0) / day;
+    // One that began in a future that has not come, because our clock was set back, is not forgotten until then.
+    let from = from.min(now);
+    let passed = now.micros().saturating_sub(from.micros()) / day;
     Timestamp::from_micros(from.micros().saturating_add((passed + 1).saturating_mul(day)))
 }
 

@@ -3,8 +3,9 @@
 //! In come the conditions about sources; out go what is set aside and brought back. While a device, a bus or a link is
 //! lost, alarms about the silence of its points are suppressed by design, raised or not, and stand in the list of the
 //! alarm that explains them. When it is back its points have some time to be heard again; what is silent then calls.
-//! Never: an alarm about anything but silence is touched, nor one more urgent than that of the lost source, nor one
-//! whose rule must not be shelved. A point whose source is not known calls as ever.
+//! An alarm that is itself set aside explains nothing: its points call at once. Never: an alarm about anything but silence
+//! is touched, nor one more urgent than that of the lost source, nor one whose rule must not be shelved. A point whose
+//! source is not known calls as ever.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -52,14 +53,22 @@ impl Shard<'_> {
 
     /// After a source was lost or came back.
     pub(super) fn follow_source(&mut self, source: &str, at: Timestamp, effects: &mut Vec<Effect>) {
-        let lost = self.conditions.holds(DOWN, source);
+        let (explains, lost) = (self.explains(source), self.conditions.holds(DOWN, source));
         for (id, rule, at_point) in self.children_of(source) {
-            if lost {
+            if explains {
                 self.suppress_child(&id, &rule, at_point, source, at, effects);
+            } else if lost {
+                let reason = format!("{DOWN} {source} 已被搁置或停用 / is itself set aside");
+                self.end_aside(&id, &AsideEnd { at, by: "davy".into(), reason }, effects);
             } else {
                 self.let_child_return(&id, at_point, at, effects);
             }
         }
+    }
+
+    /// Is the source lost, and are people called about it?
+    fn explains(&self, source: &str) -> bool {
+        self.conditions.holds(DOWN, source) && !self.asides.holds(&(DOWN.into(), source.to_owned()))
     }
 
     /// What would be set aside with a source: the id, the rule and the point's place.
@@ -117,7 +126,7 @@ impl Shard<'_> {
         let sources: Vec<String> = self.setup.iter().flat_map(|setup| setup.parents.keys().cloned()).collect();
         let mut explained = BTreeSet::new();
         for source in sources {
-            if self.conditions.holds(DOWN, &source) {
+            if self.explains(&source) {
                 for (id, rule, point) in self.children_of(&source) {
                     self.suppress_child(&id, &rule, point, &source, at, effects);
                     explained.insert(id);

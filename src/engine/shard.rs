@@ -579,6 +579,7 @@ impl<'a> Shard<'a> {
 
     /// Delays run out, and points that have been silent longer than their period are asked.
     fn tick(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let back = self.now.since(now);
         let set_back = now < self.now;
         if set_back {
             // Our clock was set back: nothing was heard in a future that has not come.
@@ -598,7 +599,10 @@ impl<'a> Shard<'a> {
             self.wake_all();
         }
         self.look_at_permits(now, effects);
-        self.look_at_asides(now, set_back, effects);
+        if back > SET_BACK {
+            self.set_asides_back(back, now, effects);
+        }
+        self.look_at_asides(now, effects);
         self.look_at_limits(now, effects);
         self.look_at_seasons(now, effects);
         if next_minute {

@@ -261,7 +261,7 @@ pub(crate) fn respond(
         }
     }
     if response.duty.unsettled() && matches!(entry, Entry::Tick(_)) {
-        response.duty.take_stock(shard.all_open(), out);
+        response.take_stock(shard.all_open(), out);
     }
     effects.append(&mut out.effects);
 }

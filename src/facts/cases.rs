@@ -91,6 +91,9 @@ pub(super) fn write(change: &rusqlite::Transaction<'_>, fact: &CaseFact) -> Resu
         step.word,
         step.words
     ])?;
+    // After our clock was set back this round began earlier: it is still one round.
+    let mut later = change.prepare_cached("DELETE FROM case_times WHERE number = ?1 AND since > ?2")?;
+    later.execute([number, case.since.micros()])?;
     let mut row = change.prepare_cached("INSERT OR REPLACE INTO case_times VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
     row.execute(params![
         number,

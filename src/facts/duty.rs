@@ -1,18 +1,21 @@
 //! Duty as rows: steps of escalations with the messages that they owe, and what duty has to remember.
 
-use rusqlite::params;
+use std::collections::BTreeSet;
+
+use rusqlite::{OptionalExtension, params};
 
 use super::{Error, Reader, Recipient, handover};
-use crate::alarm::OccurrenceId;
+use crate::alarm::{Alarm, OccurrenceId};
 use crate::board::Board;
 use crate::clock;
 use crate::response::{Kept, Step, StepKind};
 
-/// A step and its outbox rows. They tell of the newest change of the alarm.
+/// A step and its outbox rows. They tell of the newest change of the alarm. `called`: recipients that hear only what
+/// they are called for; when everybody is to hear of it, they are those who have not heard by the change itself.
 pub(super) fn write_step(
     change: &rusqlite::Transaction<'_>,
     step: &Step,
-    recipients: &[Recipient],
+    (recipients, called): (&[Recipient], &BTreeSet<String>),
     board: &Board,
 ) -> Result<(), rusqlite::Error> {
     let with_list = if step.kind == StepKind::Handover {
@@ -26,7 +29,12 @@ pub(super) fn write_step(
         .prepare_cached("INSERT INTO steps (alarm, at, kind, level, person, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
         .execute(params![step.alarm.as_str(), step.at.micros(), step.kind.word(), step.level, step.person, body])?;
     let number = change.last_insert_rowid();
-    for recipient in recipients.iter().filter(|recipient| step.to.contains(&recipient.full_name())) {
+    let everybody = if step.kind == StepKind::Everybody { alarm_of(change, step)? } else { None };
+    let hears = |recipient: &&Recipient| match &everybody {
+        Some(alarm) => called.contains(&recipient.full_name()) && recipient.wants(alarm),
+        None => step.to.contains(&recipient.full_name()),
+    };
+    for recipient in recipients.iter().filter(hears) {
         let made = change
             .prepare_cached(
                 "INSERT INTO outbox (change, channel, recipient, priority, created)
@@ -40,6 +48,12 @@ pub(super) fn write_step(
         }
     }
     Ok(())
+}
+
+fn alarm_of(change: &rusqlite::Transaction<'_>, step: &Step) -> Result<Option<Alarm>, rusqlite::Error> {
+    let mut select = change.prepare_cached("SELECT body FROM alarms WHERE id = ?1")?;
+    let body = select.query_row([step.alarm.as_str()], |row| row.get::<_, String>(0)).optional()?;
+    Ok(body.map(|body| serde_json::from_str(&body).expect("written by this program")))
 }
 
 pub(super) fn keep(change: &rusqlite::Transaction<'_>, kept: &Kept) -> Result<(), rusqlite::Error> {

@@ -354,7 +354,7 @@ fn write_effect(
         Effect::Aside(fact) => aside::write(change, &fact)?,
         Effect::Case(fact) => cases::write(change, &fact)?,
         Effect::Step(step) => {
-            duty::write_step(change, &step, &outlets.recipients, &outlets.board)?;
+            duty::write_step(change, &step, (&outlets.recipients, called), &outlets.board)?;
             after.calls = true;
         }
         Effect::Kept(kept) => duty::keep(change, &kept)?,

@@ -129,6 +129,9 @@ impl Language {
                 None => language.choose("交接班", "shift change").to_owned(),
             },
             (StepKind::News, _) => self.choose("后续情况", "news of it").to_owned(),
+            (StepKind::Everybody, _) => {
+                self.choose("无人可叫，通知所有人", "nobody is there to be called: everybody is told").to_owned()
+            }
             (StepKind::NobodyLeft | StepKind::Siren | StepKind::Answered, _) => step.kind.word().to_owned(),
         };
         let comma = self.marks().2;

@@ -12,14 +12,16 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Out;
-use super::escalation::{About, Escalation, Run, Told};
-use super::people::{Now, Place, Said};
+use super::escalation::{About, Escalation, NOBODY, Run, Told};
+use super::people::{self, Now, Place, Said};
 use super::step::{Step, StepKind};
 use crate::alarm::{Alarm, AlarmChange, Happening, Level, OccurrenceId, Priority};
-use crate::engine::Effect;
+use crate::engine::{DOWN, Effect};
 use crate::facts::Answer;
 use crate::journal::{Condition, DutyOrder, Setup};
-use crate::model::{DutyAct, Handover, Leave, PointIndex, Position, Record, Roster, Sample, Tier, Timestamp, Who};
+use crate::model::{
+    DutyAct, Handover, Leave, PointIndex, Position, Record, Roster, Sample, SiteId, Tier, Timestamp, Who,
+};
 
 pub const QUESTION: &str = "davy-presence";
 pub const MISSED: &str = "davy-presence-missed";
@@ -27,7 +29,9 @@ pub const CONSOLE: &str = "davy-console-closed";
 pub const UNSIGNED: &str = "davy-handover-unsigned";
 pub const HANDOVER: &str = "davy-handover";
 /// What is told here.
-const OWN: [&str; 5] = [QUESTION, MISSED, CONSOLE, UNSIGNED, HANDOVER];
+const OWN: [&str; 6] = [QUESTION, MISSED, CONSOLE, UNSIGNED, HANDOVER, NOBODY];
+/// Alarms that are named where nobody is there to be called for them.
+const NAMED: usize = 10;
 /// Sirens that do not sound, for whatever cause: the level above hears of it.
 const SIRENS: [&str; 2] = ["davy-siren-failing", "davy-siren-muted"];
 /// A shift may sign for the next one so long before it begins.
@@ -105,6 +109,9 @@ pub struct Desk {
     changed: BTreeMap<String, Timestamp>,
     /// Since when a console is missing.
     missing: BTreeMap<String, Timestamp>,
+    /// Sources all of whose points are of one site; worked out from the setup.
+    #[serde(skip)]
+    sources: BTreeMap<String, SiteId>,
     /// Conditions that hold, by rule and subject.
     holding: BTreeSet<(String, String)>,
 }
@@ -149,6 +156,7 @@ impl Desk {
                 self.watched.entry(PointIndex(point as u32)).or_default().insert(alarm);
             }
         }
+        self.sources = people::sites_of_sources(setup);
         self.setup = Some(setup.clone());
         self.unsettled = true;
     }
@@ -162,15 +170,17 @@ impl Desk {
     /// Every alarm that is open under a setup that is new here: those that wait and that nobody is called about
     /// are called about from now on, as when people are configured for the first time; calling about alarms
     /// that are over ends. Where everything is in order it changes nothing.
-    pub fn take_stock<'a>(&mut self, open: impl Iterator<Item = &'a Alarm>, out: &mut Out) {
+    /// With each goes the site of the case that it is about.
+    pub fn take_stock<'a>(&mut self, open: impl Iterator<Item = (&'a Alarm, Option<Arc<str>>)>, out: &mut Out) {
         self.unsettled = false;
         let Some(setup) = self.setup.clone().filter(|setup| !setup.duty.is_empty()) else { return };
         let mut over: BTreeSet<OccurrenceId> = self.escalation.runs().map(|run| run.alarm.clone()).collect();
-        for alarm in open {
+        for (alarm, case_at) in open {
             over.remove(&alarm.id);
             let asks = ![QUESTION, HANDOVER].contains(&&*alarm.rule);
             if asks && alarm.standing.waits() && self.escalation.run(&alarm.id).is_none() {
-                self.call_about(alarm, true, &setup, out);
+                let place = self.place_of(alarm, case_at.as_deref(), &setup);
+                self.call_about(alarm, place, (true, false), &setup, out);
             }
         }
         let mut told = Told::default();
@@ -190,6 +200,7 @@ impl Desk {
                     UNSIGNED => duty.rosters.get(subject).is_some_and(|roster| roster.handover_within.is_some()),
                     HANDOVER => duty.rosters.contains_key(subject),
                     CONSOLE => position.is_some_and(|one| one.console.is_some()),
+                    NOBODY => true,
                     _ => position.is_some_and(|one| one.checks.is_some()),
                 }
         };
@@ -243,7 +254,8 @@ impl Desk {
         self.write(told, out);
     }
 
-    pub fn on_change(&mut self, change: &AlarmChange, out: &mut Out) {
+    /// `case_at`: the site of the case that the alarm is about.
+    pub fn on_change(&mut self, change: &AlarmChange, case_at: Option<&str>, out: &mut Out) {
         let Some(setup) = self.setup.clone().filter(|setup| !setup.duty.is_empty()) else { return };
         let alarm = &change.alarm;
         if &*alarm.rule == QUESTION {
@@ -255,26 +267,52 @@ impl Desk {
         if &*alarm.rule == MISSED && change.happening == Happening::Acknowledged {
             self.tell(out, MISSED, &alarm.subject, false, String::new());
         }
-        self.call_about(alarm, false, &setup, out);
+        let anew = match change.happening {
+            Happening::RaisedAgain | Happening::Worsened | Happening::Resumed => true,
+            Happening::Raised
+            | Happening::Acknowledged
+            | Happening::Cleared
+            | Happening::Reset
+            | Happening::Realarmed
+            | Happening::SetAside => false,
+        };
+        let place = self.place_of(alarm, case_at, &setup);
+        self.call_about(alarm, place, (false, anew), &setup, out);
     }
 
-    /// `late`: it was open before anybody was there to be called.
-    fn call_about(&mut self, alarm: &Alarm, late: bool, setup: &Setup, out: &mut Out) {
-        let now = Now { duty: &setup.duty, said: &self.said, zone: setup.calendar.zone, at: self.now };
+    /// Where people are called for it, and from which level on. What Davy says of one site's source or case is that
+    /// site's business, if anybody stands for it; what it says of itself is everybody's.
+    fn place_of(&self, alarm: &Alarm, case_at: Option<&str>, setup: &Setup) -> (Place, Option<Tier>) {
+        let now = self.at(setup);
         let position = setup.duty.positions.get(&*alarm.subject);
-        let about_position = [MISSED, CONSOLE].contains(&&*alarm.rule);
-        let (place, from) = match position.filter(|_| about_position) {
-            Some(position) => (now.place_of(position), Some(position.tier.above().unwrap_or(position.tier))),
-            None => {
-                let everywhere = alarm.point.is_none();
-                let (site, subject) = (alarm.site.to_string(), alarm.subject.to_string());
-                let from = SIRENS.contains(&&*alarm.rule).then_some(Tier::Leader);
-                (Place { site, subject, everywhere }, from)
+        if let Some(position) = position.filter(|_| [MISSED, CONSOLE].contains(&&*alarm.rule)) {
+            return (now.place_of(position), Some(position.tier.above().unwrap_or(position.tier)));
+        }
+        let from = SIRENS.contains(&&*alarm.rule).then_some(Tier::Leader);
+        let subject = alarm.subject.to_string();
+        let source = self.sources.get(&*alarm.subject).filter(|_| *alarm.rule == *DOWN);
+        if let Some(site) = case_at.or_else(|| source.map(|site| &**site)) {
+            let place = Place { site: site.to_owned(), subject: subject.clone(), everywhere: false };
+            if Tier::ALL.into_iter().any(|tier| !now.positions(tier, &place).is_empty()) {
+                return (place, from);
             }
-        };
+        }
+        (Place { site: alarm.site.to_string(), subject, everywhere: alarm.point.is_none() }, from)
+    }
+
+    /// `late`: it was open before anybody was there to be called; `anew`: it came back, or became worse.
+    fn call_about(
+        &mut self,
+        alarm: &Alarm,
+        (place, from): (Place, Option<Tier>),
+        (late, anew): (bool, bool),
+        setup: &Setup,
+        out: &mut Out,
+    ) {
+        let now = Now { duty: &setup.duty, said: &self.said, zone: setup.calendar.zone, at: self.now };
         let kind = alarm.point.and_then(|point| setup.points.get(point.at())).map(|point| point.kind);
         let mut told = Told::default();
-        self.escalation.on_alarm(About { alarm, kind, place: &place, from, late }, now, &mut told);
+        self.escalation.on_alarm(About { alarm, kind, place: &place, from, late, anew }, now, &mut told);
         if let Some(point) = alarm.point {
             if self.escalation.run(&alarm.id).is_some() {
                 self.watched.entry(point).or_default().insert(alarm.id.clone());
@@ -290,10 +328,10 @@ impl Desk {
 
     pub fn on_tick(&mut self, tick: Timestamp, out: &mut Out) {
         let before = self.now;
-        if tick + SET_BACK < before && before != Timestamp::default() {
-            self.escalation.set_back(before.since(tick));
-        }
         self.now = tick;
+        if tick + SET_BACK < before && before != Timestamp::default() {
+            self.set_back(before.since(tick), out);
+        }
         // The first tick there is: nothing was due before it.
         let before = if before == Timestamp::default() { tick } else { before };
         let Some(setup) = self.setup.clone() else { return };
@@ -312,6 +350,7 @@ impl Desk {
         let now = Now { duty: &setup.duty, said: &self.said, zone: setup.calendar.zone, at: tick };
         self.escalation.pass(now, &mut told);
         self.write(told, out);
+        self.look_for_lonely(out);
         for (name, roster) in &setup.duty.rosters {
             self.look_at_change(name, roster, &setup, out);
             self.look_at_handover(name, roster, &setup, out);
@@ -322,8 +361,54 @@ impl Desk {
         }
     }
 
+    /// Our clock was set back: no question, no missing console and no call waits for longer than it would have, and of
+    /// shifts that have not begun by the clock as it is now people are told when they do.
+    fn set_back(&mut self, by: Duration, out: &mut Out) {
+        let mut told = Told::default();
+        self.escalation.set_back(by, &mut told);
+        self.write(told, out);
+        for question in self.questions.values_mut() {
+            question.due = question.due - by;
+            out.effects.push(kept(Kept::Question { question: question.clone(), open: true }));
+        }
+        for (position, since) in &mut self.missing {
+            *since = *since - by;
+            out.effects.push(kept(Kept::Missing { position: position.clone(), since: *since, open: true }));
+        }
+        let Some(setup) = self.setup.clone() else { return };
+        let zone = setup.calendar.zone;
+        for (name, roster) in &setup.duty.rosters {
+            let (shift, next) = (roster.shift(zone, self.now).from, roster.next(zone, self.now).from);
+            if let Some(told) = self.changed.get_mut(name).filter(|told| **told > shift) {
+                *told = shift;
+                out.effects.push(kept(Kept::Changed { roster: name.clone(), shift }));
+            }
+            // The next shift may have signed already.
+            if self.said.signed.get(name).is_some_and(|signed| *signed > next) {
+                self.sign(name, shift, out);
+            }
+        }
+    }
+
     fn at<'a>(&'a self, setup: &'a Setup) -> Now<'a> {
         Now { duty: &setup.duty, said: &self.said, zone: setup.calendar.zone, at: self.now }
+    }
+
+    /// Sites whose alarms find nobody: one alarm for each of them, for everybody at every position.
+    fn look_for_lonely(&mut self, out: &mut Out) {
+        let mut sites: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for run in self.escalation.runs().filter(|run| run.alone && !run.says_so) {
+            sites.entry(run.place.site.clone()).or_default().push(format!("{} {}", run.place.subject, run.alarm));
+        }
+        let over = self.holding.iter().filter(|(rule, site)| rule == NOBODY && !sites.contains_key(site));
+        for (rule, site) in over.cloned().collect::<Vec<_>>() {
+            self.tell(out, &rule, &site, false, String::new());
+        }
+        for (site, alarms) in sites {
+            let more = if alarms.len() > NAMED { ", .." } else { "" };
+            let named = format!("{}{more}", alarms[..alarms.len().min(NAMED)].join(", "));
+            self.tell(out, NOBODY, &site, true, named);
+        }
     }
 
     /// At the change of a shift those who go and those who come are told what is open, once; over a down time the
@@ -704,6 +789,14 @@ fn condition(rule: &str, subject: &str, holds: bool, at: Timestamp, detail: Stri
             "交接双方逐项核对后签字 / both shifts go through the list, then sign",
             Priority::P4,
             Level::Blue,
+        ),
+        NOBODY => (
+            format!(
+                "报警无人可叫，已通知所有人 / nobody is there to be called for alarms, everybody was told: {subject}"
+            ),
+            "立即电话通知现场；为该站点补齐岗位与值班 / telephone the site at once; then give it a position and a roster",
+            Priority::P1,
+            Level::Orange,
         ),
         CONSOLE => (
             format!("值守岗位监控终端未打开 / no console is open at a staffed position: {subject}"),

@@ -6,6 +6,7 @@
 //!              copy ── told once, whatever else happens
 //!  acknowledged: the site is called no more; county and above until somebody has spoken with the site (叫应)
 //!  everybody called in vain: the whole begins anew      over and acknowledged: the end
+//!  nobody there on any line: everybody whom messages reach is told, each round; somebody comes: called at once
 //! ```
 //! In come changes of alarms, answers and ticks; out go [`Step`]s, each a record and what its recipients are told.
 //! Every clock is in the index by its due time, so a tick costs what is due and nothing else. After a down time
@@ -21,6 +22,8 @@ use super::step::{Step, StepKind};
 use crate::alarm::{Alarm, OccurrenceId, Priority, Standing};
 use crate::model::{After, Kind, PolicyStep, Reason, Tier, Timestamp, Who};
 
+/// The alarm that alarms of a site find nobody who could be called.
+pub const NOBODY: &str = "davy-nobody-called";
 /// Steps due later than this were missed while Davy was not running; whoever is called then has the full time.
 const DOWN_TIME: Duration = Duration::from_secs(10);
 /// Shanxi's top grade of methane excess: told to city and province at once (domain 2.4, 3.5).
@@ -46,6 +49,17 @@ impl Line {
             Who::Tier(tier) => Some(*tier),
             Who::Position(_) | Who::Person(_) | Who::Team(_) | Who::Roster(_) => None,
         }
+    }
+
+    /// From the beginning, with its time counted from then.
+    fn begin(&mut self, at: Timestamp) {
+        let after = match self.step.after {
+            After::Time(after) => after,
+            After::ShiftEnd => Duration::ZERO,
+        };
+        self.calls.clear();
+        self.exhausted = false;
+        self.due = Some(at + after);
     }
 
     /// Its calls end with the acknowledgement.
@@ -77,7 +91,16 @@ pub struct Run {
     /// Persons who know of it, to be told of its end.
     pub told: BTreeSet<String>,
     pub steps: u32,
+    /// Nobody is there to be called on any of its lines.
+    #[serde(default)]
+    pub alone: bool,
+    /// It is the alarm that says so of others.
+    #[serde(default)]
+    pub says_so: bool,
     top_copied: bool,
+    /// Methane of the top grade, and nobody above was there to be told: tried again until somebody is.
+    #[serde(default)]
+    top_owed: bool,
     siren: bool,
 }
 
@@ -104,6 +127,8 @@ pub struct About<'a> {
     pub from: Option<Tier>,
     /// It was open before there was anybody to call: all clocks begin now, those of the county too.
     pub late: bool,
+    /// It came back, became worse or is no longer set aside: what was said of it before is about something else.
+    pub anew: bool,
 }
 
 /// All of them.
@@ -152,6 +177,13 @@ impl Escalation {
     /// The alarm as it stands after a change.
     pub fn on_alarm(&mut self, about: About<'_>, now: Now<'_>, told: &mut Told) {
         let alarm = about.alarm;
+        let heard = alarm.standing != Standing::Suppressed;
+        if let Some(run) = self.runs.get_mut(&alarm.id).filter(|run| run.alone && heard) {
+            // Those who heard of it hear what has become of it.
+            let step = run.step(StepKind::Everybody, now.at, now.at);
+            told.steps.push(step);
+            told.changed.insert(alarm.id.clone());
+        }
         match self.runs.get(&alarm.id) {
             None if alarm.standing.waits() => self.begin(about, now, told),
             None => {}
@@ -160,6 +192,9 @@ impl Escalation {
                 let (steps, known) = (run.steps, run.told.clone());
                 self.remove(&alarm.id);
                 self.begin_from(about, now, (steps, known), told);
+            }
+            Some(run) if alarm.standing == Standing::Unacknowledged && about.anew && run.answered => {
+                self.speak_again(&alarm.id, now, told);
             }
             Some(_) if alarm.standing == Standing::Unacknowledged => {}
             // Over, and nobody has said that they saw it: whoever was called hears so, and the calls go on.
@@ -186,7 +221,20 @@ impl Escalation {
             let step = run.step(StepKind::Answered, now.at, now.at);
             told.steps.push(Step { person: by.to_owned(), ..step });
         }
-        self.put(run, told);
+        self.put(run, now, told);
+    }
+
+    /// Somebody spoke with the site about what was then: the levels above hear of it anew, and are called for it from
+    /// now on. The calls to the site have gone on all the time.
+    fn speak_again(&mut self, alarm: &OccurrenceId, now: Now<'_>, told: &mut Told) {
+        let Some(mut run) = self.remove(alarm) else { return };
+        run.answered = false;
+        run.answer_due = run.answer.map(|answer| now.at + answer);
+        for line in run.lines.iter_mut().filter(|line| !line.on_site()) {
+            line.begin(now.at);
+        }
+        run.pass(now, told);
+        self.put(run, now, told);
     }
 
     fn acknowledged(&mut self, alarm: &OccurrenceId, now: Now<'_>, told: &mut Told) {
@@ -198,7 +246,7 @@ impl Escalation {
                 line.due = None;
             }
         }
-        self.put(run, told);
+        self.put(run, now, told);
         self.news(alarm, now, told);
     }
 
@@ -259,44 +307,59 @@ impl Escalation {
             lines,
             told: known.1,
             steps: known.0,
+            alone: false,
+            says_so: &*alarm.rule == NOBODY,
             top_copied: false,
+            top_owed: false,
             siren: false,
         };
         if let Some(value) = alarm.worst.or(alarm.value) {
             run.on_value(value, &alarm.unit, now, told);
         }
         run.pass(now, told);
-        self.put(run, told);
+        self.put(run, now, told);
     }
 
     /// A new value of a point with an open alarm.
     pub fn on_value(&mut self, alarm: &OccurrenceId, value: f64, unit: &str, now: Now<'_>, told: &mut Told) {
-        let tops = |run: &Run| run.kind == Some(Kind::Methane) && !run.top_copied && value >= TOP_METHANE;
+        let tops = |run: &Run| run.kind == Some(Kind::Methane) && !run.top_known() && value >= TOP_METHANE;
         if !self.runs.get(alarm).is_some_and(tops) {
             return;
         }
         let Some(mut run) = self.remove(alarm) else { return };
         run.on_value(value, unit, now, told);
-        self.put(run, told);
+        self.put(run, now, told);
     }
 
     /// Everything that is due.
     pub fn pass(&mut self, now: Now<'_>, told: &mut Told) {
-        while let Some((due, alarm)) = self.due.first().cloned() {
-            if due > now.at {
-                return;
-            }
+        while let Some((due, alarm)) = self.due.first().filter(|(due, _)| *due <= now.at).cloned() {
             let Some(mut run) = self.remove(&alarm) else {
                 self.due.remove(&(due, alarm));
                 continue;
             };
             run.pass_one(now, told);
-            self.put(run, told);
+            self.put(run, now, told);
+        }
+        self.look_again(now, told);
+    }
+
+    /// Somebody may have come on duty for what found nobody.
+    fn look_again(&mut self, now: Now<'_>, told: &mut Told) {
+        let top = |run: &Run| run.top_owed && !run.top_persons(now).is_empty();
+        let found = self.runs.values().filter(|run| top(run) || (run.alone && run.anybody(now)));
+        for alarm in found.map(|run| run.alarm.clone()).collect::<Vec<_>>() {
+            let Some(mut run) = self.remove(&alarm) else { continue };
+            if top(&run) {
+                run.copy_top(now, told);
+            }
+            self.put(run, now, told);
         }
     }
 
     /// The wall clock was set back: what waits goes on waiting for as long as it would have.
-    pub fn set_back(&mut self, by: Duration) {
+    pub fn set_back(&mut self, by: Duration, told: &mut Told) {
+        told.changed.extend(self.runs.keys().cloned());
         self.due.clear();
         for run in self.runs.values_mut() {
             run.began = run.began - by;
@@ -329,7 +392,8 @@ impl Escalation {
         Some(run)
     }
 
-    fn put(&mut self, run: Run, told: &mut Told) {
+    fn put(&mut self, mut run: Run, now: Now<'_>, told: &mut Told) {
+        run.look_around(now, told);
         if let Some(due) = run.due() {
             self.due.insert((due, run.alarm.clone()));
         }
@@ -416,6 +480,28 @@ impl Run {
         let to = if to.is_empty() { reach.to_vec() } else { to };
         self.told.insert(person.to_owned());
         Step { level: who.to_string(), person: person.to_owned(), to, ..self.step(kind, due, now.at) }
+    }
+
+    /// Is anybody there on a line that calls?
+    fn anybody(&self, now: Now<'_>) -> bool {
+        let mut calls = self.lines.iter().filter(|line| !line.step.copy);
+        calls.any(|line| !now.persons(&line.step.who, &self.place).is_empty())
+    }
+
+    /// Where nobody is there at all, everybody is told; as soon as somebody is, the calls begin.
+    fn look_around(&mut self, now: Now<'_>, told: &mut Told) {
+        let calls = !self.acknowledged && !self.exercise && self.priority <= Priority::P3;
+        let alone = calls && !self.anybody(now);
+        let before = std::mem::replace(&mut self.alone, alone);
+        if alone && !before {
+            let step = self.step(StepKind::Everybody, now.at, now.at);
+            told.steps.push(step);
+        }
+        if before && !alone && calls {
+            let answered = self.answered;
+            self.lines.iter_mut().filter(|line| line.on_site() || !answered).for_each(|line| line.begin(now.at));
+            self.pass(now, told);
+        }
     }
 
     /// All lines that are due.
@@ -510,25 +596,22 @@ impl Run {
         let left = self.lines.iter().any(|line| !line.step.copy && line.due.is_some());
         if !left {
             self.begin_anew(now.at);
+            if self.alone {
+                let step = self.step(StepKind::Everybody, due, now.at);
+                told.steps.push(step);
+            }
         }
     }
 
     /// Nobody has answered at all: once more from the beginning, as far as the acknowledgement allows.
     fn begin_anew(&mut self, at: Timestamp) {
         self.siren = false;
-        let (acknowledged, answered, again, began) = (self.acknowledged, self.answered, self.again, at);
+        let (acknowledged, answered, again) = (self.acknowledged, self.answered, self.again);
         for line in self.lines.iter_mut().filter(|line| !line.step.copy) {
             let over = if line.on_site() { acknowledged } else { answered };
-            if over {
-                continue;
+            if !over {
+                line.begin(at + again);
             }
-            let after = match line.step.after {
-                After::Time(after) => after,
-                After::ShiftEnd => Duration::ZERO,
-            };
-            line.calls.clear();
-            line.exhausted = false;
-            line.due = Some(began + again + after);
         }
     }
 
@@ -556,15 +639,37 @@ impl Run {
     /// Methane of the top grade is the business of city and province at once, whatever the policy says.
     fn on_value(&mut self, value: f64, unit: &str, now: Now<'_>, told: &mut Told) {
         let tops = self.kind == Some(Kind::Methane) && unit == "%VOL" && value >= TOP_METHANE;
-        if !tops || self.top_copied || self.exercise {
+        if !tops || self.top_known() || self.exercise {
             return;
         }
-        self.top_copied = true;
+        self.copy_top(now, told);
+        if self.top_owed {
+            let step = self.step(StepKind::NobodyLeft, now.at, now.at);
+            told.steps.push(Step { level: Tier::City.word().into(), ..step });
+        }
+    }
+
+    /// Told above, or on the way there.
+    const fn top_known(&self) -> bool {
+        self.top_copied || self.top_owed
+    }
+
+    /// The first of the city and of the province, or of whoever is above them.
+    fn top_persons<'a>(&self, now: Now<'a>) -> Vec<(Who, &'a str)> {
+        let mut list: Vec<(Who, &'a str)> = Vec::new();
         for tier in [Tier::City, Tier::Province] {
-            let who = Who::Tier(tier);
-            if let Some(person) = now.persons(&who, &self.place).into_iter().next() {
-                told.steps.push(self.tell(StepKind::Copy, &who, person, &[], now.at, now));
-            }
+            let found = self.reachable(&Who::Tier(tier), now);
+            let first = found.and_then(|(who, persons)| Some((who, persons.into_iter().next()?)));
+            list.extend(first.filter(|(_, person)| list.iter().all(|(_, known)| known != person)));
+        }
+        list
+    }
+
+    fn copy_top(&mut self, now: Now<'_>, told: &mut Told) {
+        let persons = self.top_persons(now);
+        (self.top_copied, self.top_owed) = (!persons.is_empty(), persons.is_empty());
+        for (who, person) in persons {
+            told.steps.push(self.tell(StepKind::Copy, &who, person, &[], now.at, now));
         }
     }
 }

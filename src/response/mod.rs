@@ -91,8 +91,14 @@ impl Response {
     /// A change of an alarm, in the order in which they happen.
     pub fn on_change(&mut self, change: &AlarmChange, out: &mut Out) {
         self.cases.on_change(change, out);
-        self.duty.on_change(change, out);
+        self.duty.on_change(change, self.cases.site_of(&change.alarm).as_deref(), out);
         self.storms.on_change(change, out);
+    }
+
+    /// Every open alarm under a setup that is new here.
+    pub fn take_stock<'a>(&mut self, open: impl Iterator<Item = &'a Alarm>, out: &mut Out) {
+        let Self { cases, duty, .. } = self;
+        duty.take_stock(open.map(|alarm| (alarm, cases.site_of(alarm))), out);
     }
 
     /// What became of an order that came from here.

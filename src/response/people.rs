@@ -4,13 +4,15 @@
 //! the order in which they are called. Pure. For every roster and every moment there is exactly one shift. Local
 //! time is the fixed offset of `[calendar]`: no shift is ever missing or double when clocks elsewhere are changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
 use crate::alarm::Alarm;
+use crate::journal::Setup;
 use crate::model::{
-    Duty, Hazard, Kind, Leave, Policy, Position, Quality, Reason, Roster, Route, Tier, Timestamp, Who, Zone,
+    Duty, Hazard, Kind, Leave, PointId, Policy, Position, Quality, Reason, Roster, Route, SiteId, Tier, Timestamp, Who,
+    Zone,
 };
 
 const DAY_MINUTES: i64 = 24 * 60;
@@ -266,6 +268,21 @@ impl Policy {
 #[must_use]
 pub fn is_exercise(quality: Quality) -> bool {
     quality.has(Reason::Exercise)
+}
+
+/// Sources all of whose points are of one site.
+#[must_use]
+pub fn sites_of_sources(setup: &Setup) -> BTreeMap<String, SiteId> {
+    if setup.parents.is_empty() {
+        return BTreeMap::new();
+    }
+    let sites: HashMap<&str, &SiteId> = setup.points.iter().map(|point| (&*point.id, &point.site)).collect();
+    let of_one = |points: &Vec<PointId>| {
+        let mut sites = points.iter().filter_map(|point| sites.get(&**point).copied());
+        let first = sites.next()?;
+        sites.all(|site| site == first).then(|| first.clone())
+    };
+    setup.parents.iter().filter_map(|(source, points)| Some((source.clone(), of_one(points)?))).collect()
 }
 
 fn unique(names: Vec<&str>) -> Vec<&str> {

@@ -14,6 +14,8 @@ pub enum StepKind {
     Copy,
     /// Nobody of the level is left who was not called in vain, or nobody is on duty there.
     NobodyLeft,
+    /// Nobody is there to be called at all: all recipients are told, as if people were not configured.
+    Everybody,
     /// Sirens of the site sound for it, whatever its priority.
     Siren,
     /// Nobody has spoken with the site in time.
@@ -35,6 +37,7 @@ impl StepKind {
             Self::Call => "call",
             Self::Copy => "copy",
             Self::NobodyLeft => "nobody_left",
+            Self::Everybody => "everybody",
             Self::Siren => "siren",
             Self::Unanswered => "unanswered",
             Self::Answered => "answered",

@@ -1,7 +1,8 @@
 //! Chatter: an alarm that comes and goes so often that nobody can act on it.
 //!
 //! In come alarm changes and ticks; out go orders to shelve the alarm for a while, and an alarm of Davy's own that
-//! stands until that is over. An alarm whose rule must not be shelved goes on calling, and the alarm about it says so.
+//! stands until that is over. What is urgent (P1, and P2 unless its rule says that it may be shelved) goes on calling, as
+//! does what must not be shelved at all, and the alarm about it says so: whether it is shelved the engine decides.
 //! Only alarms of points count, and only while they call people: what Davy says of itself cannot chatter, what is set
 //! aside already is left as it is, and an exercise shelves nothing. Never: a shelf without an end, or without its alarm.
 
@@ -25,7 +26,7 @@ use crate::model::{Reason, Timestamp, duration_text};
 /// The alarm about an alarm that chatters.
 pub const CHATTER: &str = "davy-chatter";
 /// What Davy's shelves of chattering alarms are called.
-const SHELF: &str = "chatter:";
+pub const SHELF: &str = "chatter:";
 /// A wall clock that steps back by more than this was set.
 const SET_BACK: Duration = Duration::from_secs(1);
 /// Most alarms that are counted at once, and most that chatter; beyond that the oldest is no longer counted, and

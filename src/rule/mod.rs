@@ -125,6 +125,17 @@ impl Rule {
         self.shelvable.unwrap_or(!(self.priority == Priority::P1 && kind == Kind::Methane))
     }
 
+    /// May Davy shelve it by itself, because it comes and goes? What is urgent calls on, whatever it does: a value that
+    /// sways about its limit is no broken sensor. Of P2 the rule has to say so.
+    #[must_use]
+    pub fn shelvable_by_davy_at(&self, kind: Kind) -> bool {
+        match self.priority {
+            Priority::P1 => false,
+            Priority::P2 => self.shelvable == Some(true),
+            Priority::P3 | Priority::P4 => self.shelvable_at(kind),
+        }
+    }
+
     /// The limit that stands in for the rule when its code fails: "alarm", or the only one.
     #[must_use]
     pub fn plain_limit(&self) -> Option<&str> {

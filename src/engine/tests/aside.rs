@@ -108,6 +108,85 @@ fn methane_of_priority_1_is_not_shelved_and_nothing_for_ever() {
     assert!(told.iter().any(|change| change.happening == Happening::Resumed));
 }
 
+fn chatters(rule: &str) -> Aside {
+    Aside { id: format!("chatter:{rule}:mine.t1"), rule: rule.into(), by: "davy".into(), ..shelf("", 2.0, 1_800.0) }
+}
+
+/// A loose wire of one alarm must not keep the next worse one of its point quiet, nor anything urgent itself.
+#[test]
+fn davy_by_itself_shelves_no_p1_and_p2_only_where_its_rule_says_so() {
+    let language = Language::new();
+    let graded = |id: &str, priority: &str, more: &str| {
+        let RuleFile { path, text } = rule(id, &format!("raise: |p| p.value >= p.limit.alarm {more}"));
+        RuleFile { path, text: text.replace("\"P2\"", &format!("\"{priority}\"")) }
+    };
+    let rules = vec![
+        graded("early", "P3", ""),
+        graded("alarm", "P2", ""),
+        graded("alarm-that-may", "P2", ", shelvable: true"),
+        graded("cut", "P1", ", shelvable: true"),
+        graded("battery", "P4", ", shelvable: false"),
+    ];
+    let mut shard = Shard::new(&language);
+    play(&mut shard, [setup(0.0, &["t1"], rules.clone()), value(1.0, 0.2)]);
+    for id in ["alarm", "cut"] {
+        assert!(refused(&mut shard, chatters(id)).contains("by itself"), "{id}");
+    }
+    assert!(refused(&mut shard, chatters("battery")).contains("must not be shelved"));
+    play(&mut shard, [begin(chatters("early")), begin(chatters("alarm-that-may"))]);
+    // What is shelved is quiet; the worse ones of the same point call.
+    let raised = play(&mut shard, [value(5.0, 1.6)]);
+    let calling = raised.iter().filter(|change| change.calls()).map(|change| &*change.alarm.rule);
+    assert_eq!(calling.collect::<Vec<_>>(), ["alarm", "cut", "battery"]);
+    // A person may, as ever.
+    let by_hand = Aside { rule: "alarm".into(), ..shelf("shelf-1", 6.0, 60.0) };
+    assert_eq!(standings(&play(&mut shard, [begin(by_hand)])), [("set_aside", "shelved")]);
+    // The rule becomes urgent while its alarm is shelved by Davy: it is back at once.
+    let mut worse = rules;
+    worse[0] = graded("early", "P1", "");
+    let changes = play(&mut shard, [setup(7.0, &["t1"], worse)]);
+    let back = changes.iter().filter(|change| change.happening == Happening::Resumed);
+    assert_eq!(back.map(|change| &*change.alarm.rule).collect::<Vec<_>>(), ["early"]);
+}
+
+fn own(rule: &str, subject: &str, holds: bool, seconds: f64) -> Entry {
+    Entry::Note(Note::Condition(Condition {
+        at: at(seconds),
+        rule: rule.into(),
+        subject: subject.into(),
+        holds,
+        title: "t".into(),
+        advice: "a".into(),
+        priority: Priority::P1,
+        level: Level::Orange,
+        detail: String::new(),
+    }))
+}
+
+/// Whoever holds the mute key must not also be able to shelve the alarm that says so.
+#[test]
+fn one_person_cannot_silence_what_watches_over_them() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    play(&mut shard, [setup(0.0, &["t1"], vec![face()]), own("davy-siren-muted", "horn", true, 1.0)]);
+    let about =
+        |rule: &str, subject: &str| Aside { rule: rule.into(), subject: subject.into(), ..shelf("a", 2.0, 60.0) };
+    for rule in
+        ["davy-siren-muted", "davy-presence-missed", "davy-notify-failing", "davy-source-down", "davy-case-answer"]
+    {
+        let words = refused(&mut shard, about(rule, "horn"));
+        assert!(words.contains("must not be shelved") && words.contains("out of service"), "{words}");
+    }
+    assert_eq!(play(&mut shard, [begin(about("davy-siren-muted", "horn"))]), [], "it calls on");
+    // With a second person it may be out of service; what is only a doubt about the configuration may be shelved.
+    let approved =
+        Aside { way: Way::OutOfService, approved_by: Some("王".into()), ..about("davy-siren-muted", "horn") };
+    assert_eq!(standings(&play(&mut shard, [begin(approved)])), [("set_aside", "out_of_service")]);
+    play(&mut shard, [own("davy-rule-draft", "draft-1", true, 3.0)]);
+    let doubt = Aside { id: "b".into(), ..about("davy-rule-draft", "draft-1") };
+    assert_eq!(standings(&play(&mut shard, [begin(doubt)])), [("set_aside", "shelved")]);
+}
+
 #[test]
 fn what_is_set_aside_for_two_reasons_is_back_after_both() {
     let language = Language::new();
@@ -120,6 +199,31 @@ fn what_is_set_aside_for_two_reasons_is_back_after_both() {
     let end = AsideEnd { at: at(62.0), by: "davy".into(), reason: "the parent is back".into() };
     let changes = play(&mut shard, [order(AsideOrder::End { id: "parent-1".into(), end })]);
     assert_eq!(standings(&changes), [("resumed", "unacknowledged")]);
+}
+
+/// The clock is an hour fast when the shelf is made, or is set back by a year by mistake: ten minutes are ten minutes.
+#[test]
+fn a_clock_that_is_set_back_prolongs_no_shelf() {
+    for back in [3_600.0, 365.0 * 86_400.0] {
+        let language = Language::new();
+        let mut shard = Shard::new(&language);
+        play(&mut shard, [setup(0.0, &["t1"], vec![face()]), value(1.0, 1.2), begin(shelf("shelf-1", 2.0, 602.0))]);
+        play(&mut shard, [Entry::Tick(at(102.0))]);
+        let earlier = |seconds: f64| Entry::Tick(at(seconds) - Duration::from_secs_f64(back));
+        let mut effects = Vec::new();
+        shard.on_entry(&earlier(102.5), &mut effects);
+        let kept =
+            effects.iter().any(|effect| matches!(effect, Effect::Aside(fact) if fact.aside.until < Some(at(602.0))));
+        assert!(kept, "facts know of the end as it is now");
+        let mut again = Shard::new(&language);
+        again.resume(&shard.snapshot(&crate::response::Response::default())).unwrap();
+        for shard in [&mut shard, &mut again] {
+            let changes = play(shard, (103..610).map(|second| earlier(f64::from(second))));
+            assert_eq!(standings(&changes), [("resumed", "unacknowledged")]);
+            let late = (at(602.0) - Duration::from_secs_f64(back)).micros().abs_diff(changes[0].at.micros());
+            assert!(late <= 1_500_000, "{late} us from its time");
+        }
+    }
 }
 
 #[test]

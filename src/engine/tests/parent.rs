@@ -185,6 +185,48 @@ fn a_shelf_of_a_person_outlasts_the_lost_device() {
     );
 }
 
+/// Whoever takes the alarm of the device out of service must not silence forty sensors with it.
+#[test]
+fn a_lost_device_whose_alarm_is_out_of_service_explains_nothing() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    play(&mut shard, running(vec![comm_loss()]));
+    play(&mut shard, [source(3.0, true)].into_iter().chain(ticks(4, 60)));
+    assert_eq!(shard.asides.list().len(), 2);
+    let out = Aside {
+        id: "out-1".into(),
+        way: Way::OutOfService,
+        rule: DOWN.into(),
+        subject: PLC.into(),
+        by: "李".into(),
+        approved_by: Some("王".into()),
+        reason: "换柜 / new cabinet".into(),
+        from: at(60.0),
+        until: Some(at(300.0)),
+        once: false,
+    };
+    let order = |order| Entry::Note(Note::Aside(AsideNote { command: 3, order: Box::new(order) }));
+    let silenced = play(&mut shard, [order(AsideOrder::Begin(out))]);
+    let resumed = |point| ("comm-loss", point, "resumed", "unacknowledged");
+    assert_eq!(
+        about(&silenced),
+        [resumed("mine.t1"), resumed("mine.t2"), (DOWN, PLC, "set_aside", "out_of_service")],
+        "they call at once"
+    );
+    // Nor after other rules, nor after a restart.
+    play(&mut shard, [plant(61.0, vec![comm_loss()], &["t1", "t2"])]);
+    let mut again = Shard::new(&language);
+    again.resume(&shard.snapshot(&crate::response::Response::default())).unwrap();
+    assert_eq!(about(&play(&mut again, ticks(62, 299))), []);
+    // When it calls again, it explains again.
+    let back = about(&play(&mut again, ticks(299, 302))).into_iter().filter(|row| row.0 != "davy-out-of-service");
+    let explained = |point| ("comm-loss", point, "set_aside", "suppressed");
+    assert_eq!(
+        back.collect::<Vec<_>>(),
+        [explained("mine.t1"), explained("mine.t2"), (DOWN, PLC, "resumed", "unacknowledged")]
+    );
+}
+
 #[test]
 fn other_points_and_rules_while_the_device_is_lost() {
     let language = Language::new();

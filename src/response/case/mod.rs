@@ -18,6 +18,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +26,7 @@ use crate::alarm::{Alarm, AlarmChange, OccurrenceId, RuleId, Standing};
 use crate::engine::Effect;
 use crate::facts::Answer;
 use crate::journal::Setup;
-use crate::model::{Reason, Record, Timestamp};
+use crate::model::{Reason, Record, Timestamp, duration_text};
 
 use super::Out;
 
@@ -38,6 +39,8 @@ pub use words::{demanded_words, missing_words};
 pub const OWN: &str = "davy-case-";
 /// Who does what no person does.
 const DAVY: &str = "davy";
+/// A wall clock that steps back by more than this was set.
+const SET_BACK: Duration = Duration::from_secs(1);
 
 /// A case after a step, and the step.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,7 +54,7 @@ pub struct CaseFact {
 pub struct Taken {
     pub at: Timestamp,
     pub by: String,
-    /// `opened`, `recurred`, `reopened`, `acknowledged`, `over`, `missed`, or a person's step.
+    /// `opened`, `recurred`, `reopened`, `acknowledged`, `over`, `missed`, `clock_set_back`, or a person's step.
     pub word: &'static str,
     /// Which clock was missed, which alarm came, what was said.
     pub words: String,
@@ -125,6 +128,13 @@ impl Cases {
     #[must_use]
     pub fn of_alarm(&self, id: &OccurrenceId) -> Option<&Case> {
         self.cases.get(self.by_alarm.get(id)?)
+    }
+
+    /// Where the case is that an alarm of Davy's own is about.
+    #[must_use]
+    pub fn site_of(&self, alarm: &Alarm) -> Option<Arc<str>> {
+        let number = self.find(&alarm.subject).filter(|_| alarm.rule.starts_with(OWN))?;
+        self.cases.get(&number).map(|case| case.site.clone())
     }
 
     /// Every case that is open or could be reopened, by number.
@@ -295,8 +305,26 @@ impl Cases {
         self.running.insert(number, clocks);
     }
 
+    /// Our clock was set back: limits of open cases run out after as much time as they would have.
+    fn set_back(&mut self, now: Timestamp, out: &mut Out) {
+        let by = std::mem::replace(&mut self.now, now).since(now);
+        let open: Vec<u64> = self.cases.values().filter(|case| case.is_open()).map(|case| case.number).collect();
+        for number in open {
+            self.cases.entry(number).and_modify(|case| case.set_back(by));
+            let words = format!(
+                "时钟回拨，各时限随之提前 / the clock was set back by {}: its limits go with it",
+                duration_text(by)
+            );
+            let taken = Taken { at: now, by: DAVY.into(), word: "clock_set_back", words };
+            self.settle(number, now, vec![taken], out);
+        }
+    }
+
     /// Clocks that ran out by now.
     pub fn on_tick(&mut self, now: Timestamp, out: &mut Out) {
+        if now + SET_BACK < self.now && self.now != Timestamp::default() {
+            self.set_back(now, out);
+        }
         self.now = now;
         while let Some((due, number, clock)) = self.next.first().copied().filter(|(due, ..)| *due <= now) {
             self.next.remove(&(due, number, clock));

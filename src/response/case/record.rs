@@ -489,6 +489,18 @@ impl Case {
         }
     }
 
+    /// Our clock was set back: the times from which its limits count go back with it, so that nobody has longer than
+    /// they had. What was done when stays as it was in the table of steps.
+    pub(super) fn set_back(&mut self, by: Duration) {
+        self.since = self.since - by;
+        let answers = self.answers.iter_mut().map(|answer| &mut answer.at);
+        let said = self.acknowledged.iter_mut().chain(&mut self.updated).map(|did| &mut did.at);
+        let demands = self.demands.iter_mut().flat_map(|one| std::iter::once(&mut one.since).chain(&mut one.until));
+        for time in answers.chain(said).chain(demands) {
+            *time = *time - by;
+        }
+    }
+
     fn begin(&mut self, at: Timestamp) -> bool {
         let ended = self.spans.last().and_then(|span| span.to);
         let anew = ended.is_none_or(|ended| at.since(ended) > EPISODE_GAP);

@@ -249,6 +249,20 @@ fn limits_run_out_at_their_minute_are_told_once_and_end_when_it_is_done() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_gives_nobody_more_time() {
+    let mut desk = Desk::new(calm());
+    desk.tick(at(0));
+    desk.raise(1, at(0));
+    desk.tick(at(4));
+    // Two hours: by the clock on the wall the alarm has not come yet.
+    desk.tick(at(-116));
+    desk.tick(at(-111));
+    assert_eq!(desk.told(), []);
+    desk.tick(at(-110));
+    assert_eq!(desk.told(), [("answer".to_owned(), true)], "ten minutes after it was raised");
+}
+
+#[test]
 fn sites_of_class_c_answer_in_half_the_time() {
     let mut desk = Desk::new(Policy { halved: vec!["p*".into()], ..calm() });
     desk.raise(1, at(0));

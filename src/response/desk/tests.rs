@@ -69,7 +69,11 @@ fn duty() -> Duty {
 }
 
 fn setup(second: f64, duty: Duty) -> Entry {
-    let rules = vec![RuleFile { path: "smoke.rhai".into(), text: RULE.into() }];
+    with_rule(second, duty, RULE.into())
+}
+
+fn with_rule(second: f64, duty: Duty, text: String) -> Entry {
+    let rules = vec![RuleFile { path: "smoke.rhai".into(), text }];
     Entry::Note(Note::Setup(Arc::new(Setup { at: at(second), rules, duty, ..Setup::of(vec![point()]) })))
 }
 
@@ -255,6 +259,32 @@ fn alarms_that_are_open_when_people_are_first_configured_are_called_about() {
     assert!(room.response.duty.escalation().is_empty());
 }
 
+/// A value that sways about its limit every ten seconds, and nobody acknowledges: no broken sensor, and no reason to begin
+/// with the first operator again and again.
+#[test]
+fn an_alarm_that_comes_and_goes_is_called_for_upwards_as_if_it_stayed() {
+    for lost in [false, true] {
+        let language = Language::new();
+        let mut room = Room::of(&language, duty());
+        room.sees(with_rule(room.now, duty(), RULE.replace("\"P1\"", "\"P2\"")));
+        let begun = room.now;
+        for turn in 0..120 {
+            if lost && turn == 20 {
+                room.remembered();
+            }
+            room.reads(if turn % 2 == 0 { 1.01 } else { 0.99 });
+            room.until(begun + f64::from(turn + 1) * 10.0);
+        }
+        assert!(room.of_rule("davy-chatter").is_some_and(|alarm| alarm.title.contains("still calls")));
+        let calls = room.told("smoke", StepKind::Call);
+        let first = |person: &str| calls.iter().find(|call| call.0 == person).map_or(f64::MAX, |call| call.1 - begun);
+        for (person, within) in [("asleep", 1.0), ("gone", 181.0), ("leader", 601.0), ("county", 901.0)] {
+            assert!(first(person) <= within, "{person} within {within} s, lost {lost}: {calls:?}");
+        }
+        assert_eq!(room.told("smoke", StepKind::Copy).len(), 1, "one occurrence, one copy");
+    }
+}
+
 #[test]
 fn calls_about_an_alarm_whose_end_was_not_seen_end_with_the_next_start() {
     let language = Language::new();
@@ -339,6 +369,113 @@ fn a_question_that_waits_survives_a_lost_snapshot_and_is_asked_once() {
     assert_eq!(room.of_rule(QUESTION), None);
     room.until(asked(0) + 300.0);
     assert_eq!(room.of_rule(MISSED), None);
+}
+
+/// Our clock is set back by a day while a question waits, a console is missing and a shift has changed.
+#[test]
+fn a_clock_that_is_set_back_gives_nobody_more_time_and_forgets_no_shift() {
+    let language = Language::new();
+    let mut duty = checked();
+    duty.positions.get_mut("operator").unwrap().console = Some(Duration::from_secs_f64(asked(0) + 120.0));
+    let mut room = Room::of(&language, duty);
+    room.until(asked(0) + 60.0);
+    assert!(room.of_rule(QUESTION).is_some() && room.of_rule(MISSED).is_none());
+    room.now -= 86_400.0;
+    let asked = asked(0) - 86_400.0;
+    room.until(asked + 118.0);
+    assert_eq!(room.of_rule(CONSOLE), None);
+    room.until(asked + 122.0);
+    assert!(room.of_rule(CONSOLE).is_some(), "missing for as long as it may be, in all");
+    room.until(asked + 178.0);
+    assert_eq!(room.of_rule(MISSED), None);
+    room.until(asked + 182.0);
+    assert_eq!(room.told(MISSED, StepKind::Call).len(), 1, "three minutes after it was asked");
+    // The next change of shift by the clock as it is now is told.
+    let told = |room: &Room<'_>| room.steps.iter().filter(|step| step.kind == StepKind::Handover).count();
+    let before = told(&room);
+    room.until(28_800.0 - 86_400.0 + 60.0);
+    assert_eq!(told(&room), before + 1);
+}
+
+/// The positions are those of another site: an alarm of their own says so at every position, and that everybody was told.
+#[test]
+fn a_site_that_no_position_covers_is_an_alarm_of_its_own_until_somebody_stands_for_it() {
+    use crate::model::{Area, AreaKind};
+    let elsewhere = |site: &str| {
+        let mut duty = duty();
+        let area = Area { kind: AreaKind::Site, sites: vec![site.into()], points: Vec::new(), class: None };
+        duty.areas.insert("a".into(), area);
+        duty.positions.values_mut().for_each(|position| position.area = Some("a".into()));
+        duty
+    };
+    for (turn, lost) in [(0, false), (0, true), (1, false), (1, true)] {
+        let language = Language::new();
+        let mut room = Room::of(&language, elsewhere("other-pit"));
+        room.until(10.0);
+        room.reads(1.6);
+        room.until(12.0);
+        assert_eq!(room.told("smoke", StepKind::Everybody), [("", 10.0)]);
+        let nobody = room.of_rule(NOBODY).unwrap();
+        assert_eq!((&*nobody.subject, nobody.priority), ("pit", Priority::P1));
+        assert!(nobody.detail.starts_with("pit.t1 "), "{}", nobody.detail);
+        assert_eq!(room.told(NOBODY, StepKind::Call)[0].0, "asleep", "at every position");
+        assert!(room.told(NOBODY, StepKind::Everybody).is_empty());
+        if lost {
+            room.remembered();
+            room.until(14.0);
+        }
+        if turn == 0 {
+            let smoke = room.of_rule("smoke").unwrap().id;
+            room.acknowledges(&smoke, "somebody who heard it");
+        } else {
+            room.sees(setup(room.now, elsewhere("pit")));
+        }
+        let until = room.now + 2.0;
+        room.until(until);
+        assert_eq!(
+            room.of_rule(NOBODY).unwrap().standing,
+            Standing::ReturnedUnacknowledged,
+            "turn {turn}, lost {lost}"
+        );
+        assert_eq!(room.told("smoke", StepKind::Call).len(), turn, "as soon as somebody stands for it they are called");
+        let raised = room.changes.iter().filter(|one| &*one.alarm.rule == NOBODY && one.happening == Happening::Raised);
+        assert_eq!(raised.count(), 1);
+    }
+}
+
+/// Two sites with a control room each: what is lost at the one, and a case of it that is late, is not the other's business.
+#[test]
+fn what_is_about_one_sites_source_or_case_calls_that_sites_people() {
+    use crate::model::{Area, AreaKind};
+    let mut duty = duty();
+    let whole = duty.positions.remove("operator").unwrap();
+    for (name, site, person) in [("a-room", "other-pit", "gone"), ("b-room", "pit", "asleep")] {
+        let area = Area { kind: AreaKind::Site, sites: vec![site.into()], points: Vec::new(), class: None };
+        duty.areas.insert(site.into(), area);
+        let who = vec![Who::Person(person.into())];
+        duty.positions.insert(name.into(), Position { area: Some(site.into()), who, ..whole.clone() });
+    }
+    let language = Language::new();
+    let mut room = Room::of(&language, duty.clone());
+    let rules = vec![RuleFile { path: "smoke.rhai".into(), text: RULE.into() }];
+    let parents = [("modbus.plc".to_owned(), vec!["pit.t1".into()])].into();
+    let ground = Setup { at: at(room.now), rules, duty, parents, ..Setup::of(vec![point()]) };
+    room.sees(Entry::Note(Note::Setup(Arc::new(ground))));
+    room.until(2.0);
+    let source = |room: &Room<'_>, rule: &str, subject: &str| {
+        Entry::Note(Note::Condition(condition(rule, subject, true, at(room.now), String::new())))
+    };
+    room.sees(source(&room, DOWN, "modbus.plc"));
+    room.sees(source(&room, "davy-slow-disk", "journal"));
+    room.reads(1.6);
+    room.restart();
+    room.until(700.0);
+    assert_eq!(room.told(DOWN, StepKind::Call)[0].0, "asleep");
+    assert!(room.told(DOWN, StepKind::Call).iter().all(|call| call.0 != "gone"));
+    assert_eq!(room.told("davy-slow-disk", StepKind::Call)[0].0, "gone", "the gateway itself is everybody's");
+    let late = room.told("davy-case-answer", StepKind::Call);
+    assert_eq!(late[0].0, "asleep");
+    assert!(late.iter().all(|call| call.0 != "gone"), "{late:?}");
 }
 
 fn with_console() -> Duty {

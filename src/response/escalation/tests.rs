@@ -90,10 +90,14 @@ impl Story {
     }
 
     fn alarm(&mut self, alarm: &Alarm) {
+        self.happens(alarm, false);
+    }
+
+    fn happens(&mut self, alarm: &Alarm, anew: bool) {
         let place = Place { site: "mine-3".into(), subject: "mine-3.face".into(), everywhere: false };
         let kind = Some(Kind::Methane);
         self.with(|escalation, now, told| {
-            escalation.on_alarm(About { alarm, kind, place: &place, from: None, late: false }, now, told)
+            escalation.on_alarm(About { alarm, kind, place: &place, from: None, late: false, anew }, now, told)
         });
     }
 
@@ -175,6 +179,45 @@ fn an_acknowledgement_ends_the_calls_to_the_site_and_not_those_of_the_county_unt
     assert!(story.escalation.is_empty());
 }
 
+/// 叫应 without an acknowledgement: somebody spoke with the site about the value of then. It falls, it comes back: the
+/// county hears of it and is called again, and the site has been called all the time.
+#[test]
+fn what_comes_back_after_somebody_has_spoken_is_the_business_of_the_county_again() {
+    for remembered in [false, true] {
+        let mut story = Story::of(night());
+        let urgent = alarm(Priority::P1, Standing::Unacknowledged);
+        story.alarm(&urgent);
+        story.until(20.0);
+        story.with(|escalation, now, told| escalation.answered(&urgent.id, "k", now, told));
+        story.until(1_000.0);
+        let of_county = |story: &Story| {
+            let calls =
+                story.told(StepKind::Call).into_iter().filter(|(name, _)| ["k", "k2", "s", "p"].contains(&&**name));
+            calls.collect::<Vec<_>>()
+        };
+        assert_eq!(of_county(&story), []);
+        story.alarm(&Alarm { standing: Standing::ReturnedUnacknowledged, ..urgent.clone() });
+        story.until(1_010.0);
+        if remembered {
+            story.remembered();
+        }
+        story.happens(&urgent, true);
+        assert_eq!(story.told(StepKind::Copy), calls(&[("k", 0.0), ("k", 1_010.0)]));
+        story.until(1_310.0);
+        assert_eq!(of_county(&story)[0].0, "k");
+        assert!(of_county(&story)[0].1 <= 1_310.0, "at its five minutes, or before: {:?}", of_county(&story));
+        story.until(1_610.0);
+        assert_eq!(story.told(StepKind::Unanswered), calls(&[("k", 1_610.0)]));
+        // Coming and going does not begin it anew each time, nor copy it each time.
+        for turn in 0..20 {
+            story.happens(&Alarm { standing: Standing::ReturnedUnacknowledged, ..urgent.clone() }, false);
+            story.happens(&urgent, true);
+            story.until(1_610.0 + f64::from(turn));
+        }
+        assert_eq!(story.told(StepKind::Copy).len(), 2);
+    }
+}
+
 #[test]
 fn a_site_of_class_d_has_half_of_the_time() {
     let mut duty = night();
@@ -198,6 +241,94 @@ fn methane_of_three_per_cent_is_told_to_city_and_province_at_once_also_when_it_r
     story.with(|escalation, now, told| escalation.on_value(&id, 3.0, "%VOL", now, told));
     story.with(|escalation, now, told| escalation.on_value(&id, 3.4, "%VOL", now, told));
     assert_eq!(story.told(StepKind::Copy), calls(&[("k", 0.0), ("s", 10.0), ("p", 10.0)]));
+}
+
+/// The city is on leave, and there is no province: the copy is owed until somebody is there, and a record says so.
+#[test]
+fn methane_of_three_per_cent_that_finds_nobody_is_told_as_soon_as_somebody_is_there() {
+    for remembered in [false, true] {
+        let positions: [(Tier, &[&str]); 4] =
+            [(Tier::Operator, &["a"]), (Tier::Leader, &["l"]), (Tier::County, &["k"]), (Tier::City, &["s"])];
+        let mut story = Story::of(duty(&positions));
+        story.said.leave.push(crate::model::Leave {
+            id: "leave-1".into(),
+            person: "s".into(),
+            from: at(0.0),
+            until: at(700.0),
+            substitute: None,
+            by: "s".into(),
+            reason: String::new(),
+        });
+        story.alarm(&Alarm { value: Some(3.2), worst: Some(3.2), ..alarm(Priority::P1, Standing::Unacknowledged) });
+        let nobody = |story: &Story| {
+            story.steps.iter().filter(|step| step.kind == StepKind::NobodyLeft && step.level == "city").count()
+        };
+        assert_eq!(nobody(&story), 1);
+        story.alarm(&alarm(Priority::P1, Standing::Acknowledged));
+        let id = alarm(Priority::P1, Standing::Acknowledged).id;
+        story.with(|escalation, now, told| escalation.on_value(&id, 3.4, "%VOL", now, told));
+        story.until(300.0);
+        if remembered {
+            story.remembered();
+        } else {
+            story.restart();
+        }
+        story.until(1_000.0);
+        assert_eq!(story.told(StepKind::Copy), calls(&[("k", 0.0), ("s", 700.0)]), "once, acknowledged or not");
+    }
+}
+
+/// Everybody who could be called is on leave: everybody whom messages reach is told, again in each round and when it ends,
+/// and whoever is back first is called at once.
+#[test]
+fn an_alarm_that_finds_nobody_is_told_to_everybody_and_calls_whoever_comes() {
+    for remembered in [false, true] {
+        let mut story = Story::of(duty(&[(Tier::Operator, &["a"]), (Tier::Leader, &["l"])]));
+        for (person, until) in [("a", 5_000.0), ("l", 700.0)] {
+            story.said.leave.push(crate::model::Leave {
+                id: person.into(),
+                person: person.into(),
+                from: at(0.0),
+                until: at(until),
+                substitute: None,
+                by: person.into(),
+                reason: String::new(),
+            });
+        }
+        let urgent = alarm(Priority::P2, Standing::Unacknowledged);
+        story.alarm(&urgent);
+        let everybody = |story: &Story| story.told(StepKind::Everybody).iter().map(|told| told.1).collect::<Vec<_>>();
+        assert_eq!(everybody(&story), [0.0]);
+        story.until(60.0);
+        story.happens(&Alarm { standing: Standing::ReturnedUnacknowledged, ..urgent.clone() }, false);
+        story.happens(&urgent, true);
+        assert_eq!(everybody(&story), [0.0, 60.0, 60.0], "as often as it would have been told without people");
+        if remembered {
+            story.remembered();
+        } else {
+            story.restart();
+        }
+        let again = story.duty.policies["P2"].again.as_secs_f64();
+        story.until(699.5);
+        let rounds = (699.5 / again).floor() as usize;
+        assert_eq!(everybody(&story).len(), 3 + rounds);
+        assert!(story.told(StepKind::Call).is_empty());
+        story.until(700.5);
+        assert!(!story.escalation.run(&urgent.id).unwrap().alone);
+        story.until(1_400.0);
+        assert_eq!(story.told(StepKind::Call)[0].0, "l");
+        assert!(story.told(StepKind::Call)[0].1 <= 701.0, "{:?}", story.told(StepKind::Call));
+        assert_eq!(everybody(&story).len(), 3 + rounds, "the calls have somebody now");
+    }
+    // Nobody has to answer for an exercise, nor for what can wait until the end of the shift.
+    for quiet in [
+        Alarm { quality: Quality::because(Reason::Exercise), ..alarm(Priority::P1, Standing::Unacknowledged) },
+        alarm(Priority::P4, Standing::Unacknowledged),
+    ] {
+        let mut story = Story::of(Duty::default());
+        story.alarm(&quiet);
+        assert!(story.told(StepKind::Everybody).is_empty());
+    }
 }
 
 /// A policy of the configuration that forgets the county does not keep the alarm from it.
