@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
-use crate::alarm::{Alarm, AlarmChange, OccurrenceId, Standing};
+use crate::alarm::{Alarm, AlarmChange, OccurrenceId, Standing, Together};
 use crate::journal::Setup;
 use crate::model::{Point, PointIndex, PointTable, Reason, Sample, Timestamp};
 
@@ -135,6 +135,16 @@ impl Board {
         drop(open);
         self.last_change.fetch_max(published.id, Relaxed);
         drop(self.changes.send(published));
+    }
+
+    /// Another alarm of that group is its first-out from here on.
+    pub fn regroup(&self, together: &Together) {
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        for alarm in open.values_mut() {
+            if alarm.together.as_ref().is_some_and(|known| known.group == together.group) {
+                Arc::make_mut(alarm).together = Some(Box::new(together.clone()));
+            }
+        }
     }
 
     /// Somebody is called without an alarm having changed: there are messages to be sent.

@@ -8,6 +8,7 @@
 mod aside;
 mod id;
 mod step;
+mod together;
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::model::{PointIndex, Quality, Timestamp};
 pub use aside::{Aside, AsideEnd, AsideFact, AsideOrder, Way, calls};
 pub use id::OccurrenceId;
 pub use step::{Change, Input, Live, Policy, State, Verdict, step};
+pub use together::{Field, First, Together};
 
 /// How fast a person must respond. The response times behind it belong to the escalation policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -233,6 +235,9 @@ pub struct Alarm {
     /// What sets it aside, or did last.
     #[serde(default)]
     pub aside: Option<Aside>,
+    /// Which alarms it came up with, where it belongs to a group.
+    #[serde(default)]
+    pub together: Option<Box<Together>>,
     /// More to say: an error text, what a rule failed on.
     pub detail: String,
 }

@@ -12,8 +12,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tracing::{error, info, warn};
 
 use super::{
-    Answer, Answers, Error, Numbers, Recipient, Registered, aside, audit, cases, duty, limits, publications, revision,
-    schema,
+    Answer, Answers, Error, Numbers, Recipient, Registered, aside, audit, cases, duty, groups, limits, publications,
+    revision, schema,
 };
 use crate::alarm::{AlarmChange, Happening, Level, Priority};
 use crate::board::{Board, Published};
@@ -23,6 +23,7 @@ use crate::engine::Effect;
 use crate::journal::{Condition, Cursor, Entry, Note, Outcome, Prompt, Receipt, Seq, Tail};
 use crate::model::{Permit, PermitEnd, PermitKind, Point, SiteStanding};
 use crate::publish::Publisher;
+use crate::response::group::Group;
 
 /// Entries, and effects of them, that are written in one transaction.
 const BATCH_ENTRIES: usize = 1_024;
@@ -201,6 +202,9 @@ impl Writer {
         for published in after.news {
             self.tell(published);
         }
+        for group in after.moved {
+            self.outlets.board.regroup(&group.together());
+        }
         for (command, answer) in after.answers {
             self.outlets.answers.give(command, answer);
         }
@@ -313,6 +317,8 @@ struct After {
     snapshot: Option<Seq>,
     /// Somebody is called.
     calls: bool,
+    /// Groups that have another first-out.
+    moved: Vec<Box<Group>>,
 }
 
 fn write_effect(
@@ -333,6 +339,7 @@ fn write_effect(
         | Effect::Rules(_)
         | Effect::Limits(_)
         | Effect::Aside(_)
+        | Effect::Group { .. }
         | Effect::Case(_)
         | Effect::Step(_)
         | Effect::Kept(_)
@@ -352,6 +359,10 @@ fn write_effect(
         Effect::Rules(step) => revision::write_step(change, &step)?,
         Effect::Limits(fact) => limits::write(change, &fact)?,
         Effect::Aside(fact) => aside::write(change, &fact)?,
+        Effect::Group { group, moved } => {
+            groups::write(change, &group)?;
+            after.moved.extend(moved.then_some(group));
+        }
         Effect::Case(fact) => cases::write(change, &fact)?,
         Effect::Step(step) => {
             duty::write_step(change, &step, &outlets.recipients, &outlets.board)?;

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::wording::{Language, Wording};
-use crate::alarm::{Alarm, AlarmChange, Happening, Level, OccurrenceId, Priority, Standing};
+use crate::alarm::{Alarm, AlarmChange, First, Happening, Level, OccurrenceId, Priority, Standing, Together};
 use crate::board::Published;
 use crate::clock;
 use crate::facts::{Outgoing, Waiting};
@@ -58,6 +58,9 @@ pub struct Message {
     pub summary: Option<Summary>,
 }
 
+/// First-outs that a summary names.
+const FIRST_OUTS: usize = 10;
+
 /// What many messages are about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Summary {
@@ -67,6 +70,18 @@ pub struct Summary {
     pub priorities: Vec<(&'static str, usize)>,
     /// Alarms by site: that with the most urgent ones first, then that with the most.
     pub sites: Vec<(String, usize)>,
+    /// What came first where several came up together: that with the most alarms first.
+    pub first_outs: Vec<FirstOut>,
+}
+
+/// The first-out of alarms that came up together, whether or not it is in the summary itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FirstOut {
+    #[serde(flatten)]
+    pub first: After,
+    pub site: String,
+    /// In its group, as far as is known here.
+    pub alarms: u32,
 }
 
 impl Summary {
@@ -94,7 +109,27 @@ impl Summary {
             alarms: alarms.len(),
             priorities: priorities.into_iter().filter(|(_, count)| *count > 0).collect(),
             sites: sites.into_iter().map(|(site, (_, count))| (site.to_owned(), count)).collect(),
+            first_outs: Self::first_outs(rows),
         }
+    }
+
+    fn first_outs(rows: &[Arc<Outgoing>]) -> Vec<FirstOut> {
+        let mut groups: BTreeMap<&OccurrenceId, (&Arc<str>, &Together)> = BTreeMap::new();
+        for alarm in rows.iter().map(|row| &row.published.change.alarm) {
+            let Some(together) = &alarm.together else { continue };
+            let known = groups.entry(&together.group).or_insert((&alarm.site, together));
+            // Whoever came up last knows most of it.
+            if known.1.alarms <= together.alarms {
+                *known = (&alarm.site, together);
+            }
+        }
+        let told = groups.into_values().filter(|(_, together)| together.alarms > 1);
+        let mut list: Vec<FirstOut> = told
+            .map(|(site, of)| FirstOut { first: After::of(&of.first), site: site.to_string(), alarms: of.alarms })
+            .collect();
+        list.sort_by(|one, other| other.alarms.cmp(&one.alarms).then_with(|| one.first.cmp(&other.first)));
+        list.truncate(FIRST_OUTS);
+        list
     }
 }
 
@@ -124,6 +159,41 @@ pub struct Fields {
     /// Of the sample that raised it: `good`, `good:exercise`, ..
     pub quality: String,
     pub detail: String,
+    /// Of which group it is, and whether it came first of those that came up together; `after` is the first-out
+    /// where that is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group_alarms: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_out: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<After>,
+}
+
+/// The first-out of a group, as another alarm of it names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct After {
+    pub id: String,
+    pub rule: String,
+    pub subject: String,
+    pub place: String,
+    pub title: String,
+    pub raised: String,
+}
+
+impl After {
+    #[must_use]
+    pub fn of(first: &First) -> Self {
+        Self {
+            id: first.id.to_string(),
+            rule: first.rule.to_string(),
+            subject: first.subject.to_string(),
+            place: first.place.clone(),
+            title: first.title.clone(),
+            raised: first.raised.to_string(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -246,6 +316,7 @@ impl Message {
             held: false,
             closed: false,
             aside: None,
+            together: None,
             detail: String::new(),
         };
         let change = AlarmChange { happening: Happening::Raised, at, alarm };
@@ -287,6 +358,10 @@ impl Fields {
             held: alarm.held,
             quality: alarm.quality.to_string(),
             detail: alarm.detail.clone(),
+            group: alarm.together.as_ref().map(|together| together.group.to_string()),
+            group_alarms: alarm.together.as_ref().map(|together| together.alarms),
+            first_out: alarm.together.as_ref().map(|_| alarm.first_out()),
+            after: alarm.after().map(After::of),
         }
     }
 }
