@@ -80,11 +80,8 @@ pub enum Effect {
     Limits(LimitFact),
     /// An alarm is set aside, or no longer.
     Aside(AsideFact),
-    /// Alarms that came up together, after one more; `moved`: it is their first-out from here on.
-    Group {
-        group: Box<Group>,
-        moved: bool,
-    },
+    /// Alarms that came up together, after one more.
+    Group(Box<Group>),
     /// A case after a step.
     Case(Box<CaseFact>),
     /// Somebody is called or told, or there was nobody.

@@ -257,7 +257,7 @@ pub(crate) fn respond(
                 | Effect::Version { .. }
                 | Effect::Rules(_)
                 | Effect::Limits(_)
-                | Effect::Group { .. }
+                | Effect::Group(_)
                 | Effect::Case(_)
                 | Effect::Step(_)
                 | Effect::Kept(_)

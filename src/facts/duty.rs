@@ -2,7 +2,7 @@
 
 use rusqlite::params;
 
-use super::{Error, Reader, Recipient, handover};
+use super::{Error, Reader, Recipient, daily, handover};
 use crate::alarm::OccurrenceId;
 use crate::board::Board;
 use crate::clock;
@@ -15,11 +15,19 @@ pub(super) fn write_step(
     recipients: &[Recipient],
     board: &Board,
 ) -> Result<(), rusqlite::Error> {
-    let with_list = if step.kind == StepKind::Handover {
-        Some(Step { list: Some(handover::list(change, step, board)?), ..step.clone() })
-    } else {
-        None
+    let list = match step.kind {
+        StepKind::Handover => Some(handover::list(change, step, board)?),
+        StepKind::Daily => Some(daily::list(change, step)?),
+        StepKind::Call
+        | StepKind::Copy
+        | StepKind::NobodyLeft
+        | StepKind::Siren
+        | StepKind::Unanswered
+        | StepKind::Answered
+        | StepKind::News
+        | StepKind::Question => None,
     };
+    let with_list = list.map(|list| Step { list: Some(list), ..step.clone() });
     let step = with_list.as_ref().unwrap_or(step);
     let body = serde_json::to_string(step).expect("plain data always serialises");
     change
@@ -55,6 +63,7 @@ pub(super) fn keep(change: &rusqlite::Transaction<'_>, kept: &Kept) -> Result<()
         Kept::Signed { roster, .. } => ("signed", roster.clone(), true),
         Kept::Question { question, open } => ("question", format!("{} {}", question.asked, question.position), *open),
         Kept::Changed { roster, .. } => ("changed", roster.clone(), true),
+        Kept::Listed { position, .. } => ("listed", position.clone(), true),
         Kept::Console { user, open } => ("console", user.clone(), *open),
         Kept::Missing { position, open, .. } => ("missing", position.clone(), *open),
     };

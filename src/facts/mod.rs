@@ -8,6 +8,7 @@
 mod aside;
 mod audit;
 mod cases;
+mod daily;
 mod duty;
 mod groups;
 mod handover;

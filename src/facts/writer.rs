@@ -15,7 +15,7 @@ use super::{
     Answer, Answers, Error, Numbers, Recipient, Registered, aside, audit, cases, duty, groups, limits, publications,
     revision, schema,
 };
-use crate::alarm::{AlarmChange, Happening, Level, Priority};
+use crate::alarm::{AlarmChange, Happening, Level, Priority, Together};
 use crate::board::{Board, Published};
 use crate::clock;
 use crate::clock::Stopwatch;
@@ -23,7 +23,6 @@ use crate::engine::Effect;
 use crate::journal::{Condition, Cursor, Entry, Note, Outcome, Prompt, Receipt, Seq, Tail};
 use crate::model::{Permit, PermitEnd, PermitKind, Point, SiteStanding};
 use crate::publish::Publisher;
-use crate::response::group::Group;
 
 /// Entries, and effects of them, that are written in one transaction.
 const BATCH_ENTRIES: usize = 1_024;
@@ -202,9 +201,7 @@ impl Writer {
         for published in after.news {
             self.tell(published);
         }
-        for group in after.moved {
-            self.outlets.board.regroup(&group.together());
-        }
+        self.outlets.board.regroup(after.groups);
         for (command, answer) in after.answers {
             self.outlets.answers.give(command, answer);
         }
@@ -317,8 +314,8 @@ struct After {
     snapshot: Option<Seq>,
     /// Somebody is called.
     calls: bool,
-    /// Groups that have another first-out.
-    moved: Vec<Box<Group>>,
+    /// Groups as they are now, those of one batch in their order.
+    groups: Vec<Together>,
 }
 
 fn write_effect(
@@ -339,7 +336,7 @@ fn write_effect(
         | Effect::Rules(_)
         | Effect::Limits(_)
         | Effect::Aside(_)
-        | Effect::Group { .. }
+        | Effect::Group(_)
         | Effect::Case(_)
         | Effect::Step(_)
         | Effect::Kept(_)
@@ -359,9 +356,9 @@ fn write_effect(
         Effect::Rules(step) => revision::write_step(change, &step)?,
         Effect::Limits(fact) => limits::write(change, &fact)?,
         Effect::Aside(fact) => aside::write(change, &fact)?,
-        Effect::Group { group, moved } => {
+        Effect::Group(group) => {
             groups::write(change, &group)?;
-            after.moved.extend(moved.then_some(group));
+            after.groups.push(group.together());
         }
         Effect::Case(fact) => cases::write(change, &fact)?,
         Effect::Step(step) => {

@@ -366,7 +366,8 @@ fn every_position_has_the_figures_of_its_own_places() {
         duty.areas.insert(site.into(), area);
     }
     let mut add = |name: &str, tier, area: Option<&str>| {
-        let position = Position { tier, area: area.map(Into::into), who: Vec::new(), console: None, checks: None };
+        let position =
+            Position { tier, area: area.map(Into::into), who: Vec::new(), console: None, checks: None, daily: None };
         duty.positions.insert(name.into(), position);
     };
     add("room-0", Tier::Operator, Some("site-0"));

@@ -128,6 +128,10 @@ impl Language {
                 Some((zh, en)) => language.choose(zh, en).to_owned(),
                 None => language.choose("交接班", "shift change").to_owned(),
             },
+            (StepKind::Daily, language) => match &step.list {
+                Some((zh, en)) => language.choose(zh, en).to_owned(),
+                None => language.choose("日清单", "daily list").to_owned(),
+            },
             (StepKind::News, _) => self.choose("后续情况", "news of it").to_owned(),
             (StepKind::NobodyLeft | StepKind::Siren | StepKind::Answered, _) => step.kind.word().to_owned(),
         };

@@ -187,9 +187,9 @@ impl Groups {
         let known = self.newest.get(&key).and_then(|id| self.groups.get_mut(id));
         match known {
             Some(group) if at <= group.newest + gap && group.first.raised <= at + gap => {
-                let moved = group.take(alarm, at);
+                group.take(alarm, at);
                 self.members.insert(alarm.id.clone(), group.id.clone());
-                out.effects.push(Effect::Group { group: Box::new(group.clone()), moved });
+                out.effects.push(Effect::Group(Box::new(group.clone())));
             }
             known => {
                 let latest = known.is_none_or(|group| group.newest < at);
@@ -224,16 +224,14 @@ impl Group {
         Self { id, key, first, began: alarm.received, newest: at, alarms: 1, open: 1 }
     }
 
-    /// One more alarm; tells whether it is the first-out from here on.
-    fn take(&mut self, alarm: &Alarm, at: Timestamp) -> bool {
+    /// One more alarm.
+    fn take(&mut self, alarm: &Alarm, at: Timestamp) {
         (self.alarms, self.open) = (self.alarms + 1, self.open + 1);
         self.newest = self.newest.max(at);
         let earlier = (at, &alarm.id) < (self.first.raised, &self.first.id);
-        let moved = earlier && alarm.received.since(self.began) <= SETTLES;
-        if moved {
+        if earlier && alarm.received.since(self.began) <= SETTLES {
             self.first = Arc::new(first(alarm, at));
         }
-        moved
     }
 }
 

@@ -32,7 +32,7 @@ use case::{Case, CaseStep, Cases};
 use group::{Group, Groups};
 use storm::Storms;
 
-pub use desk::{Desk, HANDOVER, Kept, Question};
+pub use desk::{DAILY, Desk, HANDOVER, Kept, Question};
 pub use escalation::{Escalation, Run};
 pub use step::{Step, StepKind};
 

@@ -87,7 +87,7 @@ impl Desk {
         let mut out = Out::default();
         self.groups.mark(&mut change, &mut out);
         for effect in out.effects {
-            if let Effect::Group { group, .. } = effect {
+            if let Effect::Group(group) = effect {
                 self.rows.insert(group.id.clone(), *group);
             }
         }
