@@ -83,14 +83,16 @@ async fn a_sensor_that_is_stopped_by_a_click_as_gas_rises_is_a_p1_at_the_county(
     assert_eq!(davy.holding("paused-while-rising").await.unwrap()["standing"], "unacknowledged");
 
     // Under a permit it is work. Its time is up: the stop is no longer approved, and the county hears of that one too.
-    let asked = json!({ "kind": "maintenance", "points": ["pit.t2"], "by": "张", "reason": "cable", "for": "3s" });
+    let asked = json!({ "kind": "maintenance", "points": ["pit.t2"], "by": "张", "reason": "cable", "for": "6s" });
     assert_eq!(davy.post("/api/v1/permits", &asked).await.unwrap().0, 201);
     rises(&davy, "pit.t2").await;
     is_stopped(&davy, "pit.t2").await;
-    until("it shows", async || davy.point("pit.t2").await["quality"] == "bad:paused,maintenance").await;
+    until("it shows", async || davy.point("pit.t2").await["quality"] == "bad:paused+maintenance").await;
     let of_second = "SELECT count(*) FROM alarms WHERE subject = 'pit.t2'";
     assert_eq!(site.fact(of_second), 0, "work that was approved is no alarm");
     until("the permit's time is up", async || davy.holding("davy-permit-overdue").await.is_some()).await;
+    // The substation goes on saying that the sensor is stopped, as it does with every poll.
+    is_stopped(&davy, "pit.t2").await;
     let told = wait_for("the county", async || county(&pager, "paused-while-rising", "pit.t2")).await;
     assert_eq!(told["alarm"]["priority"], "P1");
     until("the county hears that it is stopped", async || county(&pager, "point-paused", "pit.t2").is_some()).await;
