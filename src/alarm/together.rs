@@ -82,6 +82,21 @@ pub struct First {
     pub raised: Timestamp,
 }
 
+impl First {
+    /// `raised`: the time that its group goes by.
+    #[must_use]
+    pub fn of(alarm: &Alarm, raised: Timestamp) -> Self {
+        Self {
+            id: alarm.id.clone(),
+            rule: alarm.rule.clone(),
+            subject: alarm.subject.clone(),
+            place: alarm.place.clone(),
+            title: alarm.title.clone(),
+            raised,
+        }
+    }
+}
+
 /// What an alarm knows of those that came up with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Together {

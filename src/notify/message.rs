@@ -389,6 +389,39 @@ mod tests {
         );
     }
 
+    fn together(id: &str, first: &Alarm, alarms: u32) -> Alarm {
+        let mut alarm = alarm(id, Priority::P2);
+        let first = Arc::new(First::of(first, first.raised));
+        let group = OccurrenceId::named("group");
+        alarm.together = Some(Box::new(Together { group, field: crate::alarm::Field::Gas, first, alarms }));
+        alarm
+    }
+
+    #[test]
+    fn the_first_out_is_marked_and_those_after_it_name_it() {
+        let fan = alarm("fan", Priority::P2);
+        let alone = told(Happening::Raised, together("fan", &fan, 1));
+        assert_eq!((alone.alarm.first_out, alone.alarm.group_alarms), (Some(true), Some(1)));
+        assert_eq!(alone.text, told(Happening::Raised, fan.clone()).text, "nothing to say of it yet");
+        let after = told(Happening::Raised, together("face", &fan, 3));
+        let named = after.alarm.after.as_ref().map(|of| &*of.subject);
+        assert_eq!((after.alarm.first_out, named), (Some(false), Some("mine-3.fan")));
+        assert!(after.text.zh.contains("，首发报警 mine-3.fan 16:00:00。P2"), "{}", after.text.zh);
+        assert!(after.text.en.contains(", the first-out is mine-3.fan 16:00:00. P2"), "{}", after.text.en);
+        assert!(after.text.zh.starts_with("停止作业"), "what to do still comes first");
+        let later = told(Happening::Realarmed, together("fan", &fan, 4));
+        assert!(later.text.zh.contains("首发报警，其后 3 条"), "{}", later.text.zh);
+        let bare: serde_json::Value = serde_json::from_slice(&told(Happening::Raised, fan.clone()).json()).unwrap();
+        assert!(bare["alarm"].get("first_out").is_none(), "what belongs to no group says nothing");
+
+        let rows = [together("face", &fan, 2), together("return", &fan, 3), alarm("other", Priority::P3)];
+        let rows: Vec<Arc<Outgoing>> =
+            rows.into_iter().zip(1..).map(|(alarm, id)| Arc::new(outgoing(id, Happening::Raised, alarm))).collect();
+        let summary = Message::summary(&rows, &[]).summary.unwrap();
+        let firsts: Vec<(&str, u32)> = summary.first_outs.iter().map(|of| (&*of.first.subject, of.alarms)).collect();
+        assert_eq!(firsts, [("mine-3.fan", 3)], "also where it is in no row itself");
+    }
+
     #[test]
     fn both_languages_are_told_apart_where_the_title_says_both() {
         let mut broker = alarm("", Priority::P2);

@@ -220,7 +220,7 @@ impl Groups {
 
 impl Group {
     fn of(alarm: &Alarm, key: Key, at: Timestamp) -> Self {
-        let (id, first) = (alarm.id.clone(), Arc::new(first(alarm, at)));
+        let (id, first) = (alarm.id.clone(), Arc::new(First::of(alarm, at)));
         Self { id, key, first, began: alarm.received, newest: at, alarms: 1, open: 1 }
     }
 
@@ -230,19 +230,8 @@ impl Group {
         self.newest = self.newest.max(at);
         let earlier = (at, &alarm.id) < (self.first.raised, &self.first.id);
         if earlier && alarm.received.since(self.began) <= SETTLES {
-            self.first = Arc::new(first(alarm, at));
+            self.first = Arc::new(First::of(alarm, at));
         }
-    }
-}
-
-fn first(alarm: &Alarm, at: Timestamp) -> First {
-    First {
-        id: alarm.id.clone(),
-        rule: alarm.rule.clone(),
-        subject: alarm.subject.clone(),
-        place: alarm.place.clone(),
-        title: alarm.title.clone(),
-        raised: at,
     }
 }
 

@@ -114,6 +114,25 @@ fn quoted(cell: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alarm::{Field, First, OccurrenceId, Together};
+    use crate::notify::Message;
+    use crate::response::case::{Cause, Did};
+
+    #[test]
+    fn each_case_says_by_what_it_was_counted_and_which_alarm_came_first() {
+        let at = Timestamp::from_secs(1_800_000_000);
+        let mut alarm = Message::example().published.change.alarm.clone();
+        let mut first = First::of(&alarm, at);
+        (first.id, first.subject) = (OccurrenceId::named("the-first"), "mine.fan".into());
+        let (group, first) = (OccurrenceId::named("the-group"), std::sync::Arc::new(first));
+        alarm.together = Some(Box::new(Together { group, field: Field::Gas, first, alarms: 2 }));
+        let mut case = Case::new(7, &alarm, at);
+        case.note(&alarm, at);
+        assert_eq!(row(&case)[22..], ["the-group", &*format!("the-first {at}"), "mine.fan", ""]);
+        let did = Did { by: "Li".into(), at, words: "another fan".into() };
+        case.cause = Some(Cause { of: OccurrenceId::named("case-7"), did });
+        assert_eq!((&*row(&case)[22], &*row(&case)[25]), ("case-7", &*format!("Li {at}: another fan")));
+    }
 
     #[test]
     fn a_cell_is_never_a_formula_and_never_breaks_the_table() {
