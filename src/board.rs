@@ -4,7 +4,7 @@
 //! each point, the open alarms, and a live stream of both for the page, the API and MQTT subscribers.
 //! It never decides anything, and a slow reader never holds up a writer: it is told that it missed some.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
-use crate::alarm::{Alarm, AlarmChange, OccurrenceId, Standing};
+use crate::alarm::{Alarm, AlarmChange, OccurrenceId, Standing, Together};
 use crate::journal::Setup;
 use crate::model::{Point, PointIndex, PointTable, Reason, Sample, Timestamp};
 
@@ -50,6 +50,8 @@ pub struct Board {
     setup: RwLock<Option<Arc<Setup>>>,
     latest: Mutex<Vec<Option<Sample>>>,
     open: RwLock<BTreeMap<OccurrenceId, Arc<Alarm>>>,
+    /// Of several alarms each, since the start. Locked before `open` where both are.
+    groups: RwLock<BTreeMap<OccurrenceId, Together>>,
     changes: broadcast::Sender<Arc<Published>>,
     values: broadcast::Sender<Arc<Vec<Sample>>>,
     last_change: AtomicI64,
@@ -65,6 +67,8 @@ impl Default for Board {
 impl Board {
     /// Changes and value batches that a reader may lag behind before it misses some.
     const LAG: usize = 4_096;
+    /// More groups than this are looked through for those of no open alarm.
+    const GROUPS: usize = 1_000;
 
     #[must_use]
     pub fn new() -> Self {
@@ -73,6 +77,7 @@ impl Board {
             setup: RwLock::default(),
             latest: Mutex::default(),
             open: RwLock::default(),
+            groups: RwLock::default(),
             changes: broadcast::channel(Self::LAG).0,
             values: broadcast::channel(64).0,
             last_change: AtomicI64::new(0),
@@ -137,6 +142,30 @@ impl Board {
         drop(self.changes.send(published));
     }
 
+    /// Alarms that came up together, as they are now.
+    pub fn regroup(&self, now: Vec<Together>) {
+        if now.is_empty() {
+            return;
+        }
+        let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
+        groups.extend(now.into_iter().map(|together| (together.group.clone(), together)));
+        if groups.len() > Self::GROUPS {
+            let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+            let of_open: BTreeSet<&OccurrenceId> =
+                open.values().filter_map(|alarm| Some(&alarm.together.as_ref()?.group)).collect();
+            groups.retain(|group, _| of_open.contains(group));
+        }
+    }
+
+    /// The alarm with what its group is now: it may have changed since the alarm did.
+    fn grouped(groups: &BTreeMap<OccurrenceId, Together>, alarm: &Arc<Alarm>) -> Arc<Alarm> {
+        let now = alarm.together.as_ref().and_then(|together| groups.get(&together.group));
+        match now.filter(|now| alarm.together.as_deref() != Some(now)) {
+            Some(now) => Arc::new(Alarm { together: Some(Box::new(now.clone())), ..(**alarm).clone() }),
+            None => alarm.clone(),
+        }
+    }
+
     /// Somebody is called without an alarm having changed: there are messages to be sent.
     pub fn call(&self) {
         self.calls.send_replace(());
@@ -158,12 +187,16 @@ impl Board {
     /// Open alarms, by id.
     #[must_use]
     pub fn open_alarms(&self) -> Vec<Arc<Alarm>> {
-        self.open.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        open.values().map(|alarm| Self::grouped(&groups, alarm)).collect()
     }
 
     #[must_use]
     pub fn open_alarm(&self, id: &OccurrenceId) -> Option<Arc<Alarm>> {
-        self.open.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+        let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        open.get(id).map(|alarm| Self::grouped(&groups, alarm))
     }
 
     /// Number of the newest change that was published.

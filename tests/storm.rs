@@ -16,29 +16,8 @@ use serde_json::json;
 
 use stage::device::{Device, Message};
 use stage::pager::Pager;
+use stage::storm::{BATCH, URGENT, assert_capped, plant, sends};
 use stage::{Site, methane_rule, now_ms, until, wait_for};
-
-const TOKEN: &str = "a-token-of-the-substation";
-const BATCH: usize = 250;
-const MOST: usize = 20;
-const URGENT: [usize; 3] = [700, 1_100, 1_900];
-
-fn config(pager: &Pager) -> String {
-    format!(
-        "[gateway]\npoints = [\"points.csv\"]\n[web]\naddress = \"127.0.0.1:0\"\n\
-         [source.http.substation]\ntoken_file = \"token\"\npoints = [\"pit.*\"]\n\
-         [notify.mqtt]\nenabled = false\n[notify.log]\nenabled = false\n\
-         [notify.webhook.captain]\nurl = \"http://{}/hook\"\nfrom_priority = \"P4\"\nmost_per = \"{MOST} in 10s\"\n",
-        pager.address
-    )
-}
-
-const RULES: &str = r#"
-rule("load", #{ title: "电池低 / battery low", advice: "a", watches: #{ place: "T2" }, priority: "P4", level: "blue",
-    raise: |p| p.value >= 1.0 });
-rule("gas", #{ title: "瓦斯 / gas", advice: "撤人 / get out", watches: #{ place: "T1" }, priority: "P1", level: "red",
-    raise: |p| p.value >= 1.0 });
-"#;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_through_kills_is_a_few_messages_every_p1_and_one_receipt_each() {
@@ -48,23 +27,12 @@ async fn a_storm_through_kills_is_a_few_messages_every_p1_and_one_receipt_each()
     let mut seed = asked("DAVY_SOAK_SEED").map_or_else(now_ms, |seed| i64::try_from(seed).unwrap());
     println!("DAVY_SOAK_SEED={seed} DAVY_SOAK_KILLS={kills} DAVY_SOAK_STORM={count}");
     let pager = Pager::start().await;
-    let site = Site::new(&config(&pager), &[("storm.rhai", RULES)]);
-    site.write("token", TOKEN);
-    let place = |number: usize| if URGENT.contains(&number) { "T1" } else { "T2" };
-    let points: String = (0..count).map(|number| format!("pit.p{number},methane,{},1h\n", place(number))).collect();
-    site.write("points.csv", &format!("id,kind,place,period\n{points}"));
+    let site = plant(&pager, count);
 
     let mut davy = site.start().await;
     let batches = count.div_ceil(BATCH);
     for batch in 0..batches {
-        let numbers = batch * BATCH..count.min((batch + 1) * BATCH);
-        let time = now_ms();
-        let samples: Vec<_> =
-            numbers.map(|n| json!({ "point": format!("pit.p{n}"), "value": 1.2, "time": time })).collect();
-        let body = json!(samples).to_string();
-        let request = davy.client().post(davy.url("/api/v1/samples?precision=ms")).bearer_auth(TOKEN);
-        let answer = request.header("content-type", "application/json").body(body).send().await.unwrap();
-        assert!(answer.status().is_success(), "{answer:?}");
+        sends(&davy, batch * BATCH..count.min((batch + 1) * BATCH)).await;
         if batch * kills / batches != (batch + 1) * kills / batches {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             tokio::time::sleep(Duration::from_millis((seed.unsigned_abs() >> 33) % 400)).await;
@@ -92,6 +60,7 @@ async fn a_storm_through_kills_is_a_few_messages_every_p1_and_one_receipt_each()
             WHERE c.body ->> '$.alarm.subject' = ";
         assert!(site.fact(&format!("{before}'{point}'")) < 5_000_000, "{point} waited");
     }
+    assert_capped(&site, URGENT.len());
     // A message that was cut off may come twice, under the same key.
     let keys: BTreeSet<&str> = heard.iter().map(|heard| heard.key.as_str()).collect();
     let few = 40 + 25 * kills;

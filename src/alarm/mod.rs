@@ -9,6 +9,7 @@ mod aside;
 mod id;
 mod own;
 mod step;
+mod together;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub use aside::{Aside, AsideEnd, AsideFact, AsideOrder, Way, calls};
 pub use id::OccurrenceId;
 pub use own::{is_own, own_shelvable};
 pub use step::{Change, Input, Live, Policy, State, Verdict, step};
+pub use together::{Field, First, Together};
 
 /// How fast a person must respond. The response times behind it belong to the escalation policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -235,6 +237,9 @@ pub struct Alarm {
     /// What sets it aside, or did last.
     #[serde(default)]
     pub aside: Option<Aside>,
+    /// Which alarms it came up with, where it belongs to a group.
+    #[serde(default)]
+    pub together: Option<Box<Together>>,
     /// More to say: an error text, what a rule failed on.
     pub detail: String,
 }

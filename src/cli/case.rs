@@ -137,6 +137,16 @@ pub enum Command {
         #[command(flatten)]
         who: Who,
     },
+    /// For counting: its alarms had a cause of their own, or that of another case.
+    Cause {
+        /// The other case; without it the case counts by itself.
+        #[arg(long)]
+        of: Option<String>,
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        who: Who,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -215,6 +225,10 @@ pub fn run(command: &Command) -> Result<ExitCode, Refusal> {
             let case = send_file(&who.at, &format!("/api/v1/cases/{}/files", who.id), &query, bytes)?;
             println!("{}", line(&case));
             Ok(ExitCode::SUCCESS)
+        }
+        Command::Cause { of, reason, who } => {
+            let of = of.as_ref().map(|of| json!({ "of": of, "reason": reason }));
+            who.does("cause", of.unwrap_or_else(|| json!({ "reason": reason })))
         }
         Command::Join { into, reason, who } => who.does("join", json!({ "into": into, "reason": reason })),
     }

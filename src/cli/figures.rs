@@ -50,10 +50,11 @@ fn table(told: &Value) -> String {
         text.push_str("  (shorter than asked for: too many alarms to keep)");
     }
     text.push_str(&format!(
-        "\n{:<20} {:>7} {:>8} {:>16} {:>7} {:>8} {:>8} {:>6} {:>7} {:>14} {:>14} {:>14} {:>9}\n",
+        "\n{:<20} {:>7} {:>8} {:>7} {:>16} {:>7} {:>8} {:>8} {:>6} {:>7} {:>14} {:>14} {:>14} {:>9}\n",
         "site",
         "alarms",
         "episodes",
+        "causes",
         "10min now/avg/pk",
         "floods",
         "chatter",
@@ -102,9 +103,10 @@ fn row(site: &str, of: &Value) -> String {
     let spread = |key: &str| format!("{}/{}", seconds(&of[key]["median"]), seconds(&of[key]["p95"]));
     let delivered = of["deliveries"]["rate"].as_f64().map_or("-".to_owned(), |rate| format!("{:.0} %", rate * 100.0));
     format!(
-        "{site:<20} {:>7} {:>8} {:>16} {:>7} {:>8} {:>8} {:>6} {:>7} {:>14} {:>14} {:>14} {delivered:>9}\n",
+        "{site:<20} {:>7} {:>8} {:>7} {:>16} {:>7} {:>8} {:>8} {:>6} {:>7} {:>14} {:>14} {:>14} {delivered:>9}\n",
         count(&of["raised"]),
         count(&of["episodes"]),
+        count(&of["one_cause_episodes"]),
         format!("{}/{average:.1}/{}", count(&rate["now"]), count(&rate["peak"])),
         count(&of["floods"]["count"]),
         count(&of["chattering"]["sources"]),

@@ -27,6 +27,7 @@
 //! who = ["roster.mine-3"]                 # person.x, team.x, roster.x in the order of calling
 //! console = true                          # missing for console_missing ("5m"): an alarm at the level above
 //! checks = 2                              # 查岗: questions a shift, answered within checks_within ("3m")
+//! daily_list = "8:00"                     # open P4 alarms as one message, local time; "off". Counties: "8:00"
 //!
 //! [[route]]                               # the first that fits chooses the policy; else P1 .. P4, exercise
 //! area = "mine-3"   hazard = "gas"   kinds = ["methane"]   level = "red"   priority = "P1"   hours = "22-6"
@@ -50,6 +51,8 @@ use crate::model::{
 };
 
 const SHIPPED: &str = include_str!("policies.toml");
+/// When a county gets the daily list.
+const MORNING: u16 = 8 * 60;
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 #[derive(Debug, Deserialize)]
@@ -128,6 +131,7 @@ struct RawPosition {
     checks: u32,
     #[serde(default = "three_minutes")]
     checks_within: String,
+    daily_list: Option<String>,
 }
 
 fn five_minutes() -> String {
@@ -446,13 +450,15 @@ impl RawArea {
     }
 }
 
+/// `8`, `22:30`, up to `24`: minutes of the day.
+fn minute(text: &str) -> Option<u16> {
+    let (hour, minute) = text.trim().split_once(':').unwrap_or((text.trim(), "0"));
+    let (hour, minute): (u16, u16) = (hour.parse().ok()?, minute.parse().ok()?);
+    (hour <= 24 && minute < 60 && hour * 60 + minute <= 1_440).then_some(hour * 60 + minute)
+}
+
 /// `8-16`, `22:30-6`: local minutes.
 fn hours(text: &str) -> Option<(u16, u16)> {
-    let minute = |text: &str| {
-        let (hour, minute) = text.trim().split_once(':').unwrap_or((text.trim(), "0"));
-        let (hour, minute): (u16, u16) = (hour.parse().ok()?, minute.parse().ok()?);
-        (minute < 60 && hour * 60 + minute <= 1_440).then_some(hour * 60 + minute)
-    };
     let (from, to) = text.split_once('-')?;
     Some((minute(from).filter(|from| *from < 1_440)?, minute(to)?))
 }
@@ -534,12 +540,22 @@ impl RawPosition {
         let missing = problems.duration(at.field("console_missing"), &self.console_missing, second..=DAY)?;
         let within = problems.duration(at.field("checks_within"), &self.checks_within, second..=DAY / 24)?;
         let in_a_shift = problems.within(at.field("checks"), self.checks, 0..=24)?;
+        let daily = match self.daily_list.as_deref() {
+            Some("off") => None,
+            Some(text) => Some(minute(text).filter(|minute| *minute < 1_440).or_else(|| {
+                let told = format!("{text:?} is not a local time such as \"8:00\", nor \"off\"");
+                problems.add(at.field("daily_list"), told);
+                None
+            })?),
+            None => (tier == Some(Tier::County)).then_some(MORNING),
+        };
         Some(Position {
             tier: tier?,
             area: self.area,
             who,
             console: self.console.then_some(missing),
             checks: (in_a_shift > 0).then_some(PresenceChecks { in_a_shift, within }),
+            daily,
         })
     }
 }

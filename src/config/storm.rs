@@ -1,9 +1,11 @@
-//! `[storm]`: when an alarm comes and goes so often that it is shelved, and for how long.
+//! `[storm]`: when an alarm comes and goes so often that it is shelved, and for how long; which alarms come up together.
 //!
 //! ```toml
 //! [storm]
 //! chatter = "3 in 1m"     # or "off"
 //! shelf = "30m"           # it calls nobody for so long, and an alarm of its own says so
+//! together = "10m"        # alarms no further apart than this have one first-out; or "off"
+//! together_by = "hazard"  # of one site and field; or "site": whatever they are about
 //! ```
 
 use std::time::Duration;
@@ -12,6 +14,7 @@ use serde::Deserialize;
 
 use super::{Key, Problems};
 use crate::alarm::Aside;
+use crate::response::group::Grouping;
 use crate::response::storm::{Chatter, Policy};
 
 #[derive(Debug, Deserialize)]
@@ -19,6 +22,8 @@ use crate::response::storm::{Chatter, Policy};
 pub(super) struct Raw {
     chatter: Option<String>,
     shelf: Option<String>,
+    together: Option<String>,
+    together_by: Option<String>,
 }
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -34,7 +39,25 @@ impl Raw {
             let most = Duration::from_secs(60)..=Aside::LONGEST_SHELF;
             policy.shelf = problems.duration(at.field("shelf"), text, most).unwrap_or(policy.shelf);
         }
+        policy.group = self.grouping(at, problems);
         (problems.len() == before).then_some(policy)
+    }
+}
+
+impl Raw {
+    fn grouping(&self, at: &Key, problems: &mut Problems) -> Option<Grouping> {
+        let usual = Grouping::usual()?;
+        let gap = match self.together.as_deref() {
+            Some("off") => return None,
+            Some(text) => problems.duration(at.field("together"), text, Duration::from_secs(1)..=HOUR)?,
+            None => usual.gap,
+        };
+        let ways = [("hazard", false), ("site", true)];
+        let whole_site = match &self.together_by {
+            Some(word) => problems.known(at.field("together_by"), word, "way to put alarms together", ways)?,
+            None => usual.whole_site,
+        };
+        Some(Grouping { gap, whole_site })
     }
 }
 

@@ -32,6 +32,7 @@ use crate::facts::Answer;
 use crate::journal::{Receipt, RuleFile, RuleStep, Setup};
 use crate::model::{Cause, LimitFact, Permit, PermitEnd, PointTable, Record, SiteStanding, Timestamp};
 use crate::response::case::CaseFact;
+use crate::response::group::Group;
 use crate::response::{Kept, Step};
 
 use open::Slot;
@@ -79,6 +80,8 @@ pub enum Effect {
     Limits(LimitFact),
     /// An alarm is set aside, or no longer.
     Aside(AsideFact),
+    /// Alarms that came up together, after one more.
+    Group(Box<Group>),
     /// A case after a step.
     Case(Box<CaseFact>),
     /// Somebody is called or told, or there was nobody.

@@ -315,6 +315,7 @@ fn raised(about: &About<'_>, moment: Moment) -> Alarm {
         held: false,
         closed: false,
         aside: None,
+        together: None,
         detail: about.detail.to_owned(),
     }
 }

@@ -998,6 +998,12 @@ impl<'a> Shard<'a> {
         }
     }
 
+    /// Rules that judge the state of a sensor, or its silence.
+    pub(super) fn rules_about_sensors(&self) -> BTreeSet<crate::alarm::RuleId> {
+        let rules = self.plan.rules.iter().map(|compiled| &compiled.rule);
+        rules.filter(|rule| rule.judges != Judges::Samples).map(|rule| rule.id.clone()).collect()
+    }
+
     /// Takes up from what facts know.
     pub(crate) fn adopt(&mut self, remembered: super::Remembered) {
         let ordered = Ordered { limits: remembered.limits, exemptions: remembered.exemptions, at: Timestamp::MIN };

@@ -103,8 +103,7 @@ fn run(mut options: Options, numbers: &Numbers, ready: &Sender<Replayed>) {
     let (counted, effects, out) = (Counts::default(), Vec::new(), Out::default());
     let mut loop_ = Loop { options, numbers, snapshot_at: None, counted, effects, response, out, setup: None };
     if let Some(setup) = shard.setup() {
-        loop_.response.set_up(setup);
-        loop_.setup = Some(setup.clone());
+        loop_.set_up(&shard, setup);
         loop_.effects.push(Effect::Setup(setup.clone(), shard.table().clone()));
         loop_.send(seq);
     }
@@ -177,12 +176,17 @@ impl Loop<'_> {
         self.send(seq);
     }
 
+    fn set_up(&mut self, shard: &Shard<'_>, setup: &Arc<Setup>) {
+        self.response.set_up(setup);
+        self.response.groups.set_up(setup, shard.rules_about_sensors());
+        self.setup = Some(setup.clone());
+    }
+
     /// What people owe because of the entry; conditions of that are alarms again.
     fn respond(&mut self, shard: &mut Shard<'_>, entry: &Entry) {
         let same = |now: &Arc<Setup>| self.setup.as_ref().is_some_and(|before| Arc::ptr_eq(before, now));
         if let Some(setup) = shard.setup().filter(|now| !same(now)) {
-            self.response.set_up(setup);
-            self.setup = Some(setup.clone());
+            self.set_up(shard, setup);
         }
         respond(&mut self.response, shard, entry, &mut self.effects, &mut self.out);
     }
@@ -240,12 +244,25 @@ pub(crate) fn respond(
     response.on_entry(entry, out);
     let mut seen = 0;
     loop {
-        while let Some(effect) = effects.get(seen) {
+        while let Some(effect) = effects.get_mut(seen) {
             seen += 1;
-            if let Effect::Changed(change) = effect {
-                response.on_change(change, out);
-            } else if let Effect::Aside(fact) = effect {
-                response.on_aside(fact, out);
+            match effect {
+                Effect::Changed(change) => response.on_change(change, out),
+                Effect::Aside(fact) => response.on_aside(fact, out),
+                Effect::Answered { answer, .. } => response.groups.mark_answer(answer),
+                Effect::Receipt(_)
+                | Effect::Permit { .. }
+                | Effect::Site(_)
+                | Effect::Record(_)
+                | Effect::Version { .. }
+                | Effect::Rules(_)
+                | Effect::Limits(_)
+                | Effect::Group(_)
+                | Effect::Case(_)
+                | Effect::Step(_)
+                | Effect::Kept(_)
+                | Effect::Setup(..)
+                | Effect::Snapshot(_) => {}
             }
         }
         if out.conditions.is_empty() && out.asides.is_empty() {
@@ -263,5 +280,6 @@ pub(crate) fn respond(
     if response.duty.unsettled() && matches!(entry, Entry::Tick(_)) {
         response.take_stock(shard.all_open(), out);
     }
+    response.groups.settle();
     effects.append(&mut out.effects);
 }

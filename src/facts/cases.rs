@@ -1,5 +1,7 @@
 //! Cases as rows: each as it stands, every step of it, the alarms it is about and its files.
 
+use std::collections::HashMap;
+
 use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
 
@@ -131,6 +133,7 @@ impl Reader {
         let from = wanted.from.map_or(i64::MIN, Timestamp::micros);
         let to = wanted.to.map_or(i64::MAX, Timestamp::micros);
         self.rows(&select, params![before, wanted.site, from, to, wanted.most as i64], |row| self.json(row, 0))
+            .and_then(|cases| self.group_cases(cases))
     }
 
     /// By its id (`case-17`), or the id of an occurrence that it is about.
@@ -140,7 +143,7 @@ impl Reader {
             None => self.case_of(&OccurrenceId::named(id))?.map(|number| number as i64),
         };
         let found = self.rows("SELECT body FROM cases WHERE number = ?1", [number], |row| self.json(row, 0))?;
-        Ok(found.into_iter().next())
+        Ok(self.group_cases(found)?.into_iter().next())
     }
 
     /// The number of the case that an occurrence belongs to.
@@ -183,6 +186,18 @@ impl Reader {
                 closed: moment(row.get(5).map_err(broken)?),
             })
         })
+    }
+
+    /// Alarms of whose cause a person has said something, where their case was open then or later: each with the
+    /// cause that stands in place of its group.
+    pub fn causes_said(&self, from: Timestamp) -> Result<HashMap<OccurrenceId, OccurrenceId>, Error> {
+        let select = "SELECT case_alarms.alarm, cases.body ->> '$.cause.of' FROM cases JOIN case_alarms USING (number)
+             WHERE cases.body ->> '$.cause.of' IS NOT NULL AND (cases.closed IS NULL OR cases.closed >= ?1)";
+        let rows = self.rows(select, [from.micros()], |row| {
+            let id = |column| row.get::<_, String>(column).map_err(|source| self.broken(source));
+            Ok((OccurrenceId::named(&id(0)?), OccurrenceId::named(&id(1)?)))
+        })?;
+        Ok(rows.into_iter().collect())
     }
 
     /// What the engine has to know of cases where its snapshot cannot be read: open ones, and those closed since.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{Error, Reader, Recipient, handover};
+use super::{Error, Reader, Recipient, daily, handover};
 use crate::alarm::{Alarm, OccurrenceId};
 use crate::board::Board;
 use crate::clock;
@@ -18,11 +18,20 @@ pub(super) fn write_step(
     (recipients, called): (&[Recipient], &BTreeSet<String>),
     board: &Board,
 ) -> Result<(), rusqlite::Error> {
-    let with_list = if step.kind == StepKind::Handover {
-        Some(Step { list: Some(handover::list(change, step, board)?), ..step.clone() })
-    } else {
-        None
+    let list = match step.kind {
+        StepKind::Handover => Some(handover::list(change, step, board)?),
+        StepKind::Daily => Some(daily::list(change, step)?),
+        StepKind::Call
+        | StepKind::Copy
+        | StepKind::NobodyLeft
+        | StepKind::Everybody
+        | StepKind::Siren
+        | StepKind::Unanswered
+        | StepKind::Answered
+        | StepKind::News
+        | StepKind::Question => None,
     };
+    let with_list = list.map(|list| Step { list: Some(list), ..step.clone() });
     let step = with_list.as_ref().unwrap_or(step);
     let body = serde_json::to_string(step).expect("plain data always serialises");
     change
@@ -69,6 +78,7 @@ pub(super) fn keep(change: &rusqlite::Transaction<'_>, kept: &Kept) -> Result<()
         Kept::Signed { roster, .. } => ("signed", roster.clone(), true),
         Kept::Question { question, open } => ("question", format!("{} {}", question.asked, question.position), *open),
         Kept::Changed { roster, .. } => ("changed", roster.clone(), true),
+        Kept::Listed { position, .. } => ("listed", position.clone(), true),
         Kept::Console { user, open } => ("console", user.clone(), *open),
         Kept::Missing { position, open, .. } => ("missing", position.clone(), *open),
     };

@@ -16,7 +16,7 @@ use crate::alarm::{Alarm, AsideFact};
 use crate::board::Board;
 use crate::model::{Area, Exemption, Permit, PointIndex, PointTable, Timestamp, Who};
 use crate::response::case::Case;
-use crate::response::{HANDOVER, Step};
+use crate::response::{DAILY, HANDOVER, Step};
 
 /// Named one by one; the others are counted.
 const NAMED: usize = 5;
@@ -36,7 +36,8 @@ pub(super) fn list(change: &Transaction<'_>, step: &Step, board: &Board) -> Resu
         areas.as_ref().is_none_or(|areas| areas.iter().any(|area| area.holds(site, subject)))
     };
     let mut alarms: Vec<Alarm> = bodies(change, "SELECT body FROM alarms WHERE standing <> 'normal'", [])?;
-    alarms.retain(|alarm| &*alarm.rule != HANDOVER && (alarm.point.is_none() || here(&alarm.site, &alarm.subject)));
+    let told = |alarm: &Alarm| [HANDOVER, DAILY].contains(&&*alarm.rule);
+    alarms.retain(|alarm| !told(alarm) && (alarm.point.is_none() || here(&alarm.site, &alarm.subject)));
     alarms.sort_by_key(|alarm| (alarm.priority, alarm.raised));
     let cases: Vec<Case> =
         bodies(change, "SELECT body FROM cases WHERE closed IS NULL AND joined IS NULL ORDER BY number", [])?;

@@ -8,7 +8,9 @@
 mod aside;
 mod audit;
 mod cases;
+mod daily;
 mod duty;
+mod groups;
 mod handover;
 mod limits;
 mod publications;
@@ -137,6 +139,27 @@ pub enum Answer {
     Case(Box<Result<Case, CaseRefusal>>),
     /// The id of what is on record now, or why nothing was done.
     Duty(Result<String, String>),
+}
+
+impl Answer {
+    /// The alarm as it stands now, where the answer tells of one.
+    pub fn alarm_mut(&mut self) -> Option<&mut Alarm> {
+        match self {
+            Self::Acknowledged(alarm) | Self::NewerOccurrence(alarm) | Self::AlreadyAcknowledged(alarm) => Some(alarm),
+            Self::Refused(alarm, _) => Some(alarm),
+            Self::NoSuchAlarm
+            | Self::PermitOpened(_)
+            | Self::PermitEnded(_)
+            | Self::NoSuchPermit
+            | Self::SiteSet(_)
+            | Self::NoSuchSite
+            | Self::Recorded
+            | Self::Limits(_)
+            | Self::Aside(_)
+            | Self::Case(_)
+            | Self::Duty(_) => None,
+        }
+    }
 }
 
 /// Why an order about setting an alarm aside was not carried out.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
+use super::groups::JOINED;
 use super::{Error, Outgoing, Waiting};
 use crate::alarm::{Alarm, AlarmChange, Happening, OccurrenceId, Priority};
 use crate::board::Published;
@@ -64,14 +65,16 @@ impl Reader {
     pub fn alarms(&self, wanted: &Wanted) -> Result<Vec<Alarm>, Error> {
         let open = if wanted.open { "standing <> 'normal' AND" } else { "" };
         let select = format!(
-            "SELECT body FROM alarms WHERE {open} raised < ?1 AND (?2 IS NULL OR site = ?2) ORDER BY raised DESC, id LIMIT ?3"
+            "SELECT body, group_body FROM alarms {JOINED} WHERE {open} raised < ?1 AND (?2 IS NULL OR site = ?2)
+             ORDER BY raised DESC, id LIMIT ?3"
         );
         let before = wanted.before.map_or(i64::MAX, Timestamp::micros);
-        self.rows(&select, params![before, wanted.site, wanted.most as i64], |row| self.json(row, 0))
+        self.rows(&select, params![before, wanted.site, wanted.most as i64], |row| self.grouped(row))
     }
 
     pub fn alarm(&self, id: &OccurrenceId) -> Result<Option<Alarm>, Error> {
-        let found = self.rows("SELECT body FROM alarms WHERE id = ?1", [id.as_str()], |row| self.json(row, 0))?;
+        let select = format!("SELECT body, group_body FROM alarms {JOINED} WHERE id = ?1");
+        let found = self.rows(&select, [id.as_str()], |row| self.grouped(row))?;
         Ok(found.into_iter().next())
     }
 

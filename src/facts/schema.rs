@@ -85,6 +85,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, Error> {
         TABLES,
         super::aside::TABLES,
         super::cases::TABLES,
+        super::groups::TABLES,
         revision::TABLES,
         audit::TABLES,
         super::publications::TABLES,

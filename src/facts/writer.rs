@@ -12,10 +12,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tracing::{error, info, warn};
 
 use super::{
-    Answer, Answers, Error, Numbers, Recipient, Registered, aside, audit, cases, duty, limits, publications, revision,
-    schema,
+    Answer, Answers, Error, Numbers, Recipient, Registered, aside, audit, cases, duty, groups, limits, publications,
+    revision, schema,
 };
-use crate::alarm::{AlarmChange, Happening, Level, Priority};
+use crate::alarm::{AlarmChange, Happening, Level, Priority, Together};
 use crate::board::{Board, Published};
 use crate::clock;
 use crate::clock::Stopwatch;
@@ -201,6 +201,7 @@ impl Writer {
         for published in after.news {
             self.tell(published);
         }
+        self.outlets.board.regroup(after.groups);
         for (command, answer) in after.answers {
             self.outlets.answers.give(command, answer);
         }
@@ -313,6 +314,8 @@ struct After {
     snapshot: Option<Seq>,
     /// Somebody is called.
     calls: bool,
+    /// Groups as they are now, those of one batch in their order.
+    groups: Vec<Together>,
 }
 
 fn write_effect(
@@ -333,6 +336,7 @@ fn write_effect(
         | Effect::Rules(_)
         | Effect::Limits(_)
         | Effect::Aside(_)
+        | Effect::Group(_)
         | Effect::Case(_)
         | Effect::Step(_)
         | Effect::Kept(_)
@@ -352,6 +356,10 @@ fn write_effect(
         Effect::Rules(step) => revision::write_step(change, &step)?,
         Effect::Limits(fact) => limits::write(change, &fact)?,
         Effect::Aside(fact) => aside::write(change, &fact)?,
+        Effect::Group(group) => {
+            groups::write(change, &group)?;
+            after.groups.push(group.together());
+        }
         Effect::Case(fact) => cases::write(change, &fact)?,
         Effect::Step(step) => {
             duty::write_step(change, &step, (&outlets.recipients, called), &outlets.board)?;

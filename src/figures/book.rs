@@ -67,6 +67,7 @@ impl Book {
                 break;
             }
         }
+        log.causes_are(self.facts.causes_said(now - WINDOW - LEAD)?);
         let report = log.report(now, places);
         *kept = Some(log);
         drop(kept);
@@ -83,7 +84,8 @@ impl Book {
             // Nothing happened in it: what was open is what is open before the first change after it.
             None => self.first_since(to)?,
         };
-        let mut tally = Tally::new(self.open_before(first)?, from, to, places);
+        let mut tally =
+            Tally::new(self.open_before(first)?, from, to, places).with_causes(self.facts.causes_said(begin)?);
         if let Some((first, last)) = numbers {
             let mut after = first - 1;
             while after < last {

@@ -30,6 +30,10 @@ pub struct Event {
     /// After the change.
     pub standing: Standing,
     pub exercise: bool,
+    /// Under a permit: applied for in advance.
+    pub planned: bool,
+    /// The alarms that it came up with.
+    pub group: Option<OccurrenceId>,
 }
 
 impl Event {
@@ -47,6 +51,8 @@ impl Event {
             raised: alarm.raised,
             standing: alarm.standing,
             exercise: alarm.quality.has(Reason::Exercise),
+            planned: alarm.quality.has(Reason::Maintenance),
+            group: alarm.together.as_ref().map(|together| together.group.clone()),
         }
     }
 

@@ -4,11 +4,11 @@
 //! folded into the set of open occurrences, so that memory is bounded by [`Log::MOST`] changes and the open
 //! alarms. If there are more changes than that in a day, the report says from when on it is complete.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use super::event::{Event, Opened};
 use super::places::Places;
-use super::{LEAD, Report, Tally, WINDOW};
+use super::{LEAD, Report, Said, Tally, WINDOW};
 use crate::model::Timestamp;
 
 #[derive(Clone, Debug)]
@@ -20,6 +20,7 @@ pub struct Log {
     last: i64,
     /// Every change since then is there or in `before`.
     complete_from: Timestamp,
+    said: Said,
 }
 
 impl Log {
@@ -28,8 +29,13 @@ impl Log {
 
     /// `before` is what was open at `from`; the changes since then follow.
     #[must_use]
-    pub const fn new(before: Opened, from: Timestamp) -> Self {
-        Self { before, events: VecDeque::new(), last: 0, complete_from: from }
+    pub fn new(before: Opened, from: Timestamp) -> Self {
+        Self { before, events: VecDeque::new(), last: 0, complete_from: from, said: HashMap::new() }
+    }
+
+    /// What people have said of causes, as of now.
+    pub fn causes_are(&mut self, said: Said) {
+        self.said = said;
     }
 
     /// The number after which changes are wanted.
@@ -73,7 +79,7 @@ impl Log {
     pub fn report(&self, now: Timestamp, places: &Places) -> Report {
         let wanted = now - WINDOW;
         let from = wanted.max(self.complete_from + LEAD).min(now);
-        let mut tally = Tally::new(self.before.clone(), from, now, places);
+        let mut tally = Tally::new(self.before.clone(), from, now, places).with_causes(self.said.clone());
         self.events.iter().for_each(|event| tally.take(event));
         Report { complete: from == wanted, ..tally.finish() }
     }

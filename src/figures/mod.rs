@@ -12,6 +12,7 @@
 //! beside the raw count.
 
 mod book;
+mod cause;
 mod event;
 mod log;
 mod places;
@@ -23,6 +24,7 @@ mod tests;
 use std::time::Duration;
 
 pub use book::{Book, Error};
+pub use cause::Said;
 pub use event::{Event, Opened, Source};
 pub use log::Log;
 pub use places::Places;

@@ -30,6 +30,11 @@ pub struct Figures {
     pub raised: usize,
     /// The same, where the same rule at the same point within 10 minutes counts once.
     pub episodes: usize,
+    /// Episodes again, where those that came up together count once: one power stop that trips ten points is one 超限.
+    /// What people have said of a case's cause holds here. Planned work is not among them.
+    pub one_cause_episodes: usize,
+    /// The same of alarms under a permit: applied for in advance, and counted apart.
+    pub planned_episodes: usize,
     /// Raised by exercises; in no other figure.
     pub exercise: usize,
     pub per_10_minutes: Rate,

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::cause::{Causes, Said, cause_of};
 use super::event::{Event, Opened, Running, Source};
 use super::places::Places;
 use super::report::{Figures, Flood, Floods, Often, Rate, Report, Share, Spread, Stale, Top};
@@ -14,7 +15,7 @@ use super::{
     CHATTERS, EPISODE_GAP, FLEETING_BELOW, FLOOD_BEGINS_ABOVE, FLOOD_ENDS_BELOW, HOUR, HOUR_ABOVE, LEAD, MINUTE,
     STALE_AFTER, TEN_MINUTES,
 };
-use crate::alarm::{Happening, Priority};
+use crate::alarm::{Happening, OccurrenceId, Priority};
 use crate::model::Timestamp;
 
 /// Sources in a list.
@@ -33,6 +34,7 @@ pub struct Tally {
     posts: Vec<Count>,
     /// Positions of places that were looked up, by site and subject.
     known: HashMap<(Arc<str>, Arc<str>), Vec<usize>>,
+    said: Said,
 }
 
 /// What is gathered of one site.
@@ -44,6 +46,7 @@ struct Count {
     priorities: [usize; 4],
     exercise: usize,
     episodes: usize,
+    causes: Causes,
     fleeting: usize,
     to_acknowledge: Vec<Duration>,
     to_clear: Vec<Duration>,
@@ -59,6 +62,8 @@ struct Noted {
     raises: Vec<Timestamp>,
     /// When it was last raised or ended.
     heard: Option<Timestamp>,
+    /// What it was last raised by.
+    cause: Option<OccurrenceId>,
 }
 
 impl Tally {
@@ -68,7 +73,13 @@ impl Tally {
     pub fn new(before: Opened, from: Timestamp, to: Timestamp, places: &Places) -> Self {
         let sites = places.sites.iter().map(|site| (site.clone(), Count::default())).collect();
         let posts = places.positions().map(|_| Count::default()).collect();
-        Self { from, to, open: before, sites, places: places.clone(), posts, known: HashMap::new() }
+        Self { from, to, open: before, sites, places: places.clone(), posts, known: HashMap::new(), said: Said::new() }
+    }
+
+    /// What people have said of causes holds in place of the groups.
+    #[must_use]
+    pub fn with_causes(self, said: Said) -> Self {
+        Self { said, ..self }
     }
 
     /// Changes come in the order of their numbers; those outside the span move nothing but what is open.
@@ -81,9 +92,10 @@ impl Tally {
             return;
         }
         let inside = event.at >= self.from;
-        self.sites.entry(event.site.clone()).or_default().take(event, inside, last_raised);
+        let cause = cause_of(event, &self.said);
+        self.sites.entry(event.site.clone()).or_default().take(event, &cause, inside, last_raised);
         for post in self.posts_at(&event.site, &event.source.subject) {
-            self.posts[post].take(event, inside, last_raised);
+            self.posts[post].take(event, &cause, inside, last_raised);
         }
     }
 
@@ -124,14 +136,14 @@ impl Tally {
 }
 
 impl Count {
-    fn take(&mut self, event: &Event, inside: bool, last_raised: Option<Timestamp>) {
+    fn take(&mut self, event: &Event, cause: &OccurrenceId, inside: bool, last_raised: Option<Timestamp>) {
         if event.exercise {
             self.exercise += usize::from(inside && event.is_raise());
             return;
         }
         match event.happening {
             Happening::Raised | Happening::RaisedAgain | Happening::Resumed if event.is_raise() => {
-                self.raised(event, inside);
+                self.raised(event, cause, inside);
             }
             Happening::Acknowledged if inside => self.to_acknowledge.push(event.at.since(event.raised)),
             // Nobody was called: neither a load for the operator nor an answer of one.
@@ -162,20 +174,22 @@ impl Count {
     }
 
     fn noted(&mut self, event: &Event) -> &mut Noted {
-        let anew = || Noted { site: event.site.clone(), raises: Vec::new(), heard: None };
+        let anew = || Noted { site: event.site.clone(), raises: Vec::new(), heard: None, cause: None };
         self.sources.entry(event.source.clone()).or_insert_with(anew)
     }
 
-    fn raised(&mut self, event: &Event, inside: bool) {
+    fn raised(&mut self, event: &Event, cause: &OccurrenceId, inside: bool) {
         self.raises.push(event.at);
         let noted = self.noted(event);
         let anew = noted.heard.is_none_or(|heard| event.at.since(heard) > EPISODE_GAP);
         noted.hear(event.at);
+        let before = noted.cause.replace(cause.clone()).filter(|_| !anew);
         if inside {
             noted.raises.push(event.at);
             self.episodes += usize::from(anew);
             self.priorities[event.priority as usize] += 1;
         }
+        self.causes.take(cause, event.at, event.planned, before.as_ref());
     }
 }
 
@@ -212,6 +226,7 @@ impl Gathered {
         of.priorities.iter_mut().zip(count.priorities).for_each(|(all, one)| *all += one);
         of.exercise += count.exercise;
         of.episodes += count.episodes;
+        of.causes.add(&count.causes);
         of.fleeting += count.fleeting;
         of.active += count.active;
         of.unacknowledged += count.unacknowledged;
@@ -227,10 +242,13 @@ impl Gathered {
         self.sources.sort_by(|one, other| other.2.len().cmp(&one.2.len()).then_with(|| one.0.cmp(&other.0)));
         let raised: usize = self.of.priorities.iter().sum();
         let part = |count: usize| if raised == 0 { 0.0 } else { count as f64 / raised as f64 };
+        let (one_cause_episodes, planned_episodes) = self.of.causes.begun(from);
         let chattering: Vec<_> = self.sources.iter().filter(|(_, _, times)| chatters(times)).collect();
         Figures {
             raised,
             episodes: self.of.episodes,
+            one_cause_episodes,
+            planned_episodes,
             exercise: self.of.exercise,
             per_10_minutes: rate(&self.of.raises, TEN_MINUTES, FLOOD_BEGINS_ABOVE, from, to),
             per_hour: rate(&self.of.raises, HOUR, HOUR_ABOVE, from, to),

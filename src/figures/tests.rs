@@ -74,6 +74,8 @@ impl Plant {
             raised,
             standing,
             exercise: source % 3 == 2,
+            planned: false,
+            group: None,
         });
     }
 
@@ -364,7 +366,8 @@ fn every_position_has_the_figures_of_its_own_places() {
         duty.areas.insert(site.into(), area);
     }
     let mut add = |name: &str, tier, area: Option<&str>| {
-        let position = Position { tier, area: area.map(Into::into), who: Vec::new(), console: None, checks: None };
+        let position =
+            Position { tier, area: area.map(Into::into), who: Vec::new(), console: None, checks: None, daily: None };
         duty.positions.insert(name.into(), position);
     };
     add("room-0", Tier::Operator, Some("site-0"));
@@ -391,4 +394,63 @@ fn every_position_has_the_figures_of_its_own_places() {
     }
     assert_eq!(told.positions["county"], told.total);
     assert!(told.total.floods.count == 1 && told.positions["room-0"].floods.count == 0);
+}
+
+/// A raise of a source at a site, with the group of its alarm.
+fn raise(source: &str, at: i64, group: &str, planned: bool) -> Event {
+    Event {
+        id: at + 1,
+        at: second(at),
+        happening: Happening::Raised,
+        occurrence: OccurrenceId::named(&format!("{source}-{at}")),
+        source: Source { rule: "gas".into(), subject: source.into() },
+        site: "pit".into(),
+        priority: Priority::P2,
+        raised: second(at),
+        standing: Standing::Unacknowledged,
+        exercise: false,
+        planned,
+        group: (!group.is_empty()).then(|| OccurrenceId::named(group)),
+    }
+}
+
+fn causes(events: &[Event], said: &[(&str, &str)]) -> (usize, usize, usize) {
+    let said = said.iter().map(|(alarm, cause)| (OccurrenceId::named(alarm), OccurrenceId::named(cause))).collect();
+    let tally = Tally::new(Opened::default(), second(3_600), second(90_000), &Places::default());
+    let mut tally = tally.with_causes(said);
+    events.iter().for_each(|event| tally.take(event));
+    let report = tally.finish();
+    assert_eq!(report.total, report.sites["pit"], "one site is all of them");
+    (report.total.episodes, report.total.one_cause_episodes, report.total.planned_episodes)
+}
+
+#[test]
+fn one_power_stop_that_trips_several_points_is_one_and_people_may_say_otherwise() {
+    let storm = [
+        raise("t1", 4_000, "a", false),
+        raise("t2", 4_010, "a", false),
+        raise("t3", 4_020, "a", false),
+        raise("t9", 9_000, "", false),
+    ];
+    assert_eq!(causes(&storm, &[]), (4, 2, 0));
+    assert_eq!(causes(&storm, &[("t3-4020", "case-3")]), (4, 3, 0), "the third one had a cause of its own");
+    assert_eq!(causes(&storm, &[("t9-9000", "a")]), (4, 1, 0), "the last one had the same cause");
+}
+
+#[test]
+fn the_same_place_again_after_more_than_ten_minutes_is_a_new_one() {
+    let again = |at| [raise("t1", 4_000, "a", false), raise("t1", at, "b", false), raise("t2", at + 5, "b", false)];
+    assert_eq!(causes(&again(4_600), &[]), (2, 1, 0), "what goes on takes with it what came with it");
+    assert_eq!(causes(&again(4_601), &[]), (3, 2, 0));
+    // What began before the span was counted there.
+    let before = [raise("t1", 3_500, "a", false), raise("t2", 3_700, "a", false)];
+    assert_eq!(causes(&before, &[]), (1, 0, 0));
+}
+
+#[test]
+fn planned_work_is_counted_apart_and_exercises_nowhere() {
+    let mut drill = raise("t4", 4_000, "c", false);
+    drill.exercise = true;
+    let list = [raise("t1", 4_000, "a", true), raise("t2", 4_001, "a", true), raise("t3", 4_000, "b", false), drill];
+    assert_eq!(causes(&list, &[]), (3, 1, 1));
 }

@@ -142,6 +142,7 @@ impl Core {
                 exemptions: reader.exemptions(true, usize::MAX >> 1)?.into_iter().map(|(one, _)| one).collect(),
                 response: Remembered {
                     duty: reader.duty_kept()?,
+                    groups: reader.groups_of_open()?,
                     ..reader.remembered_cases(clock::now() - options.cases.reopen_within)?
                 },
             }),

@@ -293,6 +293,9 @@ pub struct Position {
     pub console: Option<Duration>,
     /// Questions a shift (查岗), and how long there is to answer one.
     pub checks: Option<PresenceChecks>,
+    /// The local minute of the day at which it gets the list of open P4 alarms.
+    #[serde(default)]
+    pub daily: Option<u16>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::wording::{Language, Wording};
-use crate::alarm::{Alarm, AlarmChange, Happening, Level, OccurrenceId, Priority, Standing};
+use crate::alarm::{Alarm, AlarmChange, First, Happening, Level, OccurrenceId, Priority, Standing, Together};
 use crate::board::Published;
 use crate::clock;
 use crate::facts::{Outgoing, Waiting};
@@ -58,6 +58,9 @@ pub struct Message {
     pub summary: Option<Summary>,
 }
 
+/// First-outs that a summary names.
+const FIRST_OUTS: usize = 10;
+
 /// What many messages are about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Summary {
@@ -67,6 +70,18 @@ pub struct Summary {
     pub priorities: Vec<(&'static str, usize)>,
     /// Alarms by site: that with the most urgent ones first, then that with the most.
     pub sites: Vec<(String, usize)>,
+    /// What came first where several came up together: that with the most alarms first.
+    pub first_outs: Vec<FirstOut>,
+}
+
+/// The first-out of alarms that came up together, whether or not it is in the summary itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FirstOut {
+    #[serde(flatten)]
+    pub first: After,
+    pub site: String,
+    /// In its group, as far as is known here.
+    pub alarms: u32,
 }
 
 impl Summary {
@@ -94,7 +109,27 @@ impl Summary {
             alarms: alarms.len(),
             priorities: priorities.into_iter().filter(|(_, count)| *count > 0).collect(),
             sites: sites.into_iter().map(|(site, (_, count))| (site.to_owned(), count)).collect(),
+            first_outs: Self::first_outs(rows),
         }
+    }
+
+    fn first_outs(rows: &[Arc<Outgoing>]) -> Vec<FirstOut> {
+        let mut groups: BTreeMap<&OccurrenceId, (&Arc<str>, &Together)> = BTreeMap::new();
+        for alarm in rows.iter().map(|row| &row.published.change.alarm) {
+            let Some(together) = &alarm.together else { continue };
+            let known = groups.entry(&together.group).or_insert((&alarm.site, together));
+            // Whoever came up last knows most of it.
+            if known.1.alarms <= together.alarms {
+                *known = (&alarm.site, together);
+            }
+        }
+        let told = groups.into_values().filter(|(_, together)| together.alarms > 1);
+        let mut list: Vec<FirstOut> = told
+            .map(|(site, of)| FirstOut { first: After::of(&of.first), site: site.to_string(), alarms: of.alarms })
+            .collect();
+        list.sort_by(|one, other| other.alarms.cmp(&one.alarms).then_with(|| one.first.cmp(&other.first)));
+        list.truncate(FIRST_OUTS);
+        list
     }
 }
 
@@ -124,6 +159,41 @@ pub struct Fields {
     /// Of the sample that raised it: `good`, `good:exercise`, ..
     pub quality: String,
     pub detail: String,
+    /// Of which group it is, and whether it came first of those that came up together; `after` is the first-out
+    /// where that is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group_alarms: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_out: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<After>,
+}
+
+/// The first-out of a group, as another alarm of it names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct After {
+    pub id: String,
+    pub rule: String,
+    pub subject: String,
+    pub place: String,
+    pub title: String,
+    pub raised: String,
+}
+
+impl After {
+    #[must_use]
+    pub fn of(first: &First) -> Self {
+        Self {
+            id: first.id.to_string(),
+            rule: first.rule.to_string(),
+            subject: first.subject.to_string(),
+            place: first.place.clone(),
+            title: first.title.clone(),
+            raised: first.raised.to_string(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -246,6 +316,7 @@ impl Message {
             held: false,
             closed: false,
             aside: None,
+            together: None,
             detail: String::new(),
         };
         let change = AlarmChange { happening: Happening::Raised, at, alarm };
@@ -287,6 +358,10 @@ impl Fields {
             held: alarm.held,
             quality: alarm.quality.to_string(),
             detail: alarm.detail.clone(),
+            group: alarm.together.as_ref().map(|together| together.group.to_string()),
+            group_alarms: alarm.together.as_ref().map(|together| together.alarms),
+            first_out: alarm.together.as_ref().map(|_| alarm.first_out()),
+            after: alarm.after().map(After::of),
         }
     }
 }
@@ -312,6 +387,39 @@ mod tests {
             message.text.en,
             "停止作业，撤出人员，查明原因. mine-3 T1 (mine-3.face): 采煤工作面瓦斯超限, 1.35 %VOL, limit 1 %VOL. P2 orange, 2027-01-15 16:00:00 +08:00"
         );
+    }
+
+    fn together(id: &str, first: &Alarm, alarms: u32) -> Alarm {
+        let mut alarm = alarm(id, Priority::P2);
+        let first = Arc::new(First::of(first, first.raised));
+        let group = OccurrenceId::named("group");
+        alarm.together = Some(Box::new(Together { group, field: crate::alarm::Field::Gas, first, alarms }));
+        alarm
+    }
+
+    #[test]
+    fn the_first_out_is_marked_and_those_after_it_name_it() {
+        let fan = alarm("fan", Priority::P2);
+        let alone = told(Happening::Raised, together("fan", &fan, 1));
+        assert_eq!((alone.alarm.first_out, alone.alarm.group_alarms), (Some(true), Some(1)));
+        assert_eq!(alone.text, told(Happening::Raised, fan.clone()).text, "nothing to say of it yet");
+        let after = told(Happening::Raised, together("face", &fan, 3));
+        let named = after.alarm.after.as_ref().map(|of| &*of.subject);
+        assert_eq!((after.alarm.first_out, named), (Some(false), Some("mine-3.fan")));
+        assert!(after.text.zh.contains("，首发报警 mine-3.fan 16:00:00。P2"), "{}", after.text.zh);
+        assert!(after.text.en.contains(", the first-out is mine-3.fan 16:00:00. P2"), "{}", after.text.en);
+        assert!(after.text.zh.starts_with("停止作业"), "what to do still comes first");
+        let later = told(Happening::Realarmed, together("fan", &fan, 4));
+        assert!(later.text.zh.contains("首发报警，其后 3 条"), "{}", later.text.zh);
+        let bare: serde_json::Value = serde_json::from_slice(&told(Happening::Raised, fan.clone()).json()).unwrap();
+        assert!(bare["alarm"].get("first_out").is_none(), "what belongs to no group says nothing");
+
+        let rows = [together("face", &fan, 2), together("return", &fan, 3), alarm("other", Priority::P3)];
+        let rows: Vec<Arc<Outgoing>> =
+            rows.into_iter().zip(1..).map(|(alarm, id)| Arc::new(outgoing(id, Happening::Raised, alarm))).collect();
+        let summary = Message::summary(&rows, &[]).summary.unwrap();
+        let firsts: Vec<(&str, u32)> = summary.first_outs.iter().map(|of| (&*of.first.subject, of.alarms)).collect();
+        assert_eq!(firsts, [("mine-3.fan", 3)], "also where it is in no row itself");
     }
 
     #[test]

@@ -50,7 +50,7 @@ use crate::remote;
 pub use crate::facts::Recipient;
 pub use link::{Config as LinkConfig, Doorkeeper, Key as LinkKey, KeyError, Leave, Links, PATH as LINKS};
 pub use log::Log;
-pub use message::Message;
+pub use message::{After, Message};
 pub use mqtt::{Mqtt, Publish};
 pub use queue::{Pace, Patience};
 pub use webhook::Webhook;

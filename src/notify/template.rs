@@ -154,6 +154,8 @@ impl Template {
 
 /// Sites that a summary names; the others are counted.
 const SITES: usize = 5;
+/// First-outs that it names in words, with how many came up together.
+const FIRSTS: usize = 3;
 
 /// `还有 37 条报警：P2 3，P3 34；mine-3 30，plant-1 7`
 fn counted(summary: &Summary, language: Language) -> String {
@@ -170,9 +172,16 @@ fn counted(summary: &Summary, language: Language) -> String {
     }
     let (priorities, sites) = (priorities.join(comma), sites.join(comma));
     let Summary { alarms, messages, .. } = summary;
+    let firsts: Vec<String> =
+        summary.first_outs.iter().take(FIRSTS).map(|of| format!("{} ({})", of.first.subject, of.alarms)).collect();
+    let firsts = if firsts.is_empty() {
+        String::new()
+    } else {
+        format!("{}{}", language.choose("；首发 ", "; first-out "), firsts.join(comma))
+    };
     match language {
-        Language::Chinese => format!("还有 {alarms} 条报警（{messages} 条消息）：{priorities}；{sites}"),
-        Language::English => format!("{alarms} more alarms ({messages} messages): {priorities}; {sites}"),
+        Language::Chinese => format!("还有 {alarms} 条报警（{messages} 条消息）：{priorities}；{sites}{firsts}"),
+        Language::English => format!("{alarms} more alarms ({messages} messages): {priorities}; {sites}{firsts}"),
     }
 }
 

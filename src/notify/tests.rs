@@ -39,6 +39,7 @@ pub(super) fn alarm(point: &str, priority: Priority) -> Alarm {
         held: false,
         closed: false,
         aside: None,
+        together: None,
         detail: String::new(),
     }
 }

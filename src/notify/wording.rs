@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use crate::alarm::{Alarm, AlarmChange, Aside, Happening, Level, Standing, Way};
+use crate::alarm::{Alarm, AlarmChange, Aside, First, Happening, Level, Standing, Way};
 use crate::model::{Reason, Tier, Timestamp, Zone};
 use crate::response::{Step, StepKind};
 
@@ -128,6 +128,10 @@ impl Language {
                 Some((zh, en)) => language.choose(zh, en).to_owned(),
                 None => language.choose("交接班", "shift change").to_owned(),
             },
+            (StepKind::Daily, language) => match &step.list {
+                Some((zh, en)) => language.choose(zh, en).to_owned(),
+                None => language.choose("日清单", "daily list").to_owned(),
+            },
             (StepKind::News, _) => self.choose("后续情况", "news of it").to_owned(),
             (StepKind::Everybody, _) => {
                 self.choose("无人可叫，通知所有人", "nobody is there to be called: everybody is told").to_owned()
@@ -246,7 +250,25 @@ fn state(language: Language, alarm: &Alarm) -> String {
     if alarm.held {
         states.push(language.choose("数据中断，状态保持未确认", "data missing, state held and not confirmed"));
     }
+    let together = together(language, alarm);
+    states.extend(together.as_deref());
     states.join(language.choose("，", ", "))
+}
+
+/// What came first, where several came up together: it tells of the cause.
+fn together(language: Language, alarm: &Alarm) -> Option<String> {
+    if let Some(First { subject, raised, .. }) = alarm.after() {
+        let time = clock_of_day(*raised);
+        return Some(match language {
+            Language::Chinese => format!("首发报警 {subject} {time}"),
+            Language::English => format!("the first-out is {subject} {time}"),
+        });
+    }
+    let others = alarm.together.as_ref().map_or(0, |together| together.alarms.saturating_sub(1));
+    (others > 0).then(|| match language {
+        Language::Chinese => format!("首发报警，其后 {others} 条"),
+        Language::English => format!("first-out, {others} came after it"),
+    })
 }
 
 fn number_of(language: Language, happening: Happening, alarm: &Alarm) -> String {
@@ -293,10 +315,14 @@ const fn level(language: Language, level: Level) -> &'static str {
     }
 }
 
+fn clock_of_day(at: Timestamp) -> String {
+    let wall = Zone::BEIJING.wall(at);
+    format!("{:02}:{:02}:{:02}", wall.hour, wall.minute, wall.second)
+}
+
 fn clock_time(at: Timestamp) -> String {
     let wall = Zone::BEIJING.wall(at);
-    let (hour, minute, second) = (wall.hour, wall.minute, wall.second);
-    format!("{:04}-{:02}-{:02} {hour:02}:{minute:02}:{second:02} +08:00", wall.year, wall.month, wall.day)
+    format!("{:04}-{:02}-{:02} {} +08:00", wall.year, wall.month, wall.day, clock_of_day(at))
 }
 
 #[cfg(test)]

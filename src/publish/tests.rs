@@ -219,6 +219,7 @@ fn alarm() -> Alarm {
         held: false,
         closed: false,
         aside: None,
+        together: None,
         detail: String::new(),
     }
 }

@@ -2,7 +2,10 @@
 //!
 //! In come ticks, alarm changes, values of points with open alarms, and what people say about duty; out go steps,
 //! what facts are to remember, and conditions: a hand-over that nobody signs, a question that nobody answers, a
-//! console that nobody has open. The last two are called for at the level above. Without positions nothing happens.
+//! console that nobody has open, the daily list of minor alarms. A missed question and a closed console are called for
+//! at the level above. Without positions nothing happens.
+
+mod daily;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,8 +31,9 @@ pub const MISSED: &str = "davy-presence-missed";
 pub const CONSOLE: &str = "davy-console-closed";
 pub const UNSIGNED: &str = "davy-handover-unsigned";
 pub const HANDOVER: &str = "davy-handover";
+pub use daily::DAILY;
 /// What is told here.
-const OWN: [&str; 6] = [QUESTION, MISSED, CONSOLE, UNSIGNED, HANDOVER, NOBODY];
+const OWN: [&str; 7] = [QUESTION, MISSED, CONSOLE, UNSIGNED, HANDOVER, DAILY, NOBODY];
 /// Alarms that are named where nobody is there to be called for them.
 const NAMED: usize = 10;
 /// Sirens that do not sound, for whatever cause: the level above hears of it.
@@ -75,6 +79,11 @@ pub enum Kept {
         roster: String,
         shift: Timestamp,
     },
+    /// The list of that local day, counted from 1970, is done with.
+    Listed {
+        position: String,
+        day: i64,
+    },
     Question {
         question: Question,
         open: bool,
@@ -107,6 +116,8 @@ pub struct Desk {
     consoles: BTreeSet<String>,
     /// By roster: the shift whose beginning people were last told of.
     changed: BTreeMap<String, Timestamp>,
+    /// By position: the local day whose daily list is done with.
+    listed: BTreeMap<String, i64>,
     /// Since when a console is missing.
     missing: BTreeMap<String, Timestamp>,
     /// Sources all of whose points are of one site; worked out from the setup.
@@ -127,6 +138,7 @@ impl Desk {
                 Kept::Leave { leave, ended: false } => desk.said.leave.push(leave),
                 Kept::Signed { roster, shift } => drop(desk.said.signed.insert(roster, shift)),
                 Kept::Changed { roster, shift } => drop(desk.changed.insert(roster, shift)),
+                Kept::Listed { position, day } => drop(desk.listed.insert(position, day)),
                 Kept::Question { question, open: true } => {
                     desk.questions.insert(question.position.clone(), question);
                 }
@@ -177,7 +189,7 @@ impl Desk {
         let mut over: BTreeSet<OccurrenceId> = self.escalation.runs().map(|run| run.alarm.clone()).collect();
         for (alarm, case_at) in open {
             over.remove(&alarm.id);
-            let asks = ![QUESTION, HANDOVER].contains(&&*alarm.rule);
+            let asks = ![QUESTION, HANDOVER, DAILY].contains(&&*alarm.rule);
             if asks && alarm.standing.waits() && self.escalation.run(&alarm.id).is_none() {
                 let place = self.place_of(alarm, case_at.as_deref(), &setup);
                 self.call_about(alarm, place, (true, false), &setup, out);
@@ -201,6 +213,7 @@ impl Desk {
                     HANDOVER => duty.rosters.contains_key(subject),
                     CONSOLE => position.is_some_and(|one| one.console.is_some()),
                     NOBODY => true,
+                    DAILY => position.is_some_and(|one| one.daily.is_some()),
                     _ => position.is_some_and(|one| one.checks.is_some()),
                 }
         };
@@ -263,6 +276,9 @@ impl Desk {
         }
         if &*alarm.rule == HANDOVER {
             return self.on_shift_change(change, &setup, out);
+        }
+        if &*alarm.rule == DAILY {
+            return self.on_daily(change, &setup, out);
         }
         if &*alarm.rule == MISSED && change.happening == Happening::Acknowledged {
             self.tell(out, MISSED, &alarm.subject, false, String::new());
@@ -358,6 +374,7 @@ impl Desk {
         for (name, position) in &setup.duty.positions {
             self.look_at_presence(name, position, &setup, before, out);
             self.look_at_console(name, position, &setup, out);
+            self.look_at_daily(name, position, &setup, out);
         }
     }
 
@@ -459,6 +476,8 @@ impl Desk {
             call: 1,
             to: to.into_iter().collect(),
             list: None,
+            alarms: Vec::new(),
+            count: 0,
         };
         out.effects.push(Effect::Step(Box::new(step)));
     }
@@ -529,6 +548,8 @@ impl Desk {
                     call: 1,
                     to,
                     list: None,
+                    alarms: Vec::new(),
+                    count: 0,
                 };
                 out.effects.push(Effect::Step(Box::new(step)));
                 out.effects.push(kept(Kept::Question { question: question.clone(), open: true }));
@@ -797,6 +818,12 @@ fn condition(rule: &str, subject: &str, holds: bool, at: Timestamp, detail: Stri
             "立即电话通知现场；为该站点补齐岗位与值班 / telephone the site at once; then give it a position and a roster",
             Priority::P1,
             Level::Orange,
+        ),
+        DAILY => (
+            format!("P4 报警日清单 / daily list of P4 alarms: {subject}"),
+            "逐项督促站点处理：电池、标校、检修 / see that the sites deal with each: battery, calibration, repair",
+            Priority::P4,
+            Level::Blue,
         ),
         CONSOLE => (
             format!("值守岗位监控终端未打开 / no console is open at a staffed position: {subject}"),

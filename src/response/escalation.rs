@@ -466,6 +466,8 @@ impl Run {
             call: 0,
             to: Vec::new(),
             list: None,
+            alarms: Vec::new(),
+            count: 0,
         }
     }
 

@@ -13,6 +13,7 @@
 pub mod case;
 mod desk;
 mod escalation;
+pub mod group;
 pub mod people;
 mod step;
 pub mod storm;
@@ -28,9 +29,10 @@ use crate::journal::{Condition, Entry, Note, Setup};
 use crate::model::Timestamp;
 
 use case::{Case, CaseStep, Cases};
+use group::{Group, Groups};
 use storm::Storms;
 
-pub use desk::{Desk, HANDOVER, Kept, Question};
+pub use desk::{DAILY, Desk, HANDOVER, Kept, Question};
 pub use escalation::{Escalation, Run};
 pub use step::{Step, StepKind};
 
@@ -51,6 +53,7 @@ pub struct Response {
     pub cases: Cases,
     pub duty: Desk,
     pub storms: Storms,
+    pub groups: Groups,
 }
 
 /// What facts know of it, for a start without a snapshot that can be read.
@@ -61,6 +64,8 @@ pub struct Remembered {
     /// The newest number of a case, whatever became of it.
     pub last_case: u64,
     pub duty: Vec<Kept>,
+    /// Of open alarms, where there are several in one.
+    pub groups: Vec<Group>,
 }
 
 impl Response {
@@ -69,6 +74,7 @@ impl Response {
     pub fn adopt(remembered: Remembered, open: &[Alarm]) -> Self {
         let mut response = Self { duty: Desk::remembered(remembered.duty, open), ..Self::default() };
         response.cases.adopt(remembered.cases, remembered.last_case);
+        response.groups.adopt(open, remembered.groups);
         response
     }
 
@@ -88,8 +94,9 @@ impl Response {
         }
     }
 
-    /// A change of an alarm, in the order in which they happen.
-    pub fn on_change(&mut self, change: &AlarmChange, out: &mut Out) {
+    /// A change of an alarm, in the order in which they happen. It gets the marks of its group, and nothing else.
+    pub fn on_change(&mut self, change: &mut AlarmChange, out: &mut Out) {
+        self.groups.mark(change, out);
         self.cases.on_change(change, out);
         self.duty.on_change(change, self.cases.site_of(&change.alarm).as_deref(), out);
         self.storms.on_change(change, out);

@@ -28,6 +28,8 @@ pub enum StepKind {
     Question,
     /// A shift changes: what is open goes to those who go and those who come.
     Handover,
+    /// Alarms of P4 that are open, once a day.
+    Daily,
 }
 
 impl StepKind {
@@ -44,6 +46,7 @@ impl StepKind {
             Self::News => "news",
             Self::Question => "question",
             Self::Handover => "handover",
+            Self::Daily => "daily",
         }
     }
 }
@@ -66,7 +69,18 @@ pub struct Step {
     pub call: u32,
     /// Recipients that are told: `sms.li`.
     pub to: Vec<String>,
-    /// Of a hand-over: what is open, as facts had it when the step was written down; Chinese and English.
+    /// Of a hand-over or a daily list: what is open, as facts had it when the step was written down; Chinese and
+    /// English.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub list: Option<(String, String)>,
+    /// What a daily list is about: alarms that it may name, and how many there are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alarms: Vec<OccurrenceId>,
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub count: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+const fn is_none(count: &u32) -> bool {
+    *count == 0
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Out;
+use super::group::Grouping;
 use crate::alarm::{
     Alarm, AlarmChange, Aside, AsideFact, AsideOrder, Happening, Level, Priority, RuleId, Standing, Way,
 };
@@ -40,6 +41,9 @@ pub struct Policy {
     pub chatter: Option<Chatter>,
     /// For how long it is shelved.
     pub shelf: Duration,
+    /// Which alarms come up together; none: no first-out is marked.
+    #[serde(default = "Grouping::usual")]
+    pub group: Option<Grouping>,
 }
 
 /// Raised so often within so long, which is what ISA-18.2 and EEMUA 191 call chattering.
@@ -52,7 +56,7 @@ pub struct Chatter {
 impl Default for Policy {
     fn default() -> Self {
         let chatter = Chatter { raises: 3, within: Duration::from_secs(60) };
-        Self { chatter: Some(chatter), shelf: Duration::from_secs(30 * 60) }
+        Self { chatter: Some(chatter), shelf: Duration::from_secs(30 * 60), group: Grouping::usual() }
     }
 }
 

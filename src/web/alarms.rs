@@ -20,6 +20,7 @@ use crate::alarm::{Alarm, Level, OccurrenceId, Priority, Standing};
 use crate::clock;
 use crate::facts::{Answer, Wanted};
 use crate::journal::{self, Entry, Note, Seen};
+use crate::notify::After;
 
 /// A command that is not answered within this time is not confirmed.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -62,6 +63,13 @@ pub(super) struct AlarmView<'a> {
     detail: &'a str,
     /// What sets it aside, or did last.
     aside: Option<AsideView<'a>>,
+    /// Those that came up with it: their group, how many there are, and which came first.
+    group: Option<&'a str>,
+    group_field: Option<&'static str>,
+    group_alarms: Option<u32>,
+    first_out: bool,
+    /// The first-out, where that is another alarm.
+    after: Option<After>,
 }
 
 #[derive(Serialize)]
@@ -120,6 +128,11 @@ impl<'a> AlarmView<'a> {
                 until: aside.until.map(|at| at.to_string()),
                 once: aside.once,
             }),
+            group: alarm.together.as_ref().map(|of| of.group.as_str()),
+            group_field: alarm.together.as_ref().map(|of| of.field.word()),
+            group_alarms: alarm.together.as_ref().map(|of| of.alarms),
+            first_out: alarm.first_out(),
+            after: alarm.after().map(After::of),
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::clock;
 use crate::facts::{Answer, WantedCases};
 use crate::journal::Note;
 use crate::model::{Timestamp, duration_text, parse_duration};
+use crate::notify::After;
 use crate::response::case::{
     Answered, Case, CaseRefusal, CaseStep, CauseClass, Clock, Demand, Did, Handling, Means, Missing, Order, Policy,
     demanded_words, missing_words,
@@ -120,6 +121,10 @@ pub(super) fn view(case: &Case, policy: &Policy) -> Value {
                 "raised": of.raised.to_string(), "cleared": of.cleared.map(|at| at.to_string()),
                 "acknowledged": did(&of.acknowledged), "open": of.open, "value": of.value, "worst": of.worst,
                 "unit": of.unit,
+                "group": of.together.as_ref().map(|together| &together.group),
+                "first_out": of.together.as_ref().is_some_and(|together| together.first.id == of.id),
+                "after": of.together.as_ref().map(|together| &together.first).filter(|first| first.id != of.id)
+                    .map(|first| json!(After::of(first))),
             })
         })
         .collect();
@@ -174,6 +179,10 @@ pub(super) fn view(case: &Case, policy: &Policy) -> Value {
             "answer": due(Clock::Answer), "update": due(Clock::Update), "close": due(Clock::Close),
             "sign_off": due(Clock::SignOff),
         },
+        "counted_by": case.counted_by(),
+        "cause": case.cause.as_ref().map(|cause| json!({
+            "of": cause.of, "by": cause.did.by, "at": cause.did.at.to_string(), "reason": cause.did.words,
+        })),
         "missed": case.missed.keys().map(|clock| clock.word()).collect::<Vec<_>>(),
         "times_missed": case.times_missed,
     })
@@ -404,6 +413,29 @@ pub(super) async fn join(
     let by = person.acts(Role::Operator, &body.by)?;
     let (into, reason) = (needed("into", &body.into)?, needed("reason", &body.reason)?);
     take(&edge, &id, &by, |order| CaseStep::Joined { order, into, reason }).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CauseBody {
+    /// Another case, whose cause it was; without it the case has a cause of its own.
+    of: Option<String>,
+    reason: String,
+    #[serde(default)]
+    by: String,
+}
+
+pub(super) async fn cause(
+    State(edge): State<Shared>,
+    person: Person,
+    id: Id,
+    body: Body<CauseBody>,
+) -> Result<Json<Value>, Error> {
+    let (Path(id), Json(body)) = (id?, body?);
+    let by = person.acts(Role::Operator, &body.by)?;
+    let of = body.of.as_deref().map(|of| needed("of", of)).transpose()?;
+    let reason = needed("reason", &body.reason)?;
+    take(&edge, &id, &by, |order| CaseStep::Cause { order, of, reason }).await
 }
 
 /// Hands a step in; the answer is the case after it.

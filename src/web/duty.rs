@@ -84,7 +84,8 @@ fn view(setup: Option<&Setup>, kept: &[Kept], handovers: &[Kept], questions: &[K
             | Kept::Handover(_)
             | Kept::Question { .. }
             | Kept::Missing { .. }
-            | Kept::Changed { .. } => {}
+            | Kept::Changed { .. }
+            | Kept::Listed { .. } => {}
         }
     }
     let now = Now { duty: &setup.duty, said: &said, zone: setup.calendar.zone, at };

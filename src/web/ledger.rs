@@ -3,7 +3,7 @@
 use crate::model::{Timestamp, duration_text};
 use crate::response::case::{Case, Involved};
 
-const HEAD: [&str; 22] = [
+const HEAD: [&str; 26] = [
     "编号 number",
     "站点 site",
     "测点 point",
@@ -26,6 +26,10 @@ const HEAD: [&str; 22] = [
     "升级 escalations",
     "超时次数 limits missed",
     "并入 joined to",
+    "计次归组 counted by",
+    "首发报警 first-out",
+    "首发测点 first-out point",
+    "归组说明 why counted so",
 ];
 
 /// The newest first, with the mark by which spreadsheets know UTF-8.
@@ -38,10 +42,11 @@ pub(super) fn csv(cases: &[Case]) -> Vec<u8> {
     text.into_bytes()
 }
 
-fn row(case: &Case) -> [String; 22] {
+fn row(case: &Case) -> [String; 26] {
     let number = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
     let time = |at: Option<Timestamp>| at.map_or_else(String::new, |at| at.to_string());
     let after = |at: Option<Timestamp>| at.map_or_else(String::new, |at| at.since(case.since).as_secs().to_string());
+    let first_out = case.alarms.first().and_then(|alarm| alarm.together.as_ref()).map(|together| &together.first);
     let unit = case.alarms.first().map_or("", |alarm| alarm.unit.as_str());
     let first = case.alarms.first();
     let worst = case.alarms.iter().filter_map(|alarm| alarm.worst);
@@ -84,6 +89,12 @@ fn row(case: &Case) -> [String; 22] {
         demanded.join("; "),
         case.times_missed.to_string(),
         case.joined.map_or_else(String::new, |into| format!("case-{into}")),
+        case.counted_by().map_or_else(String::new, |cause| cause.to_string()),
+        first_out.map_or_else(String::new, |of| format!("{} {}", of.id, of.raised)),
+        first_out.map_or_else(String::new, |of| of.subject.to_string()),
+        case.cause
+            .as_ref()
+            .map_or_else(String::new, |cause| format!("{} {}: {}", cause.did.by, cause.did.at, cause.did.words)),
     ]
 }
 
@@ -103,6 +114,25 @@ fn quoted(cell: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alarm::{Field, First, OccurrenceId, Together};
+    use crate::notify::Message;
+    use crate::response::case::{Cause, Did};
+
+    #[test]
+    fn each_case_says_by_what_it_was_counted_and_which_alarm_came_first() {
+        let at = Timestamp::from_secs(1_800_000_000);
+        let mut alarm = Message::example().published.change.alarm.clone();
+        let mut first = First::of(&alarm, at);
+        (first.id, first.subject) = (OccurrenceId::named("the-first"), "mine.fan".into());
+        let (group, first) = (OccurrenceId::named("the-group"), std::sync::Arc::new(first));
+        alarm.together = Some(Box::new(Together { group, field: Field::Gas, first, alarms: 2 }));
+        let mut case = Case::new(7, &alarm, at);
+        case.note(&alarm, at);
+        assert_eq!(row(&case)[22..], ["the-group", &*format!("the-first {at}"), "mine.fan", ""]);
+        let did = Did { by: "Li".into(), at, words: "another fan".into() };
+        case.cause = Some(Cause { of: OccurrenceId::named("case-7"), did });
+        assert_eq!((&*row(&case)[22], &*row(&case)[25]), ("case-7", &*format!("Li {at}: another fan")));
+    }
 
     #[test]
     fn a_cell_is_never_a_formula_and_never_breaks_the_table() {

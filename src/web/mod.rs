@@ -229,6 +229,7 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         .route("/api/v1/cases/{id}/supervise", post(cases::supervise))
         .route("/api/v1/cases/{id}/sign", post(cases::sign))
         .route("/api/v1/cases/{id}/join", post(cases::join))
+        .route("/api/v1/cases/{id}/cause", post(cases::cause))
         .route(
             "/api/v1/cases/{id}/files",
             post(case_files::attach).layer(DefaultBodyLimit::max(case_files::BODY_BYTES)),

@@ -26,6 +26,7 @@ use crate::facts::WantedCases;
 use crate::figures::{Figures, TARGETS};
 use crate::ledger::Fate;
 use crate::model::{Point, Reason, Sample, Timestamp};
+use crate::notify::After;
 use crate::response::case::{Case, CauseClass, Clock, Means, Policy};
 
 /// More points than this are shown one site at a time.
@@ -84,6 +85,10 @@ struct Card<'a> {
     raises: u32,
     /// Words for an exercise or work under a permit.
     marks: Vec<&'static str>,
+    /// It is the first-out of so many others.
+    first_out: Option<u32>,
+    /// The first-out, where that is another one.
+    after: Option<After>,
     held: bool,
     waits: bool,
     /// Who set it aside, until when and why.
@@ -338,7 +343,8 @@ fn drawn_alarms(
         let waits = of.iter().filter(|alarm| alarm.standing.waits()).count();
         context! { word => priority.word(), total => of.len(), waits }
     });
-    let cards: Vec<Card<'_>> = open.iter().take(ALARMS).map(|alarm| card(edge, alarm, cases, now)).collect();
+    let firsts = first_outs(&open);
+    let cards: Vec<Card<'_>> = open.iter().take(ALARMS).map(|alarm| card(edge, alarm, cases, &firsts, now)).collect();
     let more = open.len().saturating_sub(ALARMS);
     let strip = Value::from(Serde(&figures.map_or_else(Vec::new, strip)));
     let cards = Value::from(Serde(&cards));
@@ -350,7 +356,23 @@ fn alarmed(open: &[Arc<Alarm>]) -> BTreeSet<Arc<str>> {
     open.iter().filter(|alarm| alarm.point.is_some()).map(|alarm| alarm.subject.clone()).collect()
 }
 
-fn card<'a>(edge: &Edge, alarm: &'a Alarm, cases: &BTreeMap<OccurrenceId, CaseLine>, now: Timestamp) -> Card<'a> {
+/// First-outs of several alarms, with how many came after each: whoever came up last knows.
+fn first_outs(open: &[Arc<Alarm>]) -> BTreeMap<OccurrenceId, u32> {
+    let mut firsts = BTreeMap::new();
+    for together in open.iter().filter_map(|alarm| alarm.together.as_ref()).filter(|together| together.alarms > 1) {
+        let most = firsts.entry(together.first.id.clone()).or_insert(0);
+        *most = together.alarms.saturating_sub(1).max(*most);
+    }
+    firsts
+}
+
+fn card<'a>(
+    edge: &Edge,
+    alarm: &'a Alarm,
+    cases: &BTreeMap<OccurrenceId, CaseLine>,
+    firsts: &BTreeMap<OccurrenceId, u32>,
+    now: Timestamp,
+) -> Card<'a> {
     let case = cases.get(&alarm.id).cloned();
     let table = edge.web.board.points();
     let point = alarm.point.and_then(|index| table.get(index));
@@ -382,6 +404,8 @@ fn card<'a>(edge: &Edge, alarm: &'a Alarm, cases: &BTreeMap<OccurrenceId, CaseLi
             .filter(|mark| alarm.quality.has(*mark))
             .map(Reason::word)
             .collect(),
+        first_out: firsts.get(&alarm.id).copied(),
+        after: alarm.after().map(After::of),
         held: alarm.held,
         waits: alarm.standing.waits(),
         aside: alarm.standing.aside().and(alarm.aside.as_ref()).map(told_aside),

@@ -105,6 +105,8 @@ const WORDS: &[(&str, &str, &str)] = &[
     ("time", "时间", "Time"),
     ("by", "确认人", "By"),
     ("times", "次", "times"),
+    ("first_out", "首发报警", "First-out"),
+    ("after", "首发", "First-out:"),
     ("held", "数据缺失，报警保持", "Held: data is missing"),
     ("last_value", "上次", "last"),
     ("show_all", "全部", "All"),

@@ -9,6 +9,7 @@
 
 pub mod device;
 pub mod pager;
+pub mod storm;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;

@@ -464,6 +464,82 @@ fn figures_after_a_restart_are_those_of_a_gateway_that_ran_on() {
     assert_eq!((messages.messages > 0, messages.delivered, messages.rate), (true, 0, Some(0.0)));
 }
 
+/// First-out and the daily list go on from facts, where the snapshot is lost.
+#[test]
+fn a_group_and_the_daily_list_go_on_when_the_snapshot_is_lost() {
+    use crate::response::StepKind;
+    let mut duty = control_room();
+    let county = crate::model::Position {
+        tier: crate::model::Tier::County,
+        daily: Some(480),
+        ..duty.positions["operator"].clone()
+    };
+    duty.positions.insert("county".into(), crate::model::Position { console: None, ..county });
+    let mut plant = Plant::with(&["t1", "t2", "t3"], duty);
+    let tick = |plant: &Plant, second: i64| {
+        plant.sees(Entry::Tick(Timestamp::from_secs(1_800_000_000 + second)));
+    };
+    let minor = |rule: &str| {
+        Entry::Note(Note::Condition(crate::journal::Condition {
+            at: Timestamp::from_secs(1_800_000_000),
+            rule: rule.into(),
+            subject: "pit".into(),
+            holds: true,
+            title: "电池低 / battery low".into(),
+            advice: String::new(),
+            priority: Priority::P4,
+            level: crate::alarm::Level::Blue,
+            detail: String::new(),
+        }))
+    };
+    let lists = |plant: &Plant| -> Vec<(String, String)> {
+        let open = plant.core().facts.pending("webhook", "county", 1_000).unwrap();
+        let steps = open.into_iter().filter_map(|row| row.why).filter(|step| step.kind == StepKind::Daily);
+        steps.filter_map(|step| step.list).collect()
+    };
+    let morning = 57_600;
+    tick(&plant, morning - 20);
+    for number in 0..25 {
+        plant.sees(minor(&format!("battery-{number}")));
+    }
+    // The second one is told of first, and is the first-out for as long as nothing earlier comes.
+    plant.reads(morning - 5, 1, 1.4);
+    plant.reads(morning - 9, 0, 1.4);
+    tick(&plant, morning);
+    let told = lists(&plant);
+    assert_eq!(told.len(), 1);
+    assert!(told[0].0.starts_with("P4 未结束 25 条：pit 电池低；"), "{}", told[0].0);
+    assert!(told[0].1.ends_with("; 5 more in the list of alarms"), "{}", told[0].1);
+    let groups = |plant: &Plant| -> Vec<(String, String, u32)> {
+        let wanted = facts::Wanted { open: true, most: 100, ..facts::Wanted::default() };
+        let mut alarms = plant.core().facts.alarms(&wanted).unwrap();
+        assert_eq!(alarms.len(), plant.core().board.open_alarms().len());
+        alarms.sort_by(|one, other| one.id.cmp(&other.id));
+        assert!(plant.core().board.open_alarms().iter().map(|alarm| &**alarm).eq(&alarms), "the board knows the same");
+        let of = alarms.iter().filter_map(|alarm| Some((alarm, alarm.together.as_ref()?)));
+        let mut list: Vec<_> =
+            of.map(|(alarm, of)| (alarm.subject.to_string(), of.first.subject.to_string(), of.alarms)).collect();
+        list.sort();
+        list
+    };
+    let of = |count: usize| -> Vec<(String, String, u32)> {
+        let names = ["mine.t1", "mine.t2", "mine.t3"].into_iter().take(count);
+        names.map(|name| (name.to_owned(), "mine.t1".to_owned(), count as u32)).collect()
+    };
+    assert_eq!(groups(&plant), of(2));
+
+    plant.stop();
+    plant.loses_its_snapshot();
+    plant.start().unwrap();
+    tick(&plant, morning + 30);
+    assert_eq!(lists(&plant), told, "once a day");
+    plant.reads(morning + 31, 2, 1.3);
+    assert_eq!(groups(&plant), of(3), "facts know when the group began and which was the first");
+    let cases = plant.core().facts.cases(&facts::WantedCases { most: 10, ..Default::default() }).unwrap();
+    let counted: std::collections::BTreeSet<_> = cases.iter().map(|case| case.counted_by()).collect();
+    assert_eq!((cases.len(), counted.len()), (3, 1), "three cases, one cause");
+}
+
 /// A control room in which two shifts follow each other, with a console; whoever is there is told by the webhook.
 fn control_room() -> crate::model::Duty {
     use crate::model::{Position, Roster, Someone, Tier, Who};
@@ -484,7 +560,7 @@ fn control_room() -> crate::model::Duty {
     duty.rosters.insert("room".into(), roster);
     let who = vec![Who::Roster("room".into())];
     let console = Some(Duration::from_secs(300));
-    let position = Position { tier: Tier::Operator, area: None, who, console, checks: None };
+    let position = Position { tier: Tier::Operator, area: None, who, console, checks: None, daily: None };
     duty.positions.insert("operator".into(), position);
     duty
 }

@@ -1,8 +1,10 @@
 //! A person's step at a case: what each of them asks for, and what it does.
 
 use super::{
-    Answered, Case, CaseFile, CaseRefusal, CaseStep, Cases, Clock, Demand, Demanded, Did, Missing, Order, Taken, words,
+    Answered, Case, CaseFile, CaseRefusal, CaseStep, Cases, Cause, Clock, Demand, Demanded, Did, Missing, Order, Taken,
+    words,
 };
+use crate::alarm::OccurrenceId;
 use crate::engine::Effect;
 use crate::model::{Record, Timestamp, duration_text};
 use crate::response::Out;
@@ -15,6 +17,7 @@ impl Cases {
     pub(super) fn take(&mut self, step: &CaseStep, out: &mut Out) -> Result<Case, CaseRefusal> {
         let order = step.order();
         let number = self.find(&order.case).ok_or(CaseRefusal::NoSuch)?;
+        let other_cause = self.cause_meant(step);
         let case = self.cases.get_mut(&number).ok_or(CaseRefusal::NoSuch)?;
         if !case.is_open() {
             return Err(refused(format!("{} 已销号 / is closed", case.id())));
@@ -53,11 +56,18 @@ impl Cases {
             CaseStep::SignedOff { demand, role, words, .. } => signed_off(case, order, *demand, role, words),
             CaseStep::Attached { file, .. } => attached(case, file, policy),
             CaseStep::Joined { into, reason, .. } => return self.join(number, order, into, reason, out),
+            CaseStep::Cause { of, reason, .. } => counted(case, order, of.as_deref(), other_cause, reason),
         }?;
         let taken = Taken { at: order.at, by: order.by.clone(), word: step.word(), words: told };
         out.effects.push(Effect::Record(record(case, &taken, before, case.stage(policy).word())));
         self.settle(number, self.now.max(order.at), vec![taken], out);
         self.cases.get(&number).cloned().ok_or(CaseRefusal::NoSuch)
+    }
+
+    /// The cause of the case that a step about the cause names.
+    fn cause_meant(&self, step: &CaseStep) -> Option<OccurrenceId> {
+        let CaseStep::Cause { of: Some(other), .. } = step else { return None };
+        self.cases.get(&self.find(other)?)?.counted_by()
     }
 
     /// One cause, one case: alarms, answers, files and demands go on there.
@@ -106,6 +116,17 @@ impl Cases {
         self.settle(other, now, vec![theirs], out);
         self.cases.get(&other).cloned().ok_or(CaseRefusal::NoSuch)
     }
+}
+
+/// `cause`: that of the case `of`, if there is such a case.
+fn counted(case: &mut Case, order: &Order, of: Option<&str>, cause: Option<OccurrenceId>, reason: &str) -> Outcome {
+    let cause = match (of, cause) {
+        (None, _) => OccurrenceId::named(&case.id()),
+        (Some(_), Some(cause)) => cause,
+        (Some(other), None) => return Err(refused(format!("没有处置单 {other} / there is no case {other}"))),
+    };
+    case.cause = Some(Cause { of: cause.clone(), did: did(order, reason) });
+    Ok(format!("{} {cause}: {reason}", of.unwrap_or("单独计 / counted by itself")))
 }
 
 fn answered(case: &mut Case, answer: &Answered) -> Outcome {

@@ -31,7 +31,7 @@ use crate::model::{Reason, Record, Timestamp, duration_text};
 use super::Out;
 
 pub use policy::{Join, Policy, Restart, Supervise};
-pub use record::{Case, Clock, Demanded, Did, EPISODE_GAP, Involved, MOST_ALARMS, Missing, Span, Stage};
+pub use record::{Case, Cause, Clock, Demanded, Did, EPISODE_GAP, Involved, MOST_ALARMS, Missing, Span, Stage};
 pub use step::{Answered, CaseFile, CaseStep, CauseClass, Demand, Handling, Means, Order};
 pub use words::{demanded_words, missing_words};
 

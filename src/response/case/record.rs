@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::policy::Policy;
 use super::step::{Answered, CaseFile, Demand, Handling};
-use crate::alarm::{Alarm, Level, OccurrenceId, Priority, RuleId, Standing};
+use crate::alarm::{Alarm, Level, OccurrenceId, Priority, RuleId, Standing, Together};
 use crate::model::Timestamp;
 
 /// The same again within this time after the end is the same episode (counting of 超限).
@@ -69,6 +69,17 @@ pub struct Case {
     pub escalated: bool,
     /// Goes on as part of that case.
     pub joined: Option<u64>,
+    /// What a person said of its cause, in place of the group of its alarms.
+    #[serde(default)]
+    pub cause: Option<Cause>,
+}
+
+/// For counting: these alarms had a cause of their own, or that of another case.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cause {
+    /// The id of a case, or of the group of its alarms.
+    pub of: OccurrenceId,
+    pub did: Did,
 }
 
 /// Somebody did something.
@@ -94,6 +105,9 @@ pub struct Involved {
     pub value: Option<f64>,
     pub worst: Option<f64>,
     pub unit: String,
+    /// Which alarms it came up with.
+    #[serde(default)]
+    pub together: Option<Together>,
 }
 
 impl Involved {
@@ -115,6 +129,7 @@ impl Involved {
             value: alarm.value,
             worst: alarm.worst,
             unit: alarm.unit.clone(),
+            together: alarm.together.as_deref().cloned(),
         }
     }
 
@@ -307,7 +322,18 @@ impl Case {
             times_missed: 0,
             escalated: false,
             joined: None,
+            cause: None,
         }
+    }
+
+    /// The cause that its alarms are counted by: what a person said, else the group of the first one.
+    #[must_use]
+    pub fn counted_by(&self) -> Option<OccurrenceId> {
+        if let Some(said) = &self.cause {
+            return Some(said.of.clone());
+        }
+        let first = self.alarms.first()?;
+        Some(first.together.as_ref().map_or(&first.id, |together| &together.group).clone())
     }
 
     #[must_use]

@@ -49,6 +49,13 @@ pub enum CaseStep {
     Attached { order: Order, file: CaseFile },
     /// One cause: this case goes on as part of the other one.
     Joined { order: Order, into: String, reason: String },
+    /// Its alarms are counted by a cause of their own, or by that of another case; nothing else about it changes.
+    Cause {
+        order: Order,
+        #[serde(default)]
+        of: Option<String>,
+        reason: String,
+    },
 }
 
 impl CaseStep {
@@ -63,7 +70,8 @@ impl CaseStep {
             | Self::Supervised { order, .. }
             | Self::SignedOff { order, .. }
             | Self::Attached { order, .. }
-            | Self::Joined { order, .. } => order,
+            | Self::Joined { order, .. }
+            | Self::Cause { order, .. } => order,
         }
     }
 
@@ -81,6 +89,7 @@ impl CaseStep {
             Self::SignedOff { .. } => "signed_off",
             Self::Attached { .. } => "attached",
             Self::Joined { .. } => "joined",
+            Self::Cause { .. } => "cause",
         }
     }
 }

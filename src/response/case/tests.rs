@@ -60,6 +60,7 @@ fn alarm(point: u32, raised: Timestamp) -> Alarm {
         held: false,
         closed: false,
         aside: None,
+        together: None,
         detail: String::new(),
     }
 }
@@ -392,6 +393,29 @@ fn one_cause_is_one_case_by_rule_or_by_a_person() {
     assert_eq!(desk.cases.of_alarm(&other.id).map(|case| case.number), Some(1));
     assert!(desk.facts.iter().any(|fact| fact.case.number == 2 && fact.case.joined == Some(1)));
     assert_eq!(desk.step(closed("case-2", at(6), "Li")), Err(CaseRefusal::NoSuch));
+}
+
+#[test]
+fn a_person_says_that_a_case_had_a_cause_of_its_own_or_that_of_another_one() {
+    let mut desk = Desk::new(calm());
+    (1..=3).for_each(|point| drop(desk.raise(point, at(i64::from(point)))));
+    let counted = |desk: &Desk, number: u64| desk.case(number).counted_by().unwrap().to_string();
+    let first = counted(&desk, 1);
+    assert_ne!(counted(&desk, 2), first, "without a group each is by itself");
+    let cause = |case: &str, of: Option<&str>| CaseStep::Cause {
+        order: order(case, at(5), "Li"),
+        of: of.map(str::to_owned),
+        reason: "同一停电".into(),
+    };
+    let before = desk.case(2).clone();
+    let after = desk.step(cause("case-2", Some("case-1"))).unwrap();
+    assert_eq!(counted(&desk, 2), first);
+    assert_eq!(Case { cause: None, ..after }, before, "nothing else changes");
+    assert!(desk.facts.iter().any(|fact| fact.step.word == "cause" && fact.step.by == "Li"));
+    desk.step(cause("case-2", None)).unwrap();
+    assert_eq!(counted(&desk, 2), "case-2");
+    assert!(desk.step(cause("case-3", Some("case-9"))).is_err());
+    assert_eq!(desk.case(3).cause, None);
 }
 
 #[test]

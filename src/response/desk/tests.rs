@@ -62,7 +62,7 @@ fn duty() -> Duty {
         (Tier::Leader, Who::Person("leader".into())),
         (Tier::County, Who::Person("county".into())),
     ] {
-        let position = Position { tier, area: None, who: vec![who], console: None, checks: None };
+        let position = Position { tier, area: None, who: vec![who], console: None, checks: None, daily: None };
         duty.positions.insert(tier.word().into(), position);
     }
     duty
@@ -131,6 +131,7 @@ impl<'a> Room<'a> {
                 | Effect::Rules(_)
                 | Effect::Limits(_)
                 | Effect::Aside(_)
+                | Effect::Group(_)
                 | Effect::Case(_)
                 | Effect::Setup(..)
                 | Effect::Snapshot(_) => {}
@@ -157,6 +158,12 @@ impl<'a> Room<'a> {
 
     fn condition(&mut self, rule: &str, holds: bool) {
         let told = Condition { priority: Priority::P1, ..condition(rule, "horn", holds, at(self.now), String::new()) };
+        self.sees(Entry::Note(Note::Condition(told)));
+    }
+
+    /// An alarm of P4.
+    fn minor(&mut self, rule: &str, holds: bool) {
+        let told = Condition { priority: Priority::P4, ..condition(rule, "pit", holds, at(self.now), String::new()) };
         self.sees(Entry::Note(Note::Condition(told)));
     }
 
@@ -195,6 +202,7 @@ impl<'a> Room<'a> {
                 Kept::Handover(handover) => ("handover", handover.id.clone(), false),
                 Kept::Signed { roster, .. } => ("signed", roster.clone(), true),
                 Kept::Changed { roster, .. } => ("changed", roster.clone(), true),
+                Kept::Listed { position, .. } => ("listed", position.clone(), true),
                 Kept::Question { question, open } => ("question", question.position.clone(), *open),
                 Kept::Console { user, open } => ("console", user.clone(), *open),
                 Kept::Missing { position, open, .. } => ("missing", position.clone(), *open),
@@ -522,6 +530,81 @@ fn a_position_without_an_open_console_is_an_alarm_at_the_level_above_until_it_is
         room.until(801.0);
         assert_eq!(room.of_rule(CONSOLE).unwrap().standing, Standing::ReturnedUnacknowledged);
     }
+}
+
+#[test]
+fn minor_alarms_go_to_the_county_once_a_day_as_one_message_and_none_is_no_message() {
+    let language = Language::new();
+    let mut people = duty();
+    people.positions.get_mut("county").unwrap().daily = Some(480);
+    let mut room = Room::of(&language, people);
+    let daily = |room: &Room<'_>| -> Vec<Step> {
+        room.steps.iter().filter(|step| step.kind == StepKind::Daily).cloned().collect()
+    };
+    // 8:00 the next morning: nothing is open.
+    let morning = 57_600.0;
+    room.until(morning + 60.0);
+    assert_eq!(daily(&room), []);
+    room.minor("battery-1", true);
+    room.minor("battery-2", true);
+    room.condition("davy-siren-failing", true);
+    let seen = room.of_rule("battery-2").unwrap().id;
+    room.acknowledges(&seen, "asleep");
+    // A new configuration, a lost snapshot and a kill right before and after the moment.
+    for (turn, second) in [(1, 86_400.0), (2, 2.0 * 86_400.0)] {
+        room.until(morning + second - 1.0);
+        assert_eq!(daily(&room).len(), turn - 1);
+        if turn == 1 {
+            room.remembered()
+        } else {
+            room.restart()
+        }
+        room.until(morning + second + 0.5);
+        if turn == 1 {
+            room.restart()
+        } else {
+            room.remembered()
+        }
+        room.until(morning + second + 600.0);
+        let told = daily(&room);
+        assert_eq!(told.len(), turn, "once a day");
+        let (last, alarm) = (&told[turn - 1], room.of_rule(DAILY).unwrap());
+        assert_eq!((last.at, &last.alarm), (at(morning + second), &alarm.id));
+        assert_eq!(
+            (&*last.person, &last.to[..], &*last.level),
+            ("county", &["sms.county".to_owned()][..], "position.county")
+        );
+        assert_eq!((last.count, last.alarms.len()), (2, 2), "the acknowledged one too, the siren's is no P4");
+        assert!(room.told(DAILY, StepKind::Call).is_empty(), "it is a message, nobody is called about it");
+    }
+    room.minor("battery-1", false);
+    room.minor("battery-2", false);
+    let first = room.of_rule("battery-1").unwrap().id;
+    room.acknowledges(&first, "asleep");
+    room.until(morning + 3.0 * 86_400.0 + 60.0);
+    assert_eq!(daily(&room).len(), 2, "nothing is open any more");
+    assert_eq!(room.of_rule(DAILY).unwrap().standing, Standing::ReturnedUnacknowledged);
+}
+
+#[test]
+fn a_daily_list_that_was_due_in_a_down_time_comes_at_the_start_and_a_wrong_clock_holds_none_back() {
+    let language = Language::new();
+    let mut people = duty();
+    people.positions.get_mut("county").unwrap().daily = Some(480);
+    let mut room = Room::of(&language, people);
+    room.minor("battery-1", true);
+    let daily = |room: &Room<'_>| room.steps.iter().filter(|step| step.kind == StepKind::Daily).count();
+    // Three mornings pass unseen: one list.
+    room.now = 57_600.0 + 2.0 * 86_400.0 + 3_000.0;
+    room.sees(Entry::Tick(at(room.now)));
+    assert_eq!(daily(&room), 1);
+    // For a moment the clock is a year ahead; the next morning there is a list all the same.
+    room.sees(Entry::Tick(at(room.now + 365.0 * 86_400.0)));
+    assert_eq!(daily(&room), 2);
+    let back = room.now + 1.0;
+    room.until(back);
+    room.until(57_600.0 + 3.0 * 86_400.0 + 60.0);
+    assert_eq!(daily(&room), 3);
 }
 
 #[test]

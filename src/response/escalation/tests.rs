@@ -17,7 +17,7 @@ fn duty(positions: &[(Tier, &[&str])]) -> Duty {
     let mut duty = Duty { policies: crate::config::shipped_policies(), ..Duty::default() };
     for (tier, people) in positions {
         let who = people.iter().map(|name| Who::Person((*name).to_owned())).collect();
-        let position = Position { tier: *tier, area: None, who, console: None, checks: None };
+        let position = Position { tier: *tier, area: None, who, console: None, checks: None, daily: None };
         duty.positions.insert(tier.word().into(), position);
         for name in *people {
             let reach = vec![format!("sms.{name}")];
@@ -64,6 +64,7 @@ fn alarm(priority: Priority, standing: Standing) -> Alarm {
         held: false,
         closed: false,
         aside: None,
+        together: None,
         detail: String::new(),
     }
 }

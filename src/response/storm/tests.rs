@@ -38,6 +38,7 @@ fn alarm(point: Option<u32>, raised: Timestamp) -> Alarm {
         held: false,
         closed: false,
         aside: None,
+        together: None,
         detail: String::new(),
     }
 }

@@ -145,7 +145,7 @@ fn control_room() -> Duty {
     }
     let console = Some(Duration::from_secs(300));
     let who = vec![Who::Person("li".into())];
-    let position = Position { tier: Tier::Operator, area: None, who, console, checks: None };
+    let position = Position { tier: Tier::Operator, area: None, who, console, checks: None, daily: None };
     duty.positions.insert("operator".into(), position);
     duty
 }

@@ -34,6 +34,25 @@ async fn names_that_look_like_markup_stay_text() {
 }
 
 #[tokio::test]
+async fn the_first_out_is_marked_with_how_many_came_after_it_and_they_name_it() {
+    use crate::alarm::{Field, First, Together};
+    let stage = Stage::open().await;
+    let first = alarm(1, "fan stopped");
+    let of = |alarms| {
+        let named = std::sync::Arc::new(First::of(&first, first.raised));
+        Some(Box::new(Together { group: first.id.clone(), field: Field::Gas, first: named, alarms }))
+    };
+    stage.backstage.happens(Happening::Raised, Alarm { together: of(1), ..first.clone() });
+    assert!(!page(&stage, "/?lang=en").await.contains("First-out"), "nothing came after it");
+    stage.backstage.happens(Happening::Raised, Alarm { together: of(2), ..alarm(2, "methane") });
+    let html = page(&stage, "/?lang=en").await;
+    assert!(html.contains("First-out +1") && html.contains("First-out: mine.t"), "{html}");
+    let (_, told) = stage.asks(&format!("/api/v1/alarms/{}", alarm(2, "methane").id)).await;
+    assert_eq!((&told["first_out"], &told["after"]["id"]), (&false.into(), &first.id.as_str().into()));
+    stage.close().await;
+}
+
+#[tokio::test]
 async fn a_stale_value_is_never_drawn_as_a_plain_number() {
     let stage = Stage::open().await;
     stage.shows(old_sample(0, 0.77));

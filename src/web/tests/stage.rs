@@ -531,6 +531,7 @@ pub fn alarm(number: u32, title: &str) -> Alarm {
         held: false,
         closed: false,
         aside: None,
+        together: None,
         detail: String::new(),
     }
 }
