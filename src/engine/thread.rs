@@ -246,23 +246,12 @@ pub(crate) fn respond(
     loop {
         while let Some(effect) = effects.get_mut(seen) {
             seen += 1;
-            match effect {
-                Effect::Changed(change) => response.on_change(change, out),
-                Effect::Aside(fact) => response.on_aside(fact, out),
-                Effect::Answered { answer, .. } => response.groups.mark_answer(answer),
-                Effect::Receipt(_)
-                | Effect::Permit { .. }
-                | Effect::Site(_)
-                | Effect::Record(_)
-                | Effect::Version { .. }
-                | Effect::Rules(_)
-                | Effect::Limits(_)
-                | Effect::Group(_)
-                | Effect::Case(_)
-                | Effect::Step(_)
-                | Effect::Kept(_)
-                | Effect::Setup(..)
-                | Effect::Snapshot(_) => {}
+            if let Effect::Changed(change) = effect {
+                response.on_change(change, out);
+            } else if let Effect::Aside(fact) = effect {
+                response.on_aside(fact, out);
+            } else if let Effect::Answered { answer, .. } = effect {
+                response.groups.mark_answer(answer);
             }
         }
         if out.conditions.is_empty() && out.asides.is_empty() {

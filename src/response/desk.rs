@@ -465,19 +465,9 @@ impl Desk {
         let ways = persons.filter_map(|person| now.duty.people.get(person)).flat_map(|one| one.reach.iter().cloned());
         let to: BTreeSet<String> = ways.collect();
         let step = Step {
-            alarm: alarm.id.clone(),
-            number: alarm.raises,
-            kind: StepKind::Handover,
-            due: self.now,
-            at: self.now,
-            policy: String::new(),
             level: Who::Roster(alarm.subject.to_string()).to_string(),
-            person: String::new(),
-            call: 1,
             to: to.into_iter().collect(),
-            list: None,
-            alarms: Vec::new(),
-            count: 0,
+            ..Step::message(StepKind::Handover, alarm, self.now)
         };
         out.effects.push(Effect::Step(Box::new(step)));
     }
@@ -537,19 +527,10 @@ impl Desk {
                     answered: None,
                 };
                 let step = Step {
-                    alarm: alarm.id.clone(),
-                    number: alarm.raises,
-                    kind: StepKind::Question,
-                    due: self.now,
-                    at: self.now,
-                    policy: String::new(),
                     level: Who::Position(name.clone()).to_string(),
                     person,
-                    call: 1,
                     to,
-                    list: None,
-                    alarms: Vec::new(),
-                    count: 0,
+                    ..Step::message(StepKind::Question, alarm, self.now)
                 };
                 out.effects.push(Effect::Step(Box::new(step)));
                 out.effects.push(kept(Kept::Question { question: question.clone(), open: true }));

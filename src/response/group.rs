@@ -38,7 +38,6 @@ pub struct Grouping {
 impl Grouping {
     /// The rule by which 超限 are counted: the same place again after more than ten minutes is a new one.
     #[must_use]
-    #[expect(clippy::unnecessary_wraps, reason = "what an older setup does not say: it is switched on")]
     pub const fn usual() -> Option<Self> {
         Some(Self { gap: Duration::from_secs(600), whole_site: false })
     }

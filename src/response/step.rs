@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::alarm::OccurrenceId;
+use crate::alarm::{Alarm, OccurrenceId};
 use crate::model::Timestamp;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +78,28 @@ pub struct Step {
     pub alarms: Vec<OccurrenceId>,
     #[serde(default, skip_serializing_if = "is_none")]
     pub count: u32,
+}
+
+impl Step {
+    /// A message about an alarm that nobody is called for: told now, to nobody yet.
+    #[must_use]
+    pub fn message(kind: StepKind, alarm: &Alarm, now: Timestamp) -> Self {
+        Self {
+            alarm: alarm.id.clone(),
+            number: alarm.raises,
+            kind,
+            due: now,
+            at: now,
+            policy: String::new(),
+            level: String::new(),
+            person: String::new(),
+            call: 1,
+            to: Vec::new(),
+            list: None,
+            alarms: Vec::new(),
+            count: 0,
+        }
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]

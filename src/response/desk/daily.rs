@@ -65,19 +65,12 @@ impl Desk {
         let to = setup.duty.people.get(&person).map_or_else(Vec::new, |one| one.reach.clone());
         let minor = self.minor(name, position, setup);
         out.effects.push(Effect::Step(Box::new(Step {
-            alarm: alarm.id.clone(),
-            number: alarm.raises,
-            kind: StepKind::Daily,
-            due: self.now,
-            at: self.now,
-            policy: String::new(),
             level: Who::Position(name.clone()).to_string(),
             person,
-            call: 1,
             to,
-            list: None,
             alarms: minor.iter().take(NAMED).map(|run| run.alarm.clone()).collect(),
             count: u32::try_from(minor.len()).unwrap_or(u32::MAX),
+            ..Step::message(StepKind::Daily, alarm, self.now)
         })));
     }
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::alarm::{Acknowledgement, Level, Priority};
+use crate::alarm::{Acknowledgement, Priority};
 use crate::model::{Kind, Point, PointIndex, Quality};
 
 fn at(seconds: i64) -> Timestamp {
@@ -38,27 +38,11 @@ fn alarm(point: u32, raised: i64, received: i64) -> Alarm {
         subject: subject.as_str().into(),
         point: Some(PointIndex(point)),
         site: if point < 8 { "pit".into() } else { "other".into() },
-        place: "3201".into(),
-        title: "瓦斯超限 / methane".into(),
-        advice: String::new(),
         priority: Priority::P2,
-        level: Level::Orange,
-        standing: Standing::Unacknowledged,
+        quality: Quality::GOOD,
         raised: at(raised),
         received: at(received),
-        cleared: None,
-        acknowledged: None,
-        value: None,
-        worst: None,
-        limit: None,
-        unit: String::new(),
-        quality: Quality::GOOD,
-        raises: 1,
-        held: false,
-        closed: false,
-        aside: None,
-        together: None,
-        detail: String::new(),
+        ..crate::notify::Message::example().published.change.alarm.clone()
     }
 }
 
