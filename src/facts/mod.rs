@@ -9,6 +9,7 @@ mod aside;
 mod audit;
 mod cases;
 mod duty;
+mod exercise;
 mod handover;
 mod limits;
 mod publications;
@@ -28,7 +29,7 @@ use tokio::sync::oneshot;
 use crate::alarm::{Alarm, AsideFact, OccurrenceId, Priority};
 use crate::board::Published;
 use crate::clock;
-use crate::model::{LimitFact, Permit, SiteStanding, Timestamp, fits};
+use crate::model::{ExerciseFact, LimitFact, Permit, SiteStanding, Timestamp, fits};
 use crate::response::Step;
 use crate::response::case::{Case, CaseRefusal};
 
@@ -78,6 +79,26 @@ impl Recipient {
         let here =
             self.sites.is_empty() || alarm.point.is_none() || self.sites.iter().any(|site| fits(site, &alarm.site));
         alarm.priority <= self.from_priority && here
+    }
+}
+
+/// Whose messages: those of exercises stand behind all others in the outbox, and never share a message with them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    Real,
+    Exercise,
+}
+
+impl Lane {
+    /// In the outbox in place of the priority; sorts behind `P4`.
+    pub(crate) const EXERCISE: &'static str = "exercise";
+
+    /// The condition on rows of the outbox.
+    const fn rows(self) -> &'static str {
+        match self {
+            Self::Real => "outbox.priority <> 'exercise'",
+            Self::Exercise => "outbox.priority = 'exercise'",
+        }
     }
 }
 
@@ -137,6 +158,8 @@ pub enum Answer {
     Case(Box<Result<Case, CaseRefusal>>),
     /// The id of what is on record now, or why nothing was done.
     Duty(Result<String, String>),
+    /// What is on record now, or why nothing was done, for the person.
+    Exercise(Result<Box<ExerciseFact>, String>),
 }
 
 /// Why an order about setting an alarm aside was not carried out.

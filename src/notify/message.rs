@@ -246,6 +246,7 @@ impl Message {
             held: false,
             closed: false,
             aside: None,
+            exercise: crate::alarm::Exercised::No,
             detail: String::new(),
         };
         let change = AlarmChange { happening: Happening::Raised, at, alarm };

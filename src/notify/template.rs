@@ -128,6 +128,8 @@ impl Template {
     fn together(&self, message: &Message, link: &str, bound: Bound) -> String {
         let all: Vec<&Message> = std::iter::once(message).chain(&message.others).collect();
         let count = message.summary.as_ref().map_or(all.len(), |summary| summary.messages);
+        // Exercises are told among themselves: the first speaks for all.
+        let mark = if message.published.change.is_exercise() { self.language.words(message).mark } else { "" };
         let head = match (&message.summary, self.language) {
             (Some(summary), language) => counted(summary, language),
             (None, Language::Chinese) => format!("{count} 条消息合并 "),
@@ -135,7 +137,7 @@ impl Template {
         };
         let lines: Vec<String> = all.iter().map(|one| self.language.words(one).sentence()).collect();
         let told = |shown: usize| {
-            let mut parts = vec![head.trim_end().to_owned()];
+            let mut parts = vec![format!("{mark}{}", head.trim_end())];
             parts.extend_from_slice(&lines[..shown]);
             let left = count - shown;
             if left > 0 {
@@ -148,7 +150,7 @@ impl Template {
             parts.join("\n")
         };
         let most = (0..=lines.len()).rev().map(told).find(|text| bound.holds(text));
-        most.unwrap_or_else(|| head.trim_end().to_owned())
+        most.unwrap_or_else(|| format!("{mark}{}", head.trim_end()))
     }
 }
 

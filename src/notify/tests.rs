@@ -39,6 +39,7 @@ pub(super) fn alarm(point: &str, priority: Priority) -> Alarm {
         held: false,
         closed: false,
         aside: None,
+        exercise: crate::alarm::Exercised::No,
         detail: String::new(),
     }
 }
@@ -95,6 +96,7 @@ impl Played {
                 | Note::Aside(_)
                 | Note::Case(_)
                 | Note::Duty(_)
+                | Note::Exercise(_)
                 | Note::Limits(_) => None,
             };
             notes.iter().filter_map(receipt).collect()
@@ -129,6 +131,7 @@ impl Played {
             | Note::Aside(_)
             | Note::Case(_)
             | Note::Duty(_)
+            | Note::Exercise(_)
             | Note::Limits(_) => None,
         };
         self.notes.borrow().iter().filter_map(condition).collect()
@@ -136,24 +139,25 @@ impl Played {
 }
 
 impl Office for Played {
-    fn pending(&self, channel: &str, recipient: &str, most: usize) -> Result<Vec<Outgoing>, facts::Error> {
+    fn pending(&self, lane: Lane, channel: &str, recipient: &str, most: usize) -> Result<Vec<Outgoing>, facts::Error> {
         let mut rows = self.rows();
-        rows.retain(|row| row.channel == channel && row.recipient == recipient);
+        let of_lane = |row: &Outgoing| row.published.change.is_exercise() == (lane == Lane::Exercise);
+        rows.retain(|row| row.channel == channel && row.recipient == recipient && of_lane(row));
         rows.sort_by_key(|row| (row.published.change.alarm.priority, row.id));
         rows.truncate(most);
         Ok(rows)
     }
 
-    fn waiting(&self, channel: &str, recipient: &str, most: usize) -> Result<Vec<Waiting>, facts::Error> {
+    fn waiting(&self, lane: Lane, channel: &str, recipient: &str, most: usize) -> Result<Vec<Waiting>, facts::Error> {
         let of = |row: Outgoing| {
             let urgent = row.published.change.urgent();
             let Alarm { priority, site, id: alarm, .. } = row.published.change.alarm;
             Waiting { id: row.id, priority, site, alarm, urgent }
         };
-        Ok(self.pending(channel, recipient, most)?.into_iter().map(of).collect())
+        Ok(self.pending(lane, channel, recipient, most)?.into_iter().map(of).collect())
     }
 
-    fn reached(&self, _: &str, _: &str, _: Timestamp) -> Result<Vec<Timestamp>, facts::Error> {
+    fn reached(&self, _: Lane, _: &str, _: &str, _: Timestamp) -> Result<Vec<Timestamp>, facts::Error> {
         Ok(Vec::new())
     }
 

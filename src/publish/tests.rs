@@ -219,6 +219,7 @@ fn alarm() -> Alarm {
         held: false,
         closed: false,
         aside: None,
+        exercise: crate::alarm::Exercised::No,
         detail: String::new(),
     }
 }

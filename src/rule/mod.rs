@@ -42,7 +42,7 @@ pub use language::{BUDGET_OPERATIONS, LONGEST_WINDOW, Language};
 pub use layers::{Layers, Ordered};
 pub use native::MOST_NODES;
 pub use outlook::{MOST_MEMBERS, Outlook, Outlooks};
-pub use plan::{Compiled, Occasions, Plan, RuleProblem, Watch, watches};
+pub use plan::{Compiled, Occasions, Plan, PointPlan, RuleProblem, Watch, watches};
 pub use runs::Runs;
 pub use seen::{Around, Member, Standing};
 

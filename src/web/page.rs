@@ -19,13 +19,13 @@ use serde::{Deserialize, Serialize};
 use super::reading::{Shown, decimal, unit};
 use super::words::{self, Lang};
 use super::{Edge, Error, Shared};
-use crate::alarm::{Alarm, Aside, OccurrenceId, Priority, Standing};
+use crate::alarm::{Alarm, Aside, Exercised, OccurrenceId, Priority, Standing};
 use crate::board::Freshness;
 use crate::clock;
 use crate::facts::WantedCases;
 use crate::figures::{Figures, TARGETS};
 use crate::ledger::Fate;
-use crate::model::{Point, Reason, Sample, Timestamp};
+use crate::model::{Exercise, Point, Reason, Sample, Timestamp};
 use crate::response::case::{Case, CauseClass, Clock, Means, Policy};
 
 /// More points than this are shown one site at a time.
@@ -86,6 +86,8 @@ struct Card<'a> {
     marks: Vec<&'static str>,
     held: bool,
     waits: bool,
+    /// Nothing of it is real.
+    injected: bool,
     /// Who set it aside, until when and why.
     aside: Option<String>,
     /// When this was drawn.
@@ -152,8 +154,8 @@ pub(super) async fn show(
     let alarmed = alarmed(&edge.web.board.open_alarms());
     let sites = sites(&in_service, wanted.as_deref(), overview, &alarmed, lang, now);
     let figures = super::figures::strip(&edge, wanted.as_deref()).await;
-    let cases = case_lines(&edge, lang, now).await;
-    let body = drawn_alarms(&edge, wanted.as_deref(), figures.as_ref(), &cases, (lang, now))?;
+    let told = Told { figures, cases: case_lines(&edge, lang, now).await, exercises: exercise_lines(&edge).await };
+    let body = drawn_alarms(&edge, wanted.as_deref(), &told, (lang, now))?;
     let page = edge.pages.render(
         "page.html",
         context! {
@@ -177,8 +179,39 @@ pub(super) async fn alarms(
     let site = site_asked(query.as_deref());
     let figures = super::figures::strip(&edge, site.as_deref()).await;
     let now = clock::now();
-    let cases = case_lines(&edge, lang, now).await;
-    drawn_alarms(&edge, site.as_deref(), figures.as_ref(), &cases, (lang, now)).map(Html)
+    let told = Told { figures, cases: case_lines(&edge, lang, now).await, exercises: exercise_lines(&edge).await };
+    drawn_alarms(&edge, site.as_deref(), &told, (lang, now)).map(Html)
+}
+
+/// What is drawn beside the alarms themselves.
+struct Told {
+    figures: Option<Figures>,
+    cases: BTreeMap<OccurrenceId, CaseLine>,
+    exercises: Vec<ExerciseLine>,
+}
+
+/// An exercise that runs: whoever looks at alarms has to know.
+#[derive(Serialize)]
+struct ExerciseLine {
+    id: String,
+    site: String,
+    by: String,
+    reason: String,
+    until: String,
+}
+
+/// A trouble with facts leaves them out, never the alarms.
+async fn exercise_lines(edge: &Edge) -> Vec<ExerciseLine> {
+    let read = edge.read("reading the exercises", |web| web.permits.exercises(true, Exercise::MOST_RUNNING));
+    let Ok(Ok(facts)) = tokio::time::timeout(CASES_WITHIN, read).await else { return Vec::new() };
+    let line = |Exercise { id, site, by, reason, until, .. }| ExerciseLine {
+        id,
+        site: site.to_string(),
+        by,
+        reason,
+        until: until.to_string(),
+    };
+    facts.into_iter().map(|fact| line(fact.exercise)).collect()
 }
 
 /// Open cases by the occurrences in them. A trouble with facts leaves them out, never the alarms; the log says why.
@@ -321,33 +354,32 @@ fn strip(of: &Figures) -> Vec<Figure> {
 }
 
 /// Most urgent first: not acknowledged, then priority, then the oldest.
-fn drawn_alarms(
-    edge: &Edge,
-    site: Option<&str>,
-    figures: Option<&Figures>,
-    cases: &BTreeMap<OccurrenceId, CaseLine>,
-    (lang, now): (Lang, Timestamp),
-) -> Result<String, Error> {
+fn drawn_alarms(edge: &Edge, site: Option<&str>, told: &Told, (lang, now): (Lang, Timestamp)) -> Result<String, Error> {
+    let Told { figures, cases, exercises } = told;
     let mut open = edge.web.board.open_alarms();
     open.retain(|alarm| site.is_none_or(|site| alarm.site.is_empty() || site == &*alarm.site));
-    open.sort_by_key(|alarm| (rank(alarm.standing), alarm.priority, alarm.raised));
+    // Whatever is exercised comes last: what is real is never pushed out of sight by it.
+    open.sort_by_key(|alarm| (alarm.is_injected(), rank(alarm.standing), alarm.priority, alarm.raised));
     let alarmed = alarmed(&open);
     let counts = Priority::ALL.map(|priority| {
-        let called = open.iter().filter(|alarm| alarm.standing.aside().is_none());
+        let called = open.iter().filter(|alarm| alarm.standing.aside().is_none() && !alarm.is_injected());
         let of: Vec<&Arc<Alarm>> = called.filter(|alarm| alarm.priority == priority).collect();
         let waits = of.iter().filter(|alarm| alarm.standing.waits()).count();
         context! { word => priority.word(), total => of.len(), waits }
     });
     let cards: Vec<Card<'_>> = open.iter().take(ALARMS).map(|alarm| card(edge, alarm, cases, now)).collect();
     let more = open.len().saturating_sub(ALARMS);
-    let strip = Value::from(Serde(&figures.map_or_else(Vec::new, strip)));
+    let strip = Value::from(Serde(&figures.as_ref().map_or_else(Vec::new, strip)));
+    let here = |line: &&ExerciseLine| site.is_none_or(|site| site == line.site);
+    let exercises = Value::from(Serde(&exercises.iter().filter(here).collect::<Vec<_>>()));
     let cards = Value::from(Serde(&cards));
-    edge.pages.render("alarms.html", context! { t => words::all(lang), counts, cards, more, strip, alarmed })
+    edge.pages.render("alarms.html", context! { t => words::all(lang), counts, cards, more, strip, alarmed, exercises })
 }
 
 /// Points of which an alarm is open: their rows say so, whatever else they say.
 fn alarmed(open: &[Arc<Alarm>]) -> BTreeSet<Arc<str>> {
-    open.iter().filter(|alarm| alarm.point.is_some()).map(|alarm| alarm.subject.clone()).collect()
+    let real = open.iter().filter(|alarm| alarm.point.is_some() && !alarm.is_injected());
+    real.map(|alarm| alarm.subject.clone()).collect()
 }
 
 fn card<'a>(edge: &Edge, alarm: &'a Alarm, cases: &BTreeMap<OccurrenceId, CaseLine>, now: Timestamp) -> Card<'a> {
@@ -381,13 +413,15 @@ fn card<'a>(edge: &Edge, alarm: &'a Alarm, cases: &BTreeMap<OccurrenceId, CaseLi
             .into_iter()
             .filter(|mark| alarm.quality.has(*mark))
             .map(Reason::word)
+            .chain(matches!(alarm.exercise, Exercised::Beside(_)).then_some("not_exercise"))
             .collect(),
         held: alarm.held,
         waits: alarm.standing.waits(),
         aside: alarm.standing.aside().and(alarm.aside.as_ref()).map(told_aside),
         looked: now.to_string(),
         by: alarm.acknowledged.as_ref().map(|said| said.by.as_str()),
-        acts: acts(alarm.standing, case.is_some()),
+        injected: alarm.is_injected(),
+        acts: if alarm.is_injected() { Vec::new() } else { acts(alarm.standing, case.is_some()) },
         case,
         comment: alarm.acknowledged.as_ref().map(|said| said.comment.as_str()).filter(|text| !text.is_empty()),
     }

@@ -60,6 +60,7 @@ fn alarm(point: u32, raised: Timestamp) -> Alarm {
         held: false,
         closed: false,
         aside: None,
+        exercise: crate::alarm::Exercised::No,
         detail: String::new(),
     }
 }

@@ -127,6 +127,7 @@ impl<'a> Room<'a> {
                 | Effect::Rules(_)
                 | Effect::Limits(_)
                 | Effect::Aside(_)
+                | Effect::Exercise(_)
                 | Effect::Case(_)
                 | Effect::Setup(..)
                 | Effect::Snapshot(_) => {}

@@ -64,6 +64,7 @@ fn alarm(priority: Priority, standing: Standing) -> Alarm {
         held: false,
         closed: false,
         aside: None,
+        exercise: crate::alarm::Exercised::No,
         detail: String::new(),
     }
 }

@@ -38,6 +38,7 @@ fn alarm(point: Option<u32>, raised: Timestamp) -> Alarm {
         held: false,
         closed: false,
         aside: None,
+        exercise: crate::alarm::Exercised::No,
         detail: String::new(),
     }
 }

@@ -37,6 +37,7 @@ fn alarm(id: &str, site: &str, standing: Standing) -> Alarm {
         held: false,
         closed: false,
         aside: None,
+        exercise: crate::alarm::Exercised::No,
         detail: String::new(),
     }
 }
