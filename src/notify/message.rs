@@ -359,6 +359,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_real_says_so_while_an_exercise_runs() {
+        let mut real = alarm("face", Priority::P1);
+        real.exercise = crate::alarm::Exercised::Beside("exercise-1".into());
+        let message = told(Happening::Raised, real.clone());
+        assert!(message.text.zh.starts_with("【非演练】停止作业"), "{}", message.text.zh);
+        assert!(message.text.en.starts_with("[NOT AN EXERCISE] "), "{}", message.text.en);
+        real.exercise = crate::alarm::Exercised::Injected("exercise-1".into());
+        assert!(told(Happening::Cleared, real).text.zh.starts_with("【演练】"), "whatever its quality says");
+    }
+
+    #[test]
     fn repeats_acknowledgements_and_missing_data_are_said() {
         let mut again = alarm("face", Priority::P1);
         (again.raises, again.held) = (3, true);

@@ -440,6 +440,28 @@ async fn an_alarm_reaches_log_and_subscribers_as_soon_as_it_is_on_the_board() {
     running.ends().await;
 }
 
+/// A drill of a hundred urgent messages was there first; what is real goes before all of them.
+#[tokio::test]
+async fn an_exercise_holds_nothing_up_that_is_real() {
+    let server = Server::start(|_, _| Say::status(200)).await;
+    let config = hooks(&[("duty", &server.url, "")]);
+    let drill = |id: i64| {
+        let mut row = to("duty", id, &format!("p{id}"), Priority::P1);
+        row.published.change.alarm.quality = Quality::because(Reason::Exercise);
+        assert!(!row.published.change.urgent(), "it waits like any other");
+        row
+    };
+    let mut rows: Vec<Outgoing> = (1..=100).map(drill).collect();
+    rows.extend((101..=110).map(|id| to("duty", id, &format!("p{id}"), Priority::P4)));
+    let office = Played::with(rows);
+    let running = Running::start(&config, &office, nobody());
+    let receipts = office.receipts(|receipts| receipts.len() >= 110).await;
+    let order: Vec<i64> = receipts.iter().map(|receipt| receipt.message).collect();
+    assert_eq!(order[..10], (101..=110).collect::<Vec<_>>());
+    assert_eq!(office.rows(), []);
+    running.ends().await;
+}
+
 /// A long outbox after a weekend without network goes out whole, the most urgent first.
 #[tokio::test]
 async fn a_long_outbox_is_worked_off() {

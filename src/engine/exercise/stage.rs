@@ -20,7 +20,7 @@ use crate::engine::shard::{DOWN_TIME, PointState, Shard, close, fresh, patience}
 use crate::journal::{Entry, Setup};
 use crate::model::{
     Exemption, Exercise, ExerciseEnd, ExerciseFact, Injection, PointIndex, PointTable, Quality, Reason, Sample, SiteId,
-    Timestamp,
+    TICK, Timestamp,
 };
 use crate::rule::{Layers, Ordered, Plan, PointPlan};
 
@@ -51,13 +51,14 @@ impl Reads {
         loop {
             if self.until.is_some_and(|until| until <= now && until <= self.next) {
                 let Some(rest) = self.rest else { return false };
-                (self.value, self.next) = (rest, self.until.take().unwrap_or(now).min(now));
+                let until = self.until.take().unwrap_or(now);
+                (self.value, self.next) = (rest, if now.since(until) > DOWN_TIME { now } else { until });
             }
             if self.next > now {
                 return true;
             }
             heard.push((self.next, self.value));
-            self.next = self.next + period.max(Duration::from_millis(1));
+            self.next = self.next + period.max(TICK);
         }
     }
 }

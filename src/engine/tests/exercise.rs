@@ -302,6 +302,9 @@ fn seconds(entry: &Entry) -> f64 {
 }
 
 proptest! {
+    // Each start compiles the rules anew.
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
     /// Whatever is exercised, what is real is the same: alarms, ids, windows, all of the state.
     #[test]
     fn an_exercise_changes_nothing_that_is_real((plain, mixed) in strewn()) {
