@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::*;
 use crate::alarm::{Alarm, AlarmChange, Happening, Level, OccurrenceId, Standing};
 use crate::board::Published;
-use crate::model::{PointIndex, Timestamp};
+use crate::model::{PointIndex, Quality, Reason, Timestamp};
 use crate::remote::scripted::{Say, Server};
 
 const RAISED: Timestamp = Timestamp::from_secs(1_800_000_000);

@@ -63,7 +63,9 @@ fn effects_of(shard: &mut Shard<'_>, entries: impl IntoIterator<Item = Entry>) -
 }
 
 fn answers(effects: &[Effect]) -> Vec<&Answer> {
-    let answer = |effect| if let &Effect::Answered { ref answer, .. } = effect { Some(answer) } else { None };
+    fn answer(effect: &Effect) -> Option<&Answer> {
+        if let Effect::Answered { answer, .. } = effect { Some(answer) } else { None }
+    }
     effects.iter().filter_map(answer).collect()
 }
 
