@@ -406,7 +406,10 @@ fn card<'a>(edge: &Edge, alarm: &'a Alarm, cases: &BTreeMap<OccurrenceId, CaseLi
         value: alarm.value.map(number),
         worst: alarm.worst.map(number),
         limit: alarm.limit.map(|limit| format!("{limit}")),
-        now: point.map(|point| Shown::of(point, latest.map(|latest| latest.sample).as_ref(), now)),
+        // What is injected is shown nowhere but in its own alarm.
+        now: point
+            .filter(|_| !alarm.is_injected())
+            .map(|point| Shown::of(point, latest.map(|latest| latest.sample).as_ref(), now)),
         unit: unit(&alarm.unit),
         raises: alarm.raises,
         marks: [Reason::Exercise, Reason::Maintenance]

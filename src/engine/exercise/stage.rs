@@ -255,10 +255,13 @@ impl<'a> Stage<'a> {
     pub fn on_tick(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         let over = self.hear(now, effects);
         self.enter(&Entry::Tick(now), effects);
-        for here in over {
+        for here in &over {
             self.close(here.at(), now, INJECTED, effects);
-            self.readings.remove(&here);
-            self.quiet(here);
+            self.readings.remove(here);
+            self.quiet(*here);
+        }
+        if !over.is_empty() {
+            self.shard.line_up_open();
         }
     }
 
@@ -322,8 +325,9 @@ impl<'a> Stage<'a> {
 
     /// The exercise is over: every alarm of it is closed.
     pub fn end(mut self, end: &ExerciseEnd, why: &str, effects: &mut Vec<Effect>) -> ExerciseFact {
-        for at in 0..self.shard.points.len() {
-            self.close(at, end.at, why, effects);
+        let injected: Vec<PointIndex> = self.readings.keys().copied().collect();
+        for here in injected {
+            self.close(here.at(), end.at, why, effects);
         }
         ExerciseFact { end: Some(end.clone()), ..self.fact }
     }
@@ -332,7 +336,6 @@ impl<'a> Stage<'a> {
         for slot in self.shard.points[at].slots.iter_mut() {
             close(std::mem::take(slot), now, why, effects);
         }
-        self.shard.line_up_open();
     }
 
     fn enter(&mut self, entry: &Entry, effects: &mut Vec<Effect>) {
