@@ -16,10 +16,20 @@ pub struct OccurrenceId(Arc<str>);
 impl OccurrenceId {
     #[must_use]
     pub fn of(subject: &str, rule: &str, raised: Timestamp) -> Self {
+        Self::from_parts(&[subject, rule], raised)
+    }
+
+    /// Of what an exercise raised: never that of the real alarm of the same moment.
+    #[must_use]
+    pub fn of_exercise(exercise: &str, subject: &str, rule: &str, raised: Timestamp) -> Self {
+        Self::from_parts(&[subject, rule, exercise], raised)
+    }
+
+    fn from_parts(parts: &[&str], raised: Timestamp) -> Self {
         // Letters that are not mistaken for each other when read out on the telephone.
         const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
         let mut hash = Sha256::new();
-        for part in [subject.as_bytes(), rule.as_bytes()] {
+        for part in parts.iter().map(|part| part.as_bytes()) {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         }
@@ -64,6 +74,7 @@ mod tests {
         assert_eq!(id, OccurrenceId::of("mine.t1", "methane-face", at));
         assert_eq!(id.as_str().len(), 16);
         assert_ne!(id, OccurrenceId::of("mine.t2", "methane-face", at));
+        assert_ne!(id, OccurrenceId::of_exercise("exercise-1", "mine.t1", "methane-face", at));
         assert_ne!(id, OccurrenceId::of("mine.t1m", "ethane-face", at));
         assert_ne!(id, OccurrenceId::of("mine.t1", "methane-face", Timestamp::from_micros(at.micros() + 1)));
     }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{PointIndex, Quality, Timestamp};
+use crate::model::{PointIndex, Quality, Reason, Timestamp};
 
 pub use aside::{Aside, AsideEnd, AsideFact, AsideOrder, Way, calls};
 pub use id::OccurrenceId;
@@ -196,6 +196,19 @@ pub struct Acknowledgement {
     pub comment: String,
 }
 
+/// What an alarm has to do with an exercise in which values are injected.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exercised {
+    /// Nothing.
+    #[default]
+    No,
+    /// It is one: an injected value of that exercise raised it.
+    Injected(Arc<str>),
+    /// It is real, and that exercise ran at its site when it last changed: whoever takes part has to be able to tell.
+    Beside(Arc<str>),
+}
+
 /// One occurrence of an alarm, as it stands after its latest change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Alarm {
@@ -240,8 +253,19 @@ pub struct Alarm {
     /// Which alarms it came up with, where it belongs to a group.
     #[serde(default)]
     pub together: Option<Box<Together>>,
+    /// What it has to do with an exercise.
+    #[serde(default)]
+    pub exercise: Exercised,
     /// More to say: an error text, what a rule failed on.
     pub detail: String,
+}
+
+impl Alarm {
+    /// An injected value raised it: nothing of it is real.
+    #[must_use]
+    pub const fn is_injected(&self) -> bool {
+        matches!(self.exercise, Exercised::Injected(_))
+    }
 }
 
 /// What happened to an alarm.
@@ -293,7 +317,7 @@ pub struct AlarmChange {
 }
 
 impl AlarmChange {
-    /// A P1 calls people: no cap and no summary holds the message back.
+    /// A P1 calls people: no cap and no summary holds the message back. An exercise can wait.
     #[must_use]
     pub fn urgent(&self) -> bool {
         let raises = match self.happening {
@@ -304,7 +328,13 @@ impl AlarmChange {
             | Happening::Resumed => true,
             Happening::Acknowledged | Happening::Cleared | Happening::Reset | Happening::SetAside => false,
         };
-        self.alarm.priority == Priority::P1 && raises && self.alarm.standing.active()
+        self.alarm.priority == Priority::P1 && raises && self.alarm.standing.active() && !self.is_exercise()
+    }
+
+    /// It asks nobody to act: an injected value or a sensor that is tried raised it.
+    #[must_use]
+    pub const fn is_exercise(&self) -> bool {
+        self.alarm.quality.has(Reason::Exercise)
     }
 
     /// Somebody is to be told of it.

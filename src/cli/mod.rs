@@ -13,6 +13,7 @@ mod cost;
 mod demo;
 mod doctor;
 mod duty;
+mod exercise;
 mod explain;
 mod figures;
 mod modbus;
@@ -70,6 +71,9 @@ enum Command {
     /// Open, end or list work on sensors: calibration, maintenance, exercise.
     #[command(subcommand)]
     Permit(permit::Command),
+    /// Exercises with injected values: start, inject, end, list. Nothing in the field is touched.
+    #[command(subcommand)]
+    Exercise(exercise::Command),
     /// Follow alarms until they are settled: answer, handle, verify, close.
     #[command(subcommand)]
     Case(case::Command),
@@ -157,6 +161,7 @@ impl Cli {
             Command::Demo(_)
             | Command::Alarm(_)
             | Command::Permit(_)
+            | Command::Exercise(_)
             | Command::Case(_)
             | Command::Duty(_)
             | Command::Site(_)
@@ -179,6 +184,7 @@ impl Cli {
             Command::Check { config, json } => check::run(&config, json),
             Command::Alarm(command) => alarm::run(&command),
             Command::Permit(command) => permit::run(&command),
+            Command::Exercise(command) => exercise::run(&command),
             Command::Case(command) => case::run(&command),
             Command::Duty(command) => duty::run(&command),
             Command::Site(command) => site::run(&command),

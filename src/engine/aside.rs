@@ -286,6 +286,7 @@ impl Shard<'_> {
     /// After an entry: what its changes mean for what is set aside, and for when an alarm calls again.
     pub(super) fn follow(&mut self, from: usize, effects: &mut Vec<Effect>) {
         let mut over = Vec::new();
+        self.exercises.mark(effects.get_mut(from..).unwrap_or_default());
         for effect in effects.get_mut(from..).into_iter().flatten() {
             let Effect::Changed(change) = effect else { continue };
             self.note_open(&change.alarm);
@@ -358,13 +359,20 @@ impl Shard<'_> {
 
     /// Looks up anew where open alarms are, which of them are to call again, and when.
     pub(super) fn line_up_open(&mut self) {
-        self.opened = self.open_alarms().filter_map(|alarm| Some((alarm.id.clone(), alarm.point?))).collect();
+        let open = self.open_alarms().filter_map(|alarm| Some((alarm.id.clone(), self.local(alarm)?)));
+        self.opened = open.collect();
         self.asides.calls.clear();
         for at in 0..self.points.len() {
             for place in 0..self.points[at].slots.len() {
                 self.call_again_later(at, place);
             }
         }
+    }
+
+    /// Takes up from a snapshot, after the alarms.
+    pub(super) fn take_up_asides(&mut self, list: Vec<Aside>) {
+        self.asides = Asides::of(list, self.now);
+        self.line_up_open();
     }
 
     /// Takes up from what facts know; they know of the alarms too.

@@ -10,7 +10,7 @@ use super::{Effect, Slot};
 use crate::alarm::{Acknowledgement, Alarm, OccurrenceId, Policy, Standing};
 use crate::facts::Answer;
 use crate::journal::{Acknowledge, Reset};
-use crate::model::Record;
+use crate::model::{PointIndex, Record};
 
 impl Shard<'_> {
     pub(super) fn on_acknowledge(&mut self, command: &Acknowledge, effects: &mut Vec<Effect>) {
@@ -100,9 +100,15 @@ impl Shard<'_> {
         Some((at, self.points.get(at)?.slots.iter().position(is_it)?))
     }
 
+    /// The shard's own number of the alarm's point. A stage has numbers of its own, and its alarms those of the gateway.
+    pub(super) fn local(&self, alarm: &Alarm) -> Option<PointIndex> {
+        let point = alarm.point?;
+        if self.staged.is_some() { self.table.find(&alarm.subject) } else { Some(point) }
+    }
+
     /// Takes note of where an alarm is to be found.
     pub(super) fn note_open(&mut self, alarm: &Alarm) {
-        match alarm.point {
+        match self.local(alarm) {
             Some(_) if alarm.standing == Standing::Normal => self.opened.remove(&alarm.id),
             Some(point) => self.opened.insert(alarm.id.clone(), point),
             None => None,

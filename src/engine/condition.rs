@@ -33,6 +33,7 @@ impl Conditions {
             rule: &rule,
             subject: &subject,
             point: None,
+            exercise: None,
             site: &site,
             place: "",
             title: &condition.title,

@@ -10,6 +10,7 @@ mod around;
 mod aside;
 mod command;
 mod condition;
+mod exercise;
 mod health;
 mod keep;
 mod limits;
@@ -30,7 +31,7 @@ use std::sync::Arc;
 use crate::alarm::{AlarmChange, AsideFact};
 use crate::facts::Answer;
 use crate::journal::{Receipt, RuleFile, RuleStep, Setup};
-use crate::model::{Cause, LimitFact, Permit, PermitEnd, PointTable, Record, SiteStanding, Timestamp};
+use crate::model::{Cause, ExerciseFact, LimitFact, Permit, PermitEnd, PointTable, Record, SiteStanding, Timestamp};
 use crate::response::case::CaseFact;
 use crate::response::group::Group;
 use crate::response::{Kept, Step};
@@ -82,6 +83,8 @@ pub enum Effect {
     Aside(AsideFact),
     /// Alarms that came up together, after one more.
     Group(Box<Group>),
+    /// An exercise begins, a value is injected, or it has ended.
+    Exercise(Box<ExerciseFact>),
     /// A case after a step.
     Case(Box<CaseFact>),
     /// Somebody is called or told, or there was nobody.

@@ -6,16 +6,18 @@ use serde::{Deserialize, Serialize};
 
 use super::Effect;
 use crate::alarm::{
-    Acknowledgement, Alarm, AlarmChange, Aside, Change, Happening, Input, Level, Live, OccurrenceId, Policy, Priority,
-    Standing, State, step,
+    Acknowledgement, Alarm, AlarmChange, Aside, Change, Exercised, Happening, Input, Level, Live, OccurrenceId, Policy,
+    Priority, Standing, State, step,
 };
-use crate::model::{PointIndex, Quality, Timestamp};
+use crate::model::{PointIndex, Quality, Reason, Timestamp};
 
 /// What an alarm says of itself besides its state; borrowed from the rule or condition when it changes.
 pub struct About<'a> {
     pub rule: &'a Arc<str>,
     pub subject: &'a Arc<str>,
     pub point: Option<PointIndex>,
+    /// The exercise whose injected values are judged, if they are.
+    pub exercise: Option<&'a Arc<str>>,
     pub site: &'a Arc<str>,
     pub place: &'a str,
     pub title: &'a str,
@@ -290,8 +292,16 @@ impl Alarm {
 }
 
 fn raised(about: &About<'_>, moment: Moment) -> Alarm {
+    let (id, quality, exercise) = match about.exercise {
+        None => (OccurrenceId::of(about.subject, about.rule, moment.at), moment.quality, Exercised::No),
+        Some(exercise) => (
+            OccurrenceId::of_exercise(exercise, about.subject, about.rule, moment.at),
+            moment.quality.and(Reason::Exercise),
+            Exercised::Injected(exercise.clone()),
+        ),
+    };
     Alarm {
-        id: OccurrenceId::of(about.subject, about.rule, moment.at),
+        id,
         rule: about.rule.clone(),
         subject: about.subject.clone(),
         point: about.point,
@@ -310,12 +320,13 @@ fn raised(about: &About<'_>, moment: Moment) -> Alarm {
         worst: moment.value,
         limit: about.limit,
         unit: about.unit.to_owned(),
-        quality: moment.quality,
+        quality,
         raises: 1,
         held: false,
         closed: false,
         aside: None,
         together: None,
+        exercise,
         detail: about.detail.to_owned(),
     }
 }

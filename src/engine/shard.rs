@@ -11,6 +11,7 @@ use super::Effect;
 use super::around::{self, Stirred};
 use super::aside::Asides;
 use super::condition::Conditions;
+use super::exercise::{Exercises, Staged};
 use super::health::{Health, Memory, Twin, find_twins};
 use super::open::{About, Moment, Slot, Slots};
 use super::past::{Held, Past};
@@ -43,6 +44,8 @@ const LONGEST_REST: u32 = 63;
 const LONG_SILENCE: Duration = Duration::from_secs(3_600);
 /// Rules about the sensor itself are asked this often, besides every change of quality.
 const HEALTH_EVERY: Duration = Duration::from_secs(10);
+
+const RULE_GONE: &str = "规则已移除或不再监视该测点 / the rule was removed or no longer watches this point";
 
 /// Points whose memory is fetched together, ahead of their samples.
 pub(super) const AHEAD: usize = 8;
@@ -137,7 +140,7 @@ pub enum Unjudged {
 
 /// One shard. Not `Send`: it is made and used on its own thread.
 pub struct Shard<'a> {
-    language: &'a Language,
+    pub(super) language: &'a Language,
     judge: Judge<'a>,
     pub(super) plan: Plan,
     pub(super) table: Arc<PointTable>,
@@ -167,6 +170,10 @@ pub struct Shard<'a> {
     pub(super) asides: Asides,
     /// Where each open alarm of a point is: there may be a hundred thousand when one is acknowledged.
     pub(super) opened: HashMap<OccurrenceId, PointIndex>,
+    /// Exercises that run beside it.
+    pub(super) exercises: Exercises<'a>,
+    /// This shard is the stage of an exercise.
+    pub(super) staged: Option<Staged>,
     /// When a tick can next change something at each point.
     wakes: Wakes,
     pub counts: Counts,
@@ -200,6 +207,8 @@ impl<'a> Shard<'a> {
             seen: Vec::new(),
             asides: Asides::default(),
             opened: HashMap::new(),
+            exercises: Exercises::default(),
+            staged: None,
             wakes: Wakes::default(),
             counts: Counts::default(),
             held: Held::default(),
@@ -229,9 +238,9 @@ impl<'a> Shard<'a> {
         self.points.iter().flat_map(|state| state.slots.iter()).filter_map(|slot| slot.open.as_deref())
     }
 
-    /// These, and the conditions of the gateway itself.
+    /// These, the conditions of the gateway itself, and what exercises have raised.
     pub fn all_open(&self) -> impl Iterator<Item = &Alarm> {
-        self.open_alarms().chain(self.conditions.open())
+        self.open_alarms().chain(self.conditions.open()).chain(self.exercises.open_alarms())
     }
 
     /// Permits that have not ended.
@@ -242,10 +251,19 @@ impl<'a> Shard<'a> {
 
     /// One entry, in journal order.
     pub fn on_entry(&mut self, entry: &Entry, effects: &mut Vec<Effect>) {
+        if self.exercises.take(entry, effects) {
+            return;
+        }
         let before = effects.len();
         self.enter(entry, effects);
         if effects.len() > before {
             self.follow(before, effects);
+        }
+        if self.exercises.concern(entry) {
+            // Whatever is real has been judged by now, and knows nothing of what follows.
+            let mut exercises = std::mem::take(&mut self.exercises);
+            exercises.on_entry(self, entry, effects);
+            self.exercises = exercises;
         }
     }
 
@@ -277,6 +295,8 @@ impl<'a> Shard<'a> {
             Entry::Note(Note::Record(record)) => effects.push(Effect::Record(record.clone())),
             // What people owe stands behind the shard.
             Entry::Note(Note::Case(_)) => {}
+            // Exercises stand beside it.
+            Entry::Note(Note::Exercise(_)) => {}
         }
     }
 
@@ -443,7 +463,7 @@ impl<'a> Shard<'a> {
             let Some(due) = due.filter(|_| compiled.rule.judges != Judges::Health) else { continue };
             let moment = Moment { value: state.value, quality: state.quality, ..Moment::of(due) };
             let moment = Moment { received: sample.receive_time, now: sample.receive_time, ..moment };
-            let raised = || about(&compiled.rule, point, at, watch.plain, "");
+            let raised = || about(&compiled.rule, point, (at, self.staged.as_ref()), watch.plain, "");
             slot.advance(&compiled.policy, Input::Tick, moment, raised, effects);
         }
     }
@@ -570,7 +590,7 @@ impl<'a> Shard<'a> {
     }
 
     /// After anything that may bring the next tick of many points nearer.
-    fn wake_all(&mut self) {
+    pub(super) fn wake_all(&mut self) {
         self.wakes.clear(self.points.len());
         for at in 0..self.points.len() {
             self.wakes.put(at, self.due(at));
@@ -772,7 +792,8 @@ impl<'a> Shard<'a> {
             let seen = reading.around.filter(|_| raises).map(|seen| around::told(seen, &self.table));
             let words = watch.exempt.as_deref().into_iter().chain(seen.as_deref()).filter(|words| !words.is_empty());
             let detail = words.collect::<Vec<_>>().join("; ");
-            slot.advance(&compiled.policy, input, moment, || about(rule, point, at, watch.plain, &detail), effects);
+            let raised = || about(rule, point, (at, self.staged.as_ref()), watch.plain, &detail);
+            slot.advance(&compiled.policy, input, moment, raised, effects);
             waits |= slot.state.waits();
         }
         let at_ticks = |place: &u32| state.slots.get(*place as usize).is_some_and(|slot| slot.state.waits());
@@ -846,7 +867,7 @@ impl<'a> Shard<'a> {
                 (Verdict::Violated, false) => told(&health, state.memory.twin.as_ref(), &self.table),
                 (Verdict::Violated | Verdict::Healthy | Verdict::Unknown, _) => String::new(),
             };
-            let raised = || about(rule, point, at, watch.plain, &detail);
+            let raised = || about(rule, point, (at, self.staged.as_ref()), watch.plain, &detail);
             slot.advance(&compiled.policy, Input::Judged(said), moment, raised, effects);
             waits |= slot.state.waits();
         }
@@ -956,7 +977,7 @@ impl<'a> Shard<'a> {
         let plan = Plan::over(self.language, setup, &self.layers);
         let old_plan = std::mem::replace(&mut self.plan, plan);
         let mut old_points = std::mem::take(&mut self.points);
-        for (at, (point, wanted)) in setup.points.iter().zip(&self.plan.points).enumerate() {
+        for (at, wanted) in self.plan.points.iter().enumerate() {
             let mut state =
                 old_points.get_mut(at).map_or_else(|| fresh(setup.at), |old| std::mem::replace(old, fresh(setup.at)));
             let mut old_slots: Vec<(RuleId, Slot)> = old_plan.points.get(at).map_or_else(Vec::new, |old| {
@@ -974,7 +995,7 @@ impl<'a> Shard<'a> {
                 .collect::<Vec<_>>()
                 .into();
             for (_, slot) in old_slots {
-                close(slot, setup.at, point, effects);
+                close(slot, setup.at, RULE_GONE, effects);
             }
             state.past.arrange(&wanted.wants);
             self.points.push(state);
@@ -1019,7 +1040,9 @@ impl<'a> Shard<'a> {
         }
         self.sites = remembered.sites.into_iter().map(|standing| (standing.site.clone(), standing)).collect();
         self.permits = remembered.permits.into_iter().map(|permit| (permit, false)).collect();
-        for alarm in remembered.alarms {
+        let (injected, alarms) = remembered.alarms.into_iter().partition(Alarm::is_injected);
+        self.exercises = Exercises::broken_off(injected, remembered.exercises);
+        for alarm in alarms {
             let slot = alarm.point.and_then(|point| {
                 let watches = &self.plan.points.get(point.at())?.watches;
                 let place = watches.iter().position(|watch| self.plan.rules[watch.rule].rule.id == alarm.rule)?;
@@ -1063,8 +1086,8 @@ impl<'a> Shard<'a> {
         self.sites = snapshot.sites;
         self.look_up_seasons(snapshot.today);
         self.wake_all();
-        self.asides = Asides::of(snapshot.asides, self.now);
-        self.line_up_open();
+        self.take_up_asides(snapshot.asides);
+        self.exercises = Exercises::resume(snapshot.exercises, self);
     }
 }
 
@@ -1216,14 +1239,16 @@ fn told(health: &Health, twin: Option<&Twin>, table: &PointTable) -> String {
 fn about<'b>(
     rule: &'b crate::rule::Rule,
     point: &'b Point,
-    at: usize,
+    (at, staged): (usize, Option<&'b Staged>),
     plain: Option<(f64, Stricter)>,
     detail: &'b str,
 ) -> About<'b> {
+    let own = PointIndex(u32::try_from(at).unwrap_or(u32::MAX));
     About {
         rule: &rule.id,
         subject: &point.id,
-        point: Some(PointIndex(u32::try_from(at).unwrap_or(u32::MAX))),
+        point: Some(staged.map_or(own, |staged| staged.number(at))),
+        exercise: staged.map(|staged| &staged.exercise),
         site: &point.site,
         place: &point.place,
         title: &rule.title,
@@ -1399,12 +1424,12 @@ fn fault_condition(rule: &str, at: Timestamp, holds: bool, detail: &str) -> Cond
     }
 }
 
-/// Closes an alarm whose rule no longer watches the point.
-fn close(slot: Slot, at: Timestamp, _point: &Point, effects: &mut Vec<Effect>) {
+/// Closes an alarm although nothing healthy was seen; `why` goes into its detail.
+pub(super) fn close(slot: Slot, at: Timestamp, why: &str, effects: &mut Vec<Effect>) {
     let Some(mut alarm) = slot.open else { return };
     alarm.standing = Standing::Normal;
     alarm.cleared = Some(at);
     alarm.closed = true;
-    alarm.detail = "规则已移除或不再监视该测点 / the rule was removed or no longer watches this point".into();
+    alarm.detail = why.to_owned();
     effects.push(Effect::Changed(AlarmChange { happening: Happening::Cleared, at, alarm: *alarm }));
 }

@@ -12,7 +12,7 @@ use super::condition::Conditions;
 use super::shard::{PointState, Shard};
 use crate::alarm::{Alarm, Aside};
 use crate::journal::Setup;
-use crate::model::{Exemption, Permit, PointIndex, SetLimit, SiteId, SiteStanding, Timestamp};
+use crate::model::{Exemption, ExerciseFact, Permit, PointIndex, SetLimit, SiteId, SiteStanding, Timestamp};
 use crate::response::Response;
 use crate::rule::Ordered;
 
@@ -33,6 +33,7 @@ pub struct Snapshot {
     pub(super) today: Timestamp,
     pub(super) layers: Ordered,
     pub(super) asides: Vec<Aside>,
+    pub(super) exercises: super::exercise::Kept,
     pub(super) response: Response,
 }
 
@@ -54,6 +55,8 @@ pub struct Remembered {
     pub exemptions: Vec<Exemption>,
     /// Alarms that are set aside.
     pub asides: Vec<Aside>,
+    /// Exercises that had not ended. They are over: their alarms are closed, their injected values are gone.
+    pub exercises: Vec<ExerciseFact>,
     pub response: crate::response::Remembered,
 }
 
@@ -90,6 +93,7 @@ impl Shard<'_> {
             today: self.today,
             layers: self.layers.ordered(),
             asides: self.asides.list(),
+            exercises: self.exercises.keep(),
             response: response.clone(),
         };
         let body = postcard::to_stdvec(&snapshot).expect("plain data always serialises");

@@ -6,6 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 mod aside;
+mod exercise;
 mod limits;
 mod parent;
 

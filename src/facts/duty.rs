@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{Error, Reader, Recipient, daily, handover};
+use super::{Error, Lane, Reader, Recipient, daily, handover};
 use crate::alarm::{Alarm, OccurrenceId};
 use crate::board::Board;
 use crate::clock;
+use crate::model::Reason;
 use crate::response::{Kept, Step, StepKind};
 
 /// A step and its outbox rows. They tell of the newest change of the alarm. `called`: recipients that hear only what
@@ -47,10 +48,19 @@ pub(super) fn write_step(
         let made = change
             .prepare_cached(
                 "INSERT INTO outbox (change, channel, recipient, priority, created)
-                 SELECT changes.id, ?2, ?3, alarms.priority, ?4 FROM changes JOIN alarms ON alarms.id = changes.alarm
+                 SELECT changes.id, ?2, ?3,
+                     iif(coalesce(json_extract(alarms.body, '$.quality'), 0) & ?5 = 0, alarms.priority, ?6), ?4
+                 FROM changes JOIN alarms ON alarms.id = changes.alarm
                  WHERE changes.alarm = ?1 ORDER BY changes.id DESC LIMIT 1",
             )?
-            .execute(params![step.alarm.as_str(), recipient.channel, recipient.name, clock::now().micros()])?;
+            .execute(params![
+                step.alarm.as_str(),
+                recipient.channel,
+                recipient.name,
+                clock::now().micros(),
+                i64::from(Reason::Exercise as u16),
+                Lane::EXERCISE
+            ])?;
         if made == 1 {
             let message = change.last_insert_rowid();
             change.prepare_cached("INSERT INTO calls VALUES (?1, ?2)")?.execute([message, number])?;

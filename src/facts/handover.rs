@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 
 use crate::alarm::{Alarm, AsideFact};
 use crate::board::Board;
-use crate::model::{Area, Exemption, Permit, PointIndex, PointTable, Timestamp, Who};
+use crate::model::{Area, Exemption, ExerciseFact, Permit, PointIndex, PointTable, Timestamp, Who};
 use crate::response::case::Case;
 use crate::response::{DAILY, HANDOVER, Step};
 
@@ -37,7 +37,7 @@ pub(super) fn list(change: &Transaction<'_>, step: &Step, board: &Board) -> Resu
     };
     let mut alarms: Vec<Alarm> = bodies(change, "SELECT body FROM alarms WHERE standing <> 'normal'", [])?;
     let told = |alarm: &Alarm| [HANDOVER, DAILY].contains(&&*alarm.rule);
-    alarms.retain(|alarm| !told(alarm) && (alarm.point.is_none() || here(&alarm.site, &alarm.subject)));
+    alarms.retain(|alarm| !alarm.is_injected() && !told(alarm) && (alarm.point.is_none() || here(&alarm.site, &alarm.subject)));
     alarms.sort_by_key(|alarm| (alarm.priority, alarm.raised));
     let cases: Vec<Case> =
         bodies(change, "SELECT body FROM cases WHERE closed IS NULL AND joined IS NULL ORDER BY number", [])?;
@@ -100,6 +100,14 @@ fn protection(
     for AsideFact { aside, .. } in bodies(change, "SELECT body FROM asides WHERE ended IS NULL ORDER BY id", [])? {
         let points = table.find(&aside.subject).into_iter().collect();
         found.push((format!("{} {} {} {}", aside.way.word(), aside.rule, aside.subject, aside.by), points));
+    }
+    for ExerciseFact { exercise, .. } in
+        bodies::<ExerciseFact>(change, "SELECT body FROM exercises WHERE ended IS NULL ORDER BY id", [])?
+    {
+        // The real values of its points are judged as ever: nothing is reduced.
+        if here(&exercise.site, "") {
+            found.push((format!("演练 / exercise {} {}", exercise.scope, exercise.by), Vec::new()));
+        }
     }
     let local = |point: &PointIndex| table.list().get(point.at()).is_some_and(|point| here(&point.site, &point.id));
     found.retain(|(_, points)| points.is_empty() || points.iter().any(local));

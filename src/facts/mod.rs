@@ -10,6 +10,7 @@ mod audit;
 mod cases;
 mod daily;
 mod duty;
+mod exercise;
 mod groups;
 mod handover;
 mod limits;
@@ -30,7 +31,7 @@ use tokio::sync::oneshot;
 use crate::alarm::{Alarm, AsideFact, OccurrenceId, Priority};
 use crate::board::Published;
 use crate::clock;
-use crate::model::{LimitFact, Permit, SiteStanding, Timestamp, fits};
+use crate::model::{ExerciseFact, LimitFact, Permit, SiteStanding, Timestamp, fits};
 use crate::response::Step;
 use crate::response::case::{Case, CaseRefusal};
 
@@ -80,6 +81,26 @@ impl Recipient {
         let here =
             self.sites.is_empty() || alarm.point.is_none() || self.sites.iter().any(|site| fits(site, &alarm.site));
         alarm.priority <= self.from_priority && here
+    }
+}
+
+/// Whose messages: those of exercises stand behind all others in the outbox, and never share a message with them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    Real,
+    Exercise,
+}
+
+impl Lane {
+    /// In the outbox in place of the priority; sorts behind `P4`.
+    pub(crate) const EXERCISE: &'static str = "exercise";
+
+    /// The condition on rows of the outbox.
+    const fn rows(self) -> &'static str {
+        match self {
+            Self::Real => "outbox.priority <> 'exercise'",
+            Self::Exercise => "outbox.priority = 'exercise'",
+        }
     }
 }
 
@@ -139,6 +160,8 @@ pub enum Answer {
     Case(Box<Result<Case, CaseRefusal>>),
     /// The id of what is on record now, or why nothing was done.
     Duty(Result<String, String>),
+    /// What is on record now, or why nothing was done, for the person.
+    Exercise(Result<Box<ExerciseFact>, String>),
 }
 
 impl Answer {
@@ -157,6 +180,7 @@ impl Answer {
             | Self::Limits(_)
             | Self::Aside(_)
             | Self::Case(_)
+            | Self::Exercise(_)
             | Self::Duty(_) => None,
         }
     }

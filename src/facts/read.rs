@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
 use super::groups::JOINED;
-use super::{Error, Outgoing, Waiting};
+use super::{Error, Lane, Outgoing, Waiting};
 use crate::alarm::{Alarm, AlarmChange, Happening, OccurrenceId, Priority};
 use crate::board::Published;
 use crate::journal::Setup;
@@ -110,22 +110,26 @@ impl Reader {
     }
 
     /// Messages to one recipient that are neither delivered nor given up: P1 first, then oldest first.
-    pub fn pending(&self, channel: &str, recipient: &str, most: usize) -> Result<Vec<Outgoing>, Error> {
+    pub fn pending(&self, lane: Lane, channel: &str, recipient: &str, most: usize) -> Result<Vec<Outgoing>, Error> {
         let select = format!(
-            "{OUTGOING} WHERE outbox.channel = ?1 AND outbox.recipient = ?2 AND outbox.settled IS NULL
-             ORDER BY outbox.priority, outbox.id LIMIT ?3"
+            "{OUTGOING} WHERE outbox.channel = ?1 AND outbox.recipient = ?2 AND outbox.settled IS NULL AND {}
+             ORDER BY outbox.priority, outbox.id LIMIT ?3",
+            lane.rows()
         );
         self.rows(&select, params![channel, recipient, most as i64], |row| self.outgoing_of(row))
     }
 
     /// The same rows as a summary counts them.
-    pub fn waiting_for(&self, channel: &str, recipient: &str, most: usize) -> Result<Vec<Waiting>, Error> {
-        let select = "SELECT outbox.id, changes.alarm, changes.happening, changes.body ->> '$.alarm.priority',
+    pub fn waiting_for(&self, lane: Lane, channel: &str, recipient: &str, most: usize) -> Result<Vec<Waiting>, Error> {
+        let select = format!(
+            "SELECT outbox.id, changes.alarm, changes.happening, changes.body ->> '$.alarm.priority',
                  changes.body ->> '$.alarm.site'
              FROM outbox JOIN changes ON changes.id = outbox.change
-             WHERE outbox.channel = ?1 AND outbox.recipient = ?2 AND outbox.settled IS NULL
-             ORDER BY outbox.priority, outbox.id LIMIT ?3";
-        self.rows(select, params![channel, recipient, most as i64], |row| {
+             WHERE outbox.channel = ?1 AND outbox.recipient = ?2 AND outbox.settled IS NULL AND {}
+             ORDER BY outbox.priority, outbox.id LIMIT ?3",
+            lane.rows()
+        );
+        self.rows(&select, params![channel, recipient, most as i64], |row| {
             let broken = |source| Error::Database { path: self.path.clone(), source };
             let text = |column| row.get::<_, String>(column).map_err(broken);
             let word = text(3)?;
@@ -138,17 +142,26 @@ impl Reader {
                 priority,
                 site: text(4)?.into(),
                 alarm: OccurrenceId::named(&text(1)?),
-                urgent: priority == Priority::P1 && raised,
+                urgent: priority == Priority::P1 && raised && lane == Lane::Real,
             })
         })
     }
 
     /// When messages reached a recipient since then, in order; a summary is one of them.
-    pub fn reached(&self, channel: &str, recipient: &str, since: Timestamp) -> Result<Vec<Timestamp>, Error> {
-        let select = "SELECT DISTINCT attempts.at FROM attempts JOIN outbox ON outbox.id = attempts.message
+    pub fn reached(
+        &self,
+        lane: Lane,
+        channel: &str,
+        recipient: &str,
+        since: Timestamp,
+    ) -> Result<Vec<Timestamp>, Error> {
+        let select = format!(
+            "SELECT DISTINCT attempts.at FROM attempts JOIN outbox ON outbox.id = attempts.message
              WHERE attempts.at >= ?3 AND attempts.outcome = 'delivered' AND outbox.channel = ?1
-                 AND outbox.recipient = ?2 ORDER BY attempts.at";
-        self.rows(select, params![channel, recipient, since.micros()], |row| {
+                 AND outbox.recipient = ?2 AND {} ORDER BY attempts.at",
+            lane.rows()
+        );
+        self.rows(&select, params![channel, recipient, since.micros()], |row| {
             let at = row.get(0).map_err(|source| Error::Database { path: self.path.clone(), source })?;
             Ok(Timestamp::from_micros(at))
         })

@@ -84,6 +84,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, Error> {
     for tables in [
         TABLES,
         super::aside::TABLES,
+        super::exercise::TABLES,
         super::cases::TABLES,
         super::groups::TABLES,
         revision::TABLES,

@@ -12,8 +12,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tracing::{error, info, warn};
 
 use super::{
-    Answer, Answers, Error, Numbers, Recipient, Registered, aside, audit, cases, duty, groups, limits, publications,
-    revision, schema,
+    Answer, Answers, Error, Lane, Numbers, Recipient, Registered, aside, audit, cases, duty, exercise, groups, limits,
+    publications, revision, schema,
 };
 use crate::alarm::{AlarmChange, Happening, Level, Priority, Together};
 use crate::board::{Board, Published};
@@ -337,6 +337,7 @@ fn write_effect(
         | Effect::Limits(_)
         | Effect::Aside(_)
         | Effect::Group(_)
+        | Effect::Exercise(_)
         | Effect::Case(_)
         | Effect::Step(_)
         | Effect::Kept(_)
@@ -360,6 +361,7 @@ fn write_effect(
             groups::write(change, &group)?;
             after.groups.push(group.together());
         }
+        Effect::Exercise(fact) => exercise::write(change, &fact)?,
         Effect::Case(fact) => cases::write(change, &fact)?,
         Effect::Step(step) => {
             duty::write_step(change, &step, (&outlets.recipients, called), &outlets.board)?;
@@ -413,6 +415,7 @@ fn write_change(
         .execute(params![seq as i64, changed.at.micros(), alarm.id.as_str(), changed.happening.word(), early, body])?;
     let id = change.last_insert_rowid();
     let calls = changed.calls();
+    let rank = if changed.is_exercise() { Lane::EXERCISE } else { alarm.priority.word() };
     for recipient in recipients.iter().filter(|recipient| calls && recipient.wants(alarm)) {
         if !called.is_empty() && called.contains(&recipient.full_name()) {
             continue;
@@ -421,7 +424,7 @@ fn write_change(
             .prepare_cached(
                 "INSERT INTO outbox (change, channel, recipient, priority, created) VALUES (?1, ?2, ?3, ?4, ?5)",
             )?
-            .execute(params![id, recipient.channel, recipient.name, alarm.priority.word(), clock::now().micros()])?;
+            .execute(params![id, recipient.channel, recipient.name, rank, clock::now().micros()])?;
     }
     Ok(Published { id, early, change: changed })
 }

@@ -139,6 +139,7 @@ impl Core {
                 sites: reader.sites()?,
                 limits: reader.limits(true, usize::MAX >> 1)?.into_iter().map(|(limit, _)| limit).collect(),
                 asides: reader.asides(true, usize::MAX >> 1)?.into_iter().map(|fact| fact.aside).collect(),
+                exercises: reader.exercises(true, usize::MAX >> 1)?,
                 exemptions: reader.exemptions(true, usize::MAX >> 1)?.into_iter().map(|(one, _)| one).collect(),
                 response: Remembered {
                     duty: reader.duty_kept()?,

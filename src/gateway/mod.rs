@@ -25,6 +25,7 @@ use crate::board::Board;
 use crate::clock;
 use crate::config::{Binding, Config};
 use crate::decode::{Decoder, Forms};
+use crate::facts::Lane;
 use crate::figures;
 use crate::history::{self, History};
 use crate::influxdb::{self, Sink};
@@ -431,7 +432,9 @@ async fn tell_people(
     let known = notify::recipients(&config.notify);
     for (channel, recipient) in core.facts.awaited()? {
         if !known.iter().any(|known| known.channel == channel && known.name == recipient) {
-            let rows = core.facts.pending(&channel, &recipient, usize::MAX >> 1)?;
+            let rows = |lane| core.facts.pending(lane, &channel, &recipient, usize::MAX >> 1);
+            let (mut rows, exercises) = (rows(Lane::Real)?, rows(Lane::Exercise)?);
+            rows.extend(exercises);
             notify::give_up_strangers(&office, &known, rows).await?;
         }
     }

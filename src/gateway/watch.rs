@@ -30,7 +30,7 @@ use crate::clock::{self, Stopwatch};
 use crate::config::RuleFiles;
 use crate::facts::{self, Answer, Answers, Drafted};
 use crate::journal::{self, Condition, Entry, Intake, Note, RuleFile, RuleStep, Setup};
-use crate::model::{Checks, Draft, Timestamp};
+use crate::model::{Checks, Draft, Reason, Timestamp};
 use crate::rule::RuleProblem;
 use crate::web::{Replying, RuleDesk, RuleDone, RuleOrder, RuleRefusal};
 
@@ -398,7 +398,8 @@ impl Rules {
     /// The oldest open alarm of priority P1, in words.
     pub(super) fn alarm_that_freezes(&self) -> Option<String> {
         let open = self.office.board.open_alarms();
-        let urgent = open.iter().filter(|alarm| alarm.priority == Priority::P1);
+        let real = open.iter().filter(|alarm| !alarm.quality.has(Reason::Exercise));
+        let urgent = real.filter(|alarm| alarm.priority == Priority::P1);
         let oldest = urgent.min_by_key(|alarm| alarm.raised)?;
         Some(format!("P1 {} {} ({})", oldest.rule, oldest.subject, oldest.id))
     }

@@ -148,6 +148,7 @@ impl<'a> Follower<'a> {
                 | Note::PermitOpened(_)
                 | Note::PermitEnded(_)
                 | Note::SiteSet(_)
+                | Note::Exercise(_)
                 | Note::Rules(_)
                 | Note::Record(_)
                 | Note::Reset(_)

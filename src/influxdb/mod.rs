@@ -180,6 +180,7 @@ fn drive(sink: &mut Sink, side: &mut impl Side, stop: &CancellationToken) -> Res
                     | Note::PermitOpened(_)
                     | Note::PermitEnded(_)
                     | Note::SiteSet(_)
+                    | Note::Exercise(_)
                     | Note::Rules(_)
                     | Note::Record(_)
                     | Note::Reset(_)

@@ -98,6 +98,7 @@ impl Marks {
             | Note::Limits(_)
             | Note::Case(_)
             | Note::Duty(_)
+            | Note::Exercise(_)
             | Note::SiteSet(_) => {}
         }
     }

@@ -28,8 +28,8 @@ use tokio::sync::oneshot;
 
 use crate::alarm::{AsideOrder, Level, OccurrenceId, Priority, Standing};
 use crate::model::{
-    Approval, Calendar, Cause, Draft, Duty, DutyAct, LimitOrder, Permit, PermitEnd, Point, PointId, Record, Sample,
-    SetLimit, SiteStanding, Timestamp,
+    Approval, Calendar, Cause, Draft, Duty, DutyAct, ExerciseOrder, LimitOrder, Permit, PermitEnd, Point, PointId,
+    Record, Sample, SetLimit, SiteStanding, Timestamp,
 };
 use crate::response::case::{CaseStep, Policy};
 use crate::response::storm;
@@ -85,6 +85,8 @@ pub enum Note {
     Case(Box<CaseStep>),
     /// Leave, a hand-over, a console that opens or closes.
     Duty(DutyOrder),
+    /// An exercise begins or ends, or a value is injected.
+    Exercise(ExerciseNote),
 }
 
 /// A step in the life of a change of rules; decided before it is written here, in one place and one after the other.
@@ -266,6 +268,14 @@ pub struct Limits {
     pub command: u64,
     /// Boxed, because every entry is as large as the largest one.
     pub order: Box<LimitOrder>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExerciseNote {
+    /// Ties the answer to the asker; chosen by whoever submits.
+    pub command: u64,
+    /// Boxed, because every entry is as large as the largest one.
+    pub order: Box<ExerciseOrder>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,6 +4,7 @@
 
 mod calendar;
 mod duty;
+mod exercise;
 mod kind;
 mod limit;
 mod pattern;
@@ -21,6 +22,7 @@ pub use duty::{
     After, Area, AreaKind, Class, Duty, DutyAct, Handover, Hazard, Leave, Policy, PolicyStep, Position, PresenceChecks,
     Roster, Route, Someone, Tier, Who,
 };
+pub use exercise::{Exercise, ExerciseEnd, ExerciseFact, ExerciseOrder, Injection};
 pub use kind::Kind;
 pub use limit::{Exemption, Layer, LimitEnd, LimitFact, LimitOrder, Scope, SetLimit};
 pub use pattern::fits;

@@ -317,6 +317,7 @@ impl Message {
             closed: false,
             aside: None,
             together: None,
+            exercise: crate::alarm::Exercised::No,
             detail: String::new(),
         };
         let change = AlarmChange { happening: Happening::Raised, at, alarm };
@@ -463,6 +464,17 @@ mod tests {
         assert!(message.text.zh.starts_with("【演练】停止作业"), "{}", message.text.zh);
         assert!(message.text.en.starts_with("[EXERCISE] "), "{}", message.text.en);
         assert_eq!(message.alarm.quality, "good:exercise");
+    }
+
+    #[test]
+    fn what_is_real_says_so_while_an_exercise_runs() {
+        let mut real = alarm("face", Priority::P1);
+        real.exercise = crate::alarm::Exercised::Beside("exercise-1".into());
+        let message = told(Happening::Raised, real.clone());
+        assert!(message.text.zh.starts_with("【非演练】停止作业"), "{}", message.text.zh);
+        assert!(message.text.en.starts_with("[NOT AN EXERCISE] "), "{}", message.text.en);
+        real.exercise = crate::alarm::Exercised::Injected("exercise-1".into());
+        assert!(told(Happening::Cleared, real).text.zh.starts_with("【演练】"), "whatever its quality says");
     }
 
     #[test]

@@ -42,7 +42,7 @@ use crate::alarm::{Alarm, Priority};
 use crate::board::Board;
 use crate::clock;
 use crate::config::{Key, Problems};
-use crate::facts::{self, Outgoing, Waiting, Wanted};
+use crate::facts::{self, Lane, Outgoing, Waiting, Wanted};
 use crate::journal::{self, Entry, Intake, Note, Outcome, Receipt};
 use crate::model::Timestamp;
 use crate::remote;
@@ -412,11 +412,17 @@ impl Channels {
 /// Where the messages are, and where it is written what became of them.
 pub trait Office: Clone + Send + Sync + 'static {
     /// Messages to one recipient that are neither delivered nor given up, P1 first, then oldest first.
-    fn pending(&self, channel: &str, recipient: &str, most: usize) -> Result<Vec<Outgoing>, facts::Error>;
+    fn pending(&self, lane: Lane, channel: &str, recipient: &str, most: usize) -> Result<Vec<Outgoing>, facts::Error>;
     /// The same rows as a summary counts them.
-    fn waiting(&self, channel: &str, recipient: &str, most: usize) -> Result<Vec<Waiting>, facts::Error>;
+    fn waiting(&self, lane: Lane, channel: &str, recipient: &str, most: usize) -> Result<Vec<Waiting>, facts::Error>;
     /// When messages last reached a recipient, in order.
-    fn reached(&self, channel: &str, recipient: &str, since: Timestamp) -> Result<Vec<Timestamp>, facts::Error>;
+    fn reached(
+        &self,
+        lane: Lane,
+        channel: &str,
+        recipient: &str,
+        since: Timestamp,
+    ) -> Result<Vec<Timestamp>, facts::Error>;
     /// Alarms that are not Normal, for whoever keeps a state and not a message.
     fn open_alarms(&self) -> Result<Vec<Alarm>, facts::Error>;
     /// Those of them for which nobody of the site is left to be called.
@@ -435,16 +441,22 @@ pub struct Outbox {
 }
 
 impl Office for Outbox {
-    fn pending(&self, channel: &str, recipient: &str, most: usize) -> Result<Vec<Outgoing>, facts::Error> {
-        self.facts.pending(channel, recipient, most)
+    fn pending(&self, lane: Lane, channel: &str, recipient: &str, most: usize) -> Result<Vec<Outgoing>, facts::Error> {
+        self.facts.pending(lane, channel, recipient, most)
     }
 
-    fn waiting(&self, channel: &str, recipient: &str, most: usize) -> Result<Vec<Waiting>, facts::Error> {
-        self.facts.waiting_for(channel, recipient, most)
+    fn waiting(&self, lane: Lane, channel: &str, recipient: &str, most: usize) -> Result<Vec<Waiting>, facts::Error> {
+        self.facts.waiting_for(lane, channel, recipient, most)
     }
 
-    fn reached(&self, channel: &str, recipient: &str, since: Timestamp) -> Result<Vec<Timestamp>, facts::Error> {
-        self.facts.reached(channel, recipient, since)
+    fn reached(
+        &self,
+        lane: Lane,
+        channel: &str,
+        recipient: &str,
+        since: Timestamp,
+    ) -> Result<Vec<Timestamp>, facts::Error> {
+        self.facts.reached(lane, channel, recipient, since)
     }
 
     fn open_alarms(&self) -> Result<Vec<Alarm>, facts::Error> {

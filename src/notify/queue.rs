@@ -77,6 +77,12 @@ pub struct Pace {
 }
 
 impl Pace {
+    /// What exercises may take of it.
+    #[must_use]
+    pub fn of_exercises(self) -> Self {
+        Self { most: (self.most / 4).max(1), ..self }
+    }
+
     /// A quarter of the places is kept for P1.
     const fn places(&self, priority: Priority) -> usize {
         match priority {
@@ -265,9 +271,7 @@ impl Queue {
         let first = other.map_or(first, |(place, _)| *place);
         let summary = self.cap.as_ref().is_some_and(|cap| cap.is_due(now)) && self.is_capped(&self.held[&first].row);
         let places = if summary { self.all_waiting() } else { self.together(first, now) };
-        if self.pace.is_some() {
-            self.started.push_back(now);
-        }
+        self.counts(now);
         self.on_their_way += 1;
         let mut rows = Vec::with_capacity(places.len());
         for place in places {
@@ -277,6 +281,13 @@ impl Queue {
             rows.push(held.row.clone());
         }
         Some(Sending { rows, summary })
+    }
+
+    /// Something else was started on the same channel, which counts what it takes.
+    pub fn counts(&mut self, now: Timestamp) {
+        if self.pace.is_some() {
+            self.started.push_back(now);
+        }
     }
 
     /// Before a summary is sent: all that the outbox holds for the recipient. Returns what goes along, besides

@@ -1,7 +1,9 @@
 //! The desk of one recipient: looks into the outbox, sends what its queue says, writes the receipts.
 //!
 //! Woken by an alarm change, by the end of a delivery, by a message that becomes due, and every few
-//! seconds for whatever was missed. Everything that is decided is decided in `queue`.
+//! seconds for whatever was missed. Everything that is decided is decided in `queue`. Exercises have a queue and a cap
+//! of their own, which sends only while nothing real waits: a drill uses up nobody's places, and is never told in the
+//! same message as what is real.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +18,7 @@ use super::{Channel, Failure, Message, Office, Recipient};
 use crate::alarm::{Level, Priority};
 use crate::board::Published;
 use crate::clock::{self, Stopwatch};
+use crate::facts::Lane;
 use crate::journal::{self, Condition, Note, Outcome, Receipt};
 use crate::model::Timestamp;
 
@@ -24,6 +27,7 @@ pub struct Desk<O> {
     channel: Arc<dyn Channel>,
     office: O,
     queue: Queue,
+    exercises: Queue,
     patience: Patience,
     cap: Option<Pace>,
     /// When the desk was opened, by both clocks: the queue's time grows evenly from there, so that a wall
@@ -35,7 +39,7 @@ pub struct Desk<O> {
 }
 
 /// The rows that were in a message, whether it was a summary, and what became of it.
-type Tried = (Vec<i64>, bool, Result<String, Failure>);
+type Tried = (Lane, Vec<i64>, bool, Result<String, Failure>);
 
 /// The outbox is looked into at least this often.
 const POLL: Duration = Duration::from_secs(5);
@@ -56,11 +60,13 @@ impl<O: Office> Desk<O> {
         cap: Option<Pace>,
     ) -> Self {
         let queue = Queue::new(patience, channel.pace(), cap, Vec::new());
+        let exercises = Queue::new(patience, channel.pace().map(Pace::of_exercises), cap, Vec::new());
         Self {
             recipient,
             channel,
             office,
             queue,
+            exercises,
             patience,
             cap,
             opened: (clock::now(), Stopwatch::start()),
@@ -106,11 +112,18 @@ impl<O: Office> Desk<O> {
             }
             let now = self.now();
             while let Some(sending) = self.queue.start(now) {
-                self.send(sending).await;
+                self.send(Lane::Real, sending).await;
+            }
+            while self.queue.open() == 0
+                && let Some(sending) = self.exercises.start(now)
+            {
+                self.queue.counts(now);
+                self.send(Lane::Exercise, sending).await;
             }
             let poll = if self.more && self.queue.open() == 0 { POLL_LONG } else { POLL };
             let poll = poll.saturating_sub(looked.elapsed());
-            let due = self.queue.wake(self.now()).unwrap_or(POLL);
+            let exercise = if self.queue.open() == 0 { self.exercises.wake(self.now()) } else { None };
+            let due = self.queue.wake(self.now()).into_iter().chain(exercise).min().unwrap_or(POLL);
             tokio::select! {
                 // A change, or that some were missed: both mean that there is something to look for.
                 _ = changes.recv() => {
@@ -133,22 +146,40 @@ impl<O: Office> Desk<O> {
     /// What the recipient was told before a restart counts.
     async fn recall(&mut self) {
         let Some(cap) = self.cap else { return };
-        let (office, to, since) = (self.office.clone(), self.recipient.clone(), clock::now() - cap.per);
-        let asked = tokio::task::spawn_blocking(move || office.reached(&to.channel, &to.name, since)).await;
-        match asked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
-            Ok(told) => self.queue = Queue::new(self.patience, self.channel.pace(), self.cap, told),
-            Err(error) => warn!(recipient = %self.recipient.name, %error, "what was told before cannot be read"),
+        for lane in [Lane::Real, Lane::Exercise] {
+            let (office, to, since) = (self.office.clone(), self.recipient.clone(), clock::now() - cap.per);
+            let asked = tokio::task::spawn_blocking(move || office.reached(lane, &to.channel, &to.name, since)).await;
+            match (asked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())), lane) {
+                (Ok(told), Lane::Real) => {
+                    self.queue = Queue::new(self.patience, self.channel.pace(), self.cap, told);
+                }
+                (Ok(told), Lane::Exercise) => {
+                    let pace = self.channel.pace().map(Pace::of_exercises);
+                    self.exercises = Queue::new(self.patience, pace, self.cap, told);
+                }
+                (Err(error), _) => {
+                    warn!(recipient = %self.recipient.name, %error, "what was told before cannot be read");
+                }
+            }
+        }
+    }
+
+    const fn lane(&mut self, lane: Lane) -> &mut Queue {
+        match lane {
+            Lane::Real => &mut self.queue,
+            Lane::Exercise => &mut self.exercises,
         }
     }
 
     /// Into a summary goes all that the outbox holds; what cannot be read now is in the next one.
-    async fn send(&mut self, sending: Sending) {
+    async fn send(&mut self, lane: Lane, sending: Sending) {
         let mut along = Vec::new();
         if sending.summary {
             let (office, to) = (self.office.clone(), self.recipient.clone());
-            let asked = tokio::task::spawn_blocking(move || office.waiting(&to.channel, &to.name, SUMMED_UP)).await;
+            let asked = tokio::task::spawn_blocking(move || office.waiting(lane, &to.channel, &to.name, SUMMED_UP));
+            let asked = asked.await;
             match asked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
-                Ok(waiting) => along = self.queue.join(waiting),
+                Ok(waiting) => along = self.lane(lane).join(waiting),
                 Err(error) => warn!(recipient = %self.recipient.name, %error, "the outbox cannot be read"),
             }
         }
@@ -157,19 +188,24 @@ impl<O: Office> Desk<O> {
             let Sending { rows, summary } = sending;
             let ids = rows.iter().map(|row| row.id).collect();
             let message = if summary { Message::summary(&rows, &along) } else { Message::together(&rows) };
-            (ids, summary, channel.deliver(&message).await)
+            (lane, ids, summary, channel.deliver(&message).await)
         });
     }
 
     async fn look(&mut self) -> Result<(), journal::Error> {
-        let (office, channel, name) =
-            (self.office.clone(), self.recipient.channel.clone(), self.recipient.name.clone());
-        let asked = tokio::task::spawn_blocking(move || office.pending(&channel, &name, Queue::MOST)).await;
-        match asked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
-            Ok(rows) => {
-                self.more = rows.len() >= Queue::MOST;
+        let (office, to) = (self.office.clone(), self.recipient.clone());
+        let asked = tokio::task::spawn_blocking(move || {
+            let rows = |lane| office.pending(lane, &to.channel, &to.name, Queue::MOST);
+            Ok((rows(Lane::Real)?, rows(Lane::Exercise)?))
+        });
+        let asked: Result<_, crate::facts::Error> =
+            asked.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        match asked {
+            Ok((real, exercises)) => {
+                self.more = real.len() >= Queue::MOST || exercises.len() >= Queue::MOST;
                 let now = self.now();
-                for (id, verdict) in self.queue.offered(rows, now) {
+                let again = self.queue.offered(real, now).into_iter().chain(self.exercises.offered(exercises, now));
+                for (id, verdict) in again.collect::<Vec<_>>() {
                     self.write(id, verdict).await?;
                 }
             }
@@ -181,9 +217,9 @@ impl<O: Office> Desk<O> {
     }
 
     /// One line in the log when a channel is shut or opened, and for a message that is lost; attempts are in facts.
-    async fn ended(&mut self, (ids, summary, result): &Tried) -> Result<(), journal::Error> {
-        let shut = self.queue.is_shut();
-        let verdicts = self.queue.finished(ids, *summary, result, self.now());
+    async fn ended(&mut self, (lane, ids, summary, result): &Tried) -> Result<(), journal::Error> {
+        let (shut, now) = (self.queue.is_shut(), self.now());
+        let verdicts = self.lane(*lane).finished(ids, *summary, result, now);
         let (channel, recipient) = (&self.recipient.channel, &self.recipient.name);
         match result {
             Err(failure) if !shut && self.queue.is_shut() => {
@@ -199,7 +235,8 @@ impl<O: Office> Desk<O> {
                 Outcome::Failed => debug!(channel, %recipient, message = id, %detail, "notification failed"),
                 Outcome::GivenUp => warn!(channel, %recipient, message = id, %detail, "notification given up"),
             }
-            if let Some(holds) = verdict.alarm {
+            // Whether somebody can be reached is told by what matters.
+            if let Some(holds) = verdict.alarm.filter(|_| *lane == Lane::Real) {
                 self.office.note(Note::Condition(self.failing(holds, &verdict.detail))).await?;
             }
             self.write(id, verdict).await?;

@@ -213,7 +213,9 @@ impl Robot {
         let link = self.links.as_ref().map_or_else(String::new, |links| links.to(message));
         let text = self.template.text(message, &link, self.maker.bound(self.markdown));
         let now = clock::now();
-        let (url, body) = self.request(&text, &message.alarm.title, now);
+        // What a telephone shows of it before it is opened.
+        let title = format!("{}{}", self.template.mark(message), message.alarm.title);
+        let (url, body) = self.request(&text, &title, now);
         let answer = self.client.post(url).json(&body).send().await;
         let answer = answer.map_err(|error| Failure::temporary(remote::chain(&error.without_url())))?;
         let status = answer.status().as_u16();

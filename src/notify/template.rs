@@ -2,7 +2,8 @@
 //!
 //! In come a message, whom to call and where to acknowledge; out goes a text that is no longer than the
 //! channel takes. What is too long loses the ends of its wordy parts (action, what, place, state); mark,
-//! number, time, telephone number and link are whole. Names in a template:
+//! number, time, telephone number and link are whole. The mark (演练, 非演练) comes first whatever the template says.
+//! Names in a template:
 //!
 //! ```text
 //!  mark action what place number state priority level time      words in the recipient's language
@@ -84,6 +85,12 @@ impl Template {
         fill(&environment, &message, &words, "", "").map(drop).map_err(|error| Mistake::of(&error))
     }
 
+    /// What it has to say first: 演练, 非演练, or nothing.
+    #[must_use]
+    pub fn mark(&self, message: &Message) -> &'static str {
+        self.language.words(message).mark
+    }
+
     /// The message's text. `link`: where it can be acknowledged, or nothing.
     #[must_use]
     pub fn text(&self, message: &Message, link: &str, bound: Bound) -> String {
@@ -98,7 +105,9 @@ impl Template {
     fn fitting(&self, message: &Message, words: &Wording, link: &str, bound: Bound) -> String {
         let filled = |words: &Wording| {
             let text = fill(&self.environment, message, words, &self.call, link);
-            text.unwrap_or_else(|_| format!("{} {} {link}", words.sentence(), self.call))
+            let text = text.unwrap_or_else(|_| format!("{} {} {link}", words.sentence(), self.call));
+            // An own template may leave it out or put it last; people must not have to look for it.
+            if text.starts_with(words.mark.trim_end()) { text } else { format!("{}{text}", words.mark) }
         };
         let whole = filled(words);
         if bound.holds(&whole) {
@@ -128,6 +137,8 @@ impl Template {
     fn together(&self, message: &Message, link: &str, bound: Bound) -> String {
         let all: Vec<&Message> = std::iter::once(message).chain(&message.others).collect();
         let count = message.summary.as_ref().map_or(all.len(), |summary| summary.messages);
+        // Exercises are told among themselves: the first speaks for all.
+        let mark = if message.published.change.is_exercise() { self.mark(message) } else { "" };
         let head = match (&message.summary, self.language) {
             (Some(summary), language) => counted(summary, language),
             (None, Language::Chinese) => format!("{count} 条消息合并 "),
@@ -135,7 +146,7 @@ impl Template {
         };
         let lines: Vec<String> = all.iter().map(|one| self.language.words(one).sentence()).collect();
         let told = |shown: usize| {
-            let mut parts = vec![head.trim_end().to_owned()];
+            let mut parts = vec![format!("{mark}{}", head.trim_end())];
             parts.extend_from_slice(&lines[..shown]);
             let left = count - shown;
             if left > 0 {
@@ -148,7 +159,7 @@ impl Template {
             parts.join("\n")
         };
         let most = (0..=lines.len()).rev().map(told).find(|text| bound.holds(text));
-        most.unwrap_or_else(|| head.trim_end().to_owned())
+        most.unwrap_or_else(|| format!("{mark}{}", head.trim_end()))
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::*;
 use crate::alarm::{Alarm, AlarmChange, Happening, Level, OccurrenceId, Standing};
 use crate::board::Published;
-use crate::model::{PointIndex, Timestamp};
+use crate::model::{PointIndex, Quality, Reason, Timestamp};
 use crate::remote::scripted::{Say, Server};
 
 const RAISED: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -40,6 +40,7 @@ pub(super) fn alarm(point: &str, priority: Priority) -> Alarm {
         closed: false,
         aside: None,
         together: None,
+        exercise: crate::alarm::Exercised::No,
         detail: String::new(),
     }
 }
@@ -96,6 +97,7 @@ impl Played {
                 | Note::Aside(_)
                 | Note::Case(_)
                 | Note::Duty(_)
+                | Note::Exercise(_)
                 | Note::Limits(_) => None,
             };
             notes.iter().filter_map(receipt).collect()
@@ -130,6 +132,7 @@ impl Played {
             | Note::Aside(_)
             | Note::Case(_)
             | Note::Duty(_)
+            | Note::Exercise(_)
             | Note::Limits(_) => None,
         };
         self.notes.borrow().iter().filter_map(condition).collect()
@@ -137,24 +140,25 @@ impl Played {
 }
 
 impl Office for Played {
-    fn pending(&self, channel: &str, recipient: &str, most: usize) -> Result<Vec<Outgoing>, facts::Error> {
+    fn pending(&self, lane: Lane, channel: &str, recipient: &str, most: usize) -> Result<Vec<Outgoing>, facts::Error> {
         let mut rows = self.rows();
-        rows.retain(|row| row.channel == channel && row.recipient == recipient);
+        let of_lane = |row: &Outgoing| row.published.change.is_exercise() == (lane == Lane::Exercise);
+        rows.retain(|row| row.channel == channel && row.recipient == recipient && of_lane(row));
         rows.sort_by_key(|row| (row.published.change.alarm.priority, row.id));
         rows.truncate(most);
         Ok(rows)
     }
 
-    fn waiting(&self, channel: &str, recipient: &str, most: usize) -> Result<Vec<Waiting>, facts::Error> {
+    fn waiting(&self, lane: Lane, channel: &str, recipient: &str, most: usize) -> Result<Vec<Waiting>, facts::Error> {
         let of = |row: Outgoing| {
             let urgent = row.published.change.urgent();
             let Alarm { priority, site, id: alarm, .. } = row.published.change.alarm;
             Waiting { id: row.id, priority, site, alarm, urgent }
         };
-        Ok(self.pending(channel, recipient, most)?.into_iter().map(of).collect())
+        Ok(self.pending(lane, channel, recipient, most)?.into_iter().map(of).collect())
     }
 
-    fn reached(&self, _: &str, _: &str, _: Timestamp) -> Result<Vec<Timestamp>, facts::Error> {
+    fn reached(&self, _: Lane, _: &str, _: &str, _: Timestamp) -> Result<Vec<Timestamp>, facts::Error> {
         Ok(Vec::new())
     }
 
@@ -434,6 +438,28 @@ async fn an_alarm_reaches_log_and_subscribers_as_soon_as_it_is_on_the_board() {
     );
     let json: serde_json::Value = serde_json::from_slice(&published[0].1).unwrap();
     assert_eq!(json["alarm"]["title"], "采煤工作面瓦斯超限");
+    running.ends().await;
+}
+
+/// A drill of a hundred urgent messages was there first; what is real goes before all of them.
+#[tokio::test]
+async fn an_exercise_holds_nothing_up_that_is_real() {
+    let server = Server::start(|_, _| Say::status(200)).await;
+    let config = hooks(&[("duty", &server.url, "")]);
+    let drill = |id: i64| {
+        let mut row = to("duty", id, &format!("p{id}"), Priority::P1);
+        row.published.change.alarm.quality = Quality::because(Reason::Exercise);
+        assert!(!row.published.change.urgent(), "it waits like any other");
+        row
+    };
+    let mut rows: Vec<Outgoing> = (1..=100).map(drill).collect();
+    rows.extend((101..=110).map(|id| to("duty", id, &format!("p{id}"), Priority::P4)));
+    let office = Played::with(rows);
+    let running = Running::start(&config, &office, nobody());
+    let receipts = office.receipts(|receipts| receipts.len() >= 110).await;
+    let order: Vec<i64> = receipts.iter().map(|receipt| receipt.message).collect();
+    assert_eq!(order[..10], (101..=110).collect::<Vec<_>>());
+    assert_eq!(office.rows(), []);
     running.ends().await;
 }
 

@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use crate::alarm::{Alarm, AlarmChange, Aside, First, Happening, Level, Standing, Way};
+use crate::alarm::{Alarm, AlarmChange, Aside, Exercised, First, Happening, Level, Standing, Way};
 use crate::model::{Reason, Tier, Timestamp, Zone};
 use crate::response::{Step, StepKind};
 
@@ -19,7 +19,8 @@ pub enum Language {
 /// The parts; empty where there is nothing to say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Wording {
-    /// 【演练】 before an exercise: nobody shall run for a drill, or take the real thing for one.
+    /// 【演练】 before an exercise: nobody shall run for a drill. 【非演练】 before what is real while one runs: nobody
+    /// shall take the real thing for one.
     pub mark: &'static str,
     /// The advice; for news that asks nobody to act, what the news is.
     pub action: String,
@@ -42,10 +43,9 @@ impl Wording {
     #[must_use]
     pub fn of(language: Language, change: &AlarmChange) -> Self {
         let alarm = &change.alarm;
-        let exercise = alarm.quality.has(Reason::Exercise);
         let action = first(language, change.happening, alarm);
         Self {
-            mark: if exercise { language.choose("【演练】", "[EXERCISE] ") } else { "" },
+            mark: mark(language, alarm),
             action: action.trim_end_matches(['。', '.', '！', '!']).to_owned(),
             what: language.part(&alarm.title).to_owned(),
             place: place(alarm),
@@ -161,6 +161,14 @@ impl Language {
             Some((zh, en)) if chinese(zh) && !chinese(en) => self.choose(zh.trim(), en.trim()),
             Some(_) | None => both.trim(),
         }
+    }
+}
+
+fn mark(language: Language, alarm: &Alarm) -> &'static str {
+    match (alarm.quality.has(Reason::Exercise), &alarm.exercise) {
+        (true, _) | (false, Exercised::Injected(_)) => language.choose("【演练】", "[EXERCISE] "),
+        (false, Exercised::Beside(_)) => language.choose("【非演练】", "[NOT AN EXERCISE] "),
+        (false, Exercised::No) => "",
     }
 }
 

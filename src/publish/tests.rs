@@ -220,6 +220,7 @@ fn alarm() -> Alarm {
         closed: false,
         aside: None,
         together: None,
+        exercise: crate::alarm::Exercised::No,
         detail: String::new(),
     }
 }

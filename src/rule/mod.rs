@@ -44,7 +44,7 @@ pub use layers::{Layers, Ordered};
 pub use native::same_natively;
 pub use native::{MOST_NODES, Quiet};
 pub use outlook::{MOST_MEMBERS, Outlook, Outlooks};
-pub use plan::{Compiled, Occasion, Occasions, Plan, RuleProblem, Watch, watches};
+pub use plan::{Compiled, Occasion, Occasions, Plan, PointPlan, RuleProblem, Watch, watches};
 pub use runs::Runs;
 pub use seen::{Around, Member, Standing};
 

@@ -16,7 +16,7 @@ use super::points::page_length;
 use super::samples::moment;
 use super::users::{Person, Role};
 use super::{Edge, Error, Shared};
-use crate::alarm::{Alarm, Level, OccurrenceId, Priority, Standing};
+use crate::alarm::{Alarm, Exercised, Level, OccurrenceId, Priority, Standing};
 use crate::clock;
 use crate::facts::{Answer, Wanted};
 use crate::journal::{self, Entry, Note, Seen};
@@ -70,6 +70,10 @@ pub(super) struct AlarmView<'a> {
     first_out: bool,
     /// The first-out, where that is another alarm.
     after: Option<After>,
+    /// The exercise that injected the value; it is not real.
+    exercise: Option<&'a str>,
+    /// The exercise that ran at its site; it is real.
+    beside_exercise: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -133,6 +137,8 @@ impl<'a> AlarmView<'a> {
             group_alarms: alarm.together.as_ref().map(|of| of.alarms),
             first_out: alarm.first_out(),
             after: alarm.after().map(After::of),
+            exercise: if let Exercised::Injected(id) = &alarm.exercise { Some(id) } else { None },
+            beside_exercise: if let Exercised::Beside(id) = &alarm.exercise { Some(id) } else { None },
         }
     }
 }
@@ -220,7 +226,8 @@ pub(super) async fn acknowledge(
         | Answer::Limits(_)
         | Answer::Aside(_)
         | Answer::Case(_)
-        | Answer::Duty(_) => Err(Error::no_such("open alarm", &id)),
+        | Answer::Duty(_)
+        | Answer::Exercise(_) => Err(Error::no_such("open alarm", &id)),
     }
 }
 

@@ -70,6 +70,12 @@ pub(super) async fn list(State(edge): State<Shared>, asked: Result<Query<Listed>
 
 async fn of_alarm(edge: &Edge, id: Result<Path<String>, PathRejection>) -> Result<Target, Error> {
     let alarm = find(edge, &id?.0).await?;
+    if alarm.is_injected() {
+        // By rule and point it would set the real alarm aside.
+        return Err(Error::refused(
+            "演练报警不能搁置或停用，请确认或结束演练 / an alarm of an exercise cannot be set aside: acknowledge it, or end the exercise",
+        ));
+    }
     Ok(Target(alarm.rule.to_string(), alarm.subject.to_string()))
 }
 
@@ -200,7 +206,8 @@ pub(super) async fn reset(
         | Answer::Limits(_)
         | Answer::Aside(_)
         | Answer::Case(_)
-        | Answer::Duty(_) => Err(Error::no_such("open alarm", &id)),
+        | Answer::Duty(_)
+        | Answer::Exercise(_) => Err(Error::no_such("open alarm", &id)),
     }
 }
 
@@ -223,7 +230,8 @@ async fn ask(edge: &Edge, order: impl FnOnce(u64) -> AsideOrder) -> Result<Aside
         | Answer::Recorded
         | Answer::Limits(_)
         | Answer::Case(_)
-        | Answer::Duty(_)) => Err(Error::inside("setting the alarm aside", &format!("{other:?}"))),
+        | Answer::Duty(_)
+        | Answer::Exercise(_)) => Err(Error::inside("setting the alarm aside", &format!("{other:?}"))),
     }
 }
 

@@ -17,7 +17,9 @@ use crate::board::Published;
 use crate::facts::{self, Answer, CaseStepRow, Outgoing, Wanted, WantedCases};
 use crate::figures;
 use crate::journal::{self, Entry, Intake};
-use crate::model::{Exemption, LimitEnd, Permit, PermitEnd, PointIndex, Quality, SetLimit, SiteStanding, Timestamp};
+use crate::model::{
+    Exemption, ExerciseFact, LimitEnd, Permit, PermitEnd, PointIndex, Quality, SetLimit, SiteStanding, Timestamp,
+};
 use crate::publish::{Entry as Warning, Feed};
 use crate::response::case::Case;
 use crate::response::{Kept, Step};
@@ -61,6 +63,8 @@ pub trait Permits: Send + Sync {
 
     /// Newest first, with its end if it has ended.
     fn permits(&self, open: bool, most: usize) -> Result<Vec<(Permit, Option<PermitEnd>)>, facts::Error>;
+    /// Exercises with injected values; the newest first.
+    fn exercises(&self, open: bool, most: usize) -> Result<Vec<ExerciseFact>, facts::Error>;
     /// When each point was last calibrated.
     fn calibrations(&self) -> Result<HashMap<PointIndex, Timestamp>, facts::Error>;
     /// Of sites of which somebody has said what they are doing.
@@ -78,6 +82,10 @@ impl Permits for facts::Reader {
 
     fn permits(&self, open: bool, most: usize) -> Result<Vec<(Permit, Option<PermitEnd>)>, facts::Error> {
         Self::permits(self, open, most)
+    }
+
+    fn exercises(&self, open: bool, most: usize) -> Result<Vec<ExerciseFact>, facts::Error> {
+        Self::exercises(self, open, most)
     }
 
     fn calibrations(&self) -> Result<HashMap<PointIndex, Timestamp>, facts::Error> {

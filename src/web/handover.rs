@@ -81,6 +81,7 @@ async fn list(edge: &Shared) -> Result<Value, Error> {
 
 fn alarms(edge: &Edge) -> Vec<Value> {
     let mut open = edge.web.board.open_alarms();
+    open.retain(|alarm| !alarm.is_injected());
     open.sort_by(|one, other| (one.priority, one.raised, &one.id).cmp(&(other.priority, other.raised, &other.id)));
     open.iter()
         .take(MOST)

@@ -250,6 +250,7 @@ async fn ask(edge: &Edge, order: impl FnOnce(u64) -> LimitOrder, id: &str) -> Re
         | Answer::Aside(_)
         | Answer::Case(_)
         | Answer::Duty(_)
+        | Answer::Exercise(_)
         | Answer::Recorded) => Err(Error::inside("the order about limits", &format!("{other:?}"))),
     }
 }

@@ -112,7 +112,8 @@ pub(super) async fn acknowledge(
         | Answer::Limits(_)
         | Answer::Aside(_)
         | Answer::Case(_)
-        | Answer::Duty(_) => (Say::Over, leave.alarm.clone()),
+        | Answer::Duty(_)
+        | Answer::Exercise(_) => (Say::Over, leave.alarm.clone()),
     };
     page(&edge, lang, say, Some(&alarm), &leave.who)
 }

@@ -56,7 +56,8 @@ fn ledger(edge: &Edge) -> Vec<Number> {
 }
 
 fn alarms(edge: &Edge) -> Vec<Number> {
-    let open = edge.web.board.open_alarms();
+    let mut open = edge.web.board.open_alarms();
+    open.retain(|alarm| !alarm.is_injected());
     let mut numbers = Vec::new();
     for priority in Priority::ALL {
         for standing in Standing::ALL.into_iter().filter(|standing| *standing != Standing::Normal) {

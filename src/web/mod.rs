@@ -25,6 +25,7 @@ mod devices;
 mod duty;
 mod error;
 mod events;
+mod exercises;
 mod feeds;
 mod figures;
 mod functions;
@@ -203,6 +204,9 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         .route("/api/v1/duty/handover", post(duty::hand_over))
         .route("/api/v1/permits", get(permits::list).post(permits::open))
         .route("/api/v1/permits/{id}/end", post(permits::end))
+        .route("/api/v1/exercises", get(exercises::list).post(exercises::start))
+        .route("/api/v1/exercises/inject", post(exercises::inject))
+        .route("/api/v1/exercises/{id}/end", post(exercises::end))
         .route("/api/v1/points/{id}/rules", get(limits::explain))
         .route("/api/v1/asides", get(asides::list))
         .route("/api/v1/alarms/{id}/shelve", post(asides::shelve))

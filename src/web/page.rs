@@ -19,13 +19,13 @@ use serde::{Deserialize, Serialize};
 use super::reading::{Shown, decimal, unit};
 use super::words::{self, Lang};
 use super::{Edge, Error, Shared};
-use crate::alarm::{Alarm, Aside, OccurrenceId, Priority, Standing};
+use crate::alarm::{Alarm, Aside, Exercised, OccurrenceId, Priority, Standing};
 use crate::board::Freshness;
 use crate::clock;
 use crate::facts::WantedCases;
 use crate::figures::{Figures, TARGETS};
 use crate::ledger::Fate;
-use crate::model::{Point, Reason, Sample, Timestamp};
+use crate::model::{Exercise, Point, Reason, Sample, Timestamp};
 use crate::notify::After;
 use crate::response::case::{Case, CauseClass, Clock, Means, Policy};
 
@@ -91,6 +91,8 @@ struct Card<'a> {
     after: Option<After>,
     held: bool,
     waits: bool,
+    /// Nothing of it is real.
+    injected: bool,
     /// Who set it aside, until when and why.
     aside: Option<String>,
     /// When this was drawn.
@@ -157,8 +159,8 @@ pub(super) async fn show(
     let alarmed = alarmed(&edge.web.board.open_alarms());
     let sites = sites(&in_service, wanted.as_deref(), overview, &alarmed, lang, now);
     let figures = super::figures::strip(&edge, wanted.as_deref()).await;
-    let cases = case_lines(&edge, lang, now).await;
-    let body = drawn_alarms(&edge, wanted.as_deref(), figures.as_ref(), &cases, (lang, now))?;
+    let told = Told { figures, cases: case_lines(&edge, lang, now).await, exercises: exercise_lines(&edge).await };
+    let body = drawn_alarms(&edge, wanted.as_deref(), &told, (lang, now))?;
     let page = edge.pages.render(
         "page.html",
         context! {
@@ -182,8 +184,39 @@ pub(super) async fn alarms(
     let site = site_asked(query.as_deref());
     let figures = super::figures::strip(&edge, site.as_deref()).await;
     let now = clock::now();
-    let cases = case_lines(&edge, lang, now).await;
-    drawn_alarms(&edge, site.as_deref(), figures.as_ref(), &cases, (lang, now)).map(Html)
+    let told = Told { figures, cases: case_lines(&edge, lang, now).await, exercises: exercise_lines(&edge).await };
+    drawn_alarms(&edge, site.as_deref(), &told, (lang, now)).map(Html)
+}
+
+/// What is drawn beside the alarms themselves.
+struct Told {
+    figures: Option<Figures>,
+    cases: BTreeMap<OccurrenceId, CaseLine>,
+    exercises: Vec<ExerciseLine>,
+}
+
+/// An exercise that runs: whoever looks at alarms has to know.
+#[derive(Serialize)]
+struct ExerciseLine {
+    id: String,
+    site: String,
+    by: String,
+    reason: String,
+    until: String,
+}
+
+/// A trouble with facts leaves them out, never the alarms.
+async fn exercise_lines(edge: &Edge) -> Vec<ExerciseLine> {
+    let read = edge.read("reading the exercises", |web| web.permits.exercises(true, Exercise::MOST_RUNNING));
+    let Ok(Ok(facts)) = tokio::time::timeout(CASES_WITHIN, read).await else { return Vec::new() };
+    let line = |Exercise { id, site, by, reason, until, .. }| ExerciseLine {
+        id,
+        site: site.to_string(),
+        by,
+        reason,
+        until: until.to_string(),
+    };
+    facts.into_iter().map(|fact| line(fact.exercise)).collect()
 }
 
 /// Open cases by the occurrences in them. A trouble with facts leaves them out, never the alarms; the log says why.
@@ -326,19 +359,15 @@ fn strip(of: &Figures) -> Vec<Figure> {
 }
 
 /// Most urgent first: not acknowledged, then priority, then the oldest.
-fn drawn_alarms(
-    edge: &Edge,
-    site: Option<&str>,
-    figures: Option<&Figures>,
-    cases: &BTreeMap<OccurrenceId, CaseLine>,
-    (lang, now): (Lang, Timestamp),
-) -> Result<String, Error> {
+fn drawn_alarms(edge: &Edge, site: Option<&str>, told: &Told, (lang, now): (Lang, Timestamp)) -> Result<String, Error> {
+    let Told { figures, cases, exercises } = told;
     let mut open = edge.web.board.open_alarms();
     open.retain(|alarm| site.is_none_or(|site| alarm.site.is_empty() || site == &*alarm.site));
-    open.sort_by_key(|alarm| (rank(alarm.standing), alarm.priority, alarm.raised));
+    // Whatever is exercised comes last: what is real is never pushed out of sight by it.
+    open.sort_by_key(|alarm| (alarm.is_injected(), rank(alarm.standing), alarm.priority, alarm.raised));
     let alarmed = alarmed(&open);
     let counts = Priority::ALL.map(|priority| {
-        let called = open.iter().filter(|alarm| alarm.standing.aside().is_none());
+        let called = open.iter().filter(|alarm| alarm.standing.aside().is_none() && !alarm.is_injected());
         let of: Vec<&Arc<Alarm>> = called.filter(|alarm| alarm.priority == priority).collect();
         let waits = of.iter().filter(|alarm| alarm.standing.waits()).count();
         context! { word => priority.word(), total => of.len(), waits }
@@ -346,14 +375,17 @@ fn drawn_alarms(
     let firsts = first_outs(&open);
     let cards: Vec<Card<'_>> = open.iter().take(ALARMS).map(|alarm| card(edge, alarm, cases, &firsts, now)).collect();
     let more = open.len().saturating_sub(ALARMS);
-    let strip = Value::from(Serde(&figures.map_or_else(Vec::new, strip)));
+    let strip = Value::from(Serde(&figures.as_ref().map_or_else(Vec::new, strip)));
+    let here = |line: &&ExerciseLine| site.is_none_or(|site| site == line.site);
+    let exercises = Value::from(Serde(&exercises.iter().filter(here).collect::<Vec<_>>()));
     let cards = Value::from(Serde(&cards));
-    edge.pages.render("alarms.html", context! { t => words::all(lang), counts, cards, more, strip, alarmed })
+    edge.pages.render("alarms.html", context! { t => words::all(lang), counts, cards, more, strip, alarmed, exercises })
 }
 
 /// Points of which an alarm is open: their rows say so, whatever else they say.
 fn alarmed(open: &[Arc<Alarm>]) -> BTreeSet<Arc<str>> {
-    open.iter().filter(|alarm| alarm.point.is_some()).map(|alarm| alarm.subject.clone()).collect()
+    let real = open.iter().filter(|alarm| alarm.point.is_some() && !alarm.is_injected());
+    real.map(|alarm| alarm.subject.clone()).collect()
 }
 
 /// First-outs of several alarms, with how many came after each: whoever came up last knows.
@@ -396,13 +428,17 @@ fn card<'a>(
         value: alarm.value.map(number),
         worst: alarm.worst.map(number),
         limit: alarm.limit.map(|limit| format!("{limit}")),
-        now: point.map(|point| Shown::of(point, latest.map(|latest| latest.sample).as_ref(), now)),
+        // What is injected is shown nowhere but in its own alarm.
+        now: point
+            .filter(|_| !alarm.is_injected())
+            .map(|point| Shown::of(point, latest.map(|latest| latest.sample).as_ref(), now)),
         unit: unit(&alarm.unit),
         raises: alarm.raises,
         marks: [Reason::Exercise, Reason::Maintenance]
             .into_iter()
             .filter(|mark| alarm.quality.has(*mark))
             .map(Reason::word)
+            .chain(matches!(alarm.exercise, Exercised::Beside(_)).then_some("not_exercise"))
             .collect(),
         first_out: firsts.get(&alarm.id).copied(),
         after: alarm.after().map(After::of),
@@ -411,7 +447,8 @@ fn card<'a>(
         aside: alarm.standing.aside().and(alarm.aside.as_ref()).map(told_aside),
         looked: now.to_string(),
         by: alarm.acknowledged.as_ref().map(|said| said.by.as_str()),
-        acts: acts(alarm.standing, case.is_some()),
+        injected: alarm.is_injected(),
+        acts: if alarm.is_injected() { Vec::new() } else { acts(alarm.standing, case.is_some()) },
         case,
         comment: alarm.acknowledged.as_ref().map(|said| said.comment.as_str()).filter(|text| !text.is_empty()),
     }

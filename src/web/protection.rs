@@ -1,6 +1,6 @@
 //! `/api/v1/protection`: everything that reduces protection now, as one list, and what is left at each site.
 //!
-//! Alarms that are shelved, suppressed or out of service, open permits, exemptions, sites that are not producing, rule files that are broken, rules that fail and limits that were refused; each with
+//! Alarms that are shelved, suppressed or out of service, open permits, running exercises, exemptions, sites that are not producing, rule files that are broken, rules that fail and limits that were refused; each with
 //! owner, reason, approval and end as far as it has them. A point counts as unreduced while nothing in the list
 //! takes any of its protection away; a broken file or a refused limit takes none, since what was in force before
 //! still is. A permit that is overdue counts until somebody ends it: nobody knows what is on the sensor.
@@ -16,7 +16,7 @@ use crate::alarm::{Alarm, Aside, AsideFact};
 use crate::clock;
 use crate::facts;
 use crate::journal::Setup;
-use crate::model::{Exemption, Permit, PointIndex, PointTable, SiteStanding, SiteState};
+use crate::model::{Exemption, Exercise, ExerciseFact, Permit, PointIndex, PointTable, SiteStanding, SiteState};
 use crate::rule::{self, Language};
 
 /// Permits and exemptions that are looked at.
@@ -61,6 +61,15 @@ fn reductions(web: &Web, table: &PointTable) -> Result<Vec<Reduction>, facts::Er
             "points": points.len(),
         });
         list.push(Reduction { view, points });
+    }
+    for ExerciseFact { exercise, injections, .. } in web.permits.exercises(true, MOST)? {
+        // The real values of its points are judged as ever: nothing is reduced.
+        let Exercise { id, scope, by, reason, from, until, .. } = exercise;
+        let view = json!({
+            "kind": "exercise", "id": id, "subject": format!("{scope} ({} injected)", injections.len()), "owner": by,
+            "reason": reason, "approval": null, "since": from.to_string(), "until": until.to_string(), "points": 0,
+        });
+        list.push(Reduction { view, points: Vec::new() });
     }
     for (exemption, _) in web.limits.exemptions(true, MOST)? {
         let Exemption { id, rule, limit, points, scope, value, by, approved_by, basis, from, until } = exemption;

@@ -25,7 +25,7 @@ use crate::config::{Key, Problems};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     Viewer,
-    /// Acknowledge, work permits, orders to devices.
+    /// Acknowledge, work permits, exercises, orders to devices.
     Operator,
     /// Write drafts of rules.
     RuleEditor,

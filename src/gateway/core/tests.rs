@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::alarm::{Priority, Standing};
-use crate::facts::Answer;
+use crate::facts::{Answer, Lane};
 use crate::journal::{Acknowledge, Outcome, Receipt};
 use crate::model::{Kind, PointIndex, Sample, Timestamp};
 use crate::response::case::Supervise;
@@ -161,7 +161,7 @@ fn an_alarm_its_messages_and_its_answer_survive_a_restart() {
 
     plant.start().unwrap();
     assert_eq!(plant.core().board.open_alarms(), open);
-    let pending = plant.core().facts.pending("webhook", "county", 10).unwrap();
+    let pending = plant.core().facts.pending(Lane::Real, "webhook", "county", 10).unwrap();
     assert_eq!(pending.len(), 1);
     assert_eq!((pending[0].recipient.as_str(), pending[0].attempts), ("county", 0));
     assert!(
@@ -255,7 +255,7 @@ fn a_chattering_alarm_stays_shelved_over_an_update_and_calls_when_the_shelf_ends
 fn a_receipt_settles_the_message_and_every_attempt_is_kept() {
     let mut plant = Plant::open(&["t1"]);
     plant.reads(1, 0, 1.4);
-    let message = plant.core().facts.pending("webhook", "county", 10).unwrap()[0].id;
+    let message = plant.core().facts.pending(Lane::Real, "webhook", "county", 10).unwrap()[0].id;
     let receipt = |outcome, detail: &str| {
         Entry::Note(Note::Receipt(Receipt {
             at: clock::now(),
@@ -266,11 +266,11 @@ fn a_receipt_settles_the_message_and_every_attempt_is_kept() {
         }))
     };
     plant.sees(receipt(Outcome::Failed, "503"));
-    assert_eq!(plant.core().facts.pending("webhook", "county", 10).unwrap()[0].attempts, 1);
+    assert_eq!(plant.core().facts.pending(Lane::Real, "webhook", "county", 10).unwrap()[0].attempts, 1);
     plant.stop();
     plant.start().unwrap();
     plant.sees(receipt(Outcome::Delivered, "200"));
-    assert_eq!(plant.core().facts.pending("webhook", "county", 10).unwrap(), []);
+    assert_eq!(plant.core().facts.pending(Lane::Real, "webhook", "county", 10).unwrap(), []);
     let id = plant.core().board.open_alarms()[0].id.clone();
     let attempts = plant.core().facts.attempts(&id).unwrap();
     let outcomes: Vec<_> = attempts.iter().map(|attempt| (attempt.outcome.as_str(), attempt.detail.as_str())).collect();
@@ -303,7 +303,7 @@ fn facts_that_lag_behind_the_journal_catch_up_without_doubling() {
     plant.start().unwrap();
     plant.reads(4, 0, 1.9);
     assert_eq!(plant.core().facts.changes_since(0, 100).unwrap(), expected);
-    assert_eq!(plant.core().facts.pending("webhook", "county", 10).unwrap().len(), expected.len());
+    assert_eq!(plant.core().facts.pending(Lane::Real, "webhook", "county", 10).unwrap().len(), expected.len());
     assert_eq!(plant.core().facts.audit(1, None, 100).unwrap(), records, "hash for hash");
     assert_eq!(plant.core().facts.versions(None, 10).unwrap().len(), 1);
 }
@@ -609,7 +609,7 @@ fn cases_and_duty_go_on_when_the_snapshot_is_lost() {
         open.iter().find(|alarm| &*alarm.rule == rule).map(|alarm| alarm.standing)
     };
     let handovers = |plant: &Plant| -> Vec<String> {
-        let open = plant.core().facts.pending("webhook", "county", 1_000).unwrap();
+        let open = plant.core().facts.pending(Lane::Real, "webhook", "county", 1_000).unwrap();
         let steps = open.into_iter().filter_map(|row| row.why).filter(|step| step.kind == StepKind::Handover);
         steps.map(|step| step.list.unwrap().1).collect()
     };

@@ -89,6 +89,25 @@ fn a_talkative_template_is_cut_before_the_telephone_number() {
     assert!(pdu::split(&text).len() == 1 && text.ends_with("… 119"), "{text}");
 }
 
+/// Nobody has to look for it, whatever a template leaves out.
+#[test]
+fn an_exercise_and_what_is_real_beside_one_say_so_first_in_every_template() {
+    let mut drill = alarm("face", Priority::P1);
+    drill.quality = Quality::because(Reason::Exercise);
+    let mut real = alarm("face", Priority::P1);
+    real.exercise = crate::alarm::Exercised::Beside("exercise-1".into());
+    for own in [None, Some("{{ what }}，{{ call }}"), Some("{{ what }} {{ mark }}")] {
+        let of = |alarm: &Alarm| told(&wish(Language::Chinese, "119", own), alarm.clone(), "", Bound::Parts(3));
+        assert!(of(&drill).starts_with("【演练】"), "{}", of(&drill));
+        assert!(of(&real).starts_with("【非演练】"), "{}", of(&real));
+        assert!(!of(&alarm("face", Priority::P1)).contains('【'));
+    }
+    let rows: Vec<_> = (1..=3).map(|id| Arc::new(outgoing(id, Happening::Raised, drill.clone()))).collect();
+    let template = Template::new(&wish(Language::Chinese, "119", None));
+    let whole = template.text(&Message::together(&rows), "", Bound::Bytes(9_999));
+    assert!(whole.starts_with("【演练】3 条消息合并"), "{whole}");
+}
+
 #[test]
 fn what_is_told_together_has_a_line_each_and_says_how_many_there_are_more() {
     let rows: Vec<_> =

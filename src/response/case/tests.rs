@@ -61,6 +61,7 @@ fn alarm(point: u32, raised: Timestamp) -> Alarm {
         closed: false,
         aside: None,
         together: None,
+        exercise: crate::alarm::Exercised::No,
         detail: String::new(),
     }
 }

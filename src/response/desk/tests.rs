@@ -132,6 +132,7 @@ impl<'a> Room<'a> {
                 | Effect::Limits(_)
                 | Effect::Aside(_)
                 | Effect::Group(_)
+                | Effect::Exercise(_)
                 | Effect::Case(_)
                 | Effect::Setup(..)
                 | Effect::Snapshot(_) => {}

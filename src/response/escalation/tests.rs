@@ -65,6 +65,7 @@ fn alarm(priority: Priority, standing: Standing) -> Alarm {
         closed: false,
         aside: None,
         together: None,
+        exercise: crate::alarm::Exercised::No,
         detail: String::new(),
     }
 }

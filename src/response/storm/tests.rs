@@ -39,6 +39,7 @@ fn alarm(point: Option<u32>, raised: Timestamp) -> Alarm {
         closed: false,
         aside: None,
         together: None,
+        exercise: crate::alarm::Exercised::No,
         detail: String::new(),
     }
 }

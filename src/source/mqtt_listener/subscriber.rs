@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use super::filter::{Branch, Filter, ROOT};
 use crate::alarm::{Alarm, OccurrenceId, Priority, Standing};
 use crate::board::{Board, Published};
-use crate::model::PointTable;
+use crate::model::{PointTable, Reason};
 
 /// Everybody who is subscribed through a listener; one for all listeners of the gateway.
 #[derive(Debug)]
@@ -158,16 +158,18 @@ struct Live {
 
 impl Live {
     fn push(&mut self, alarm: &Alarm, message: Arc<Message>, qos: u8) {
+        // An exercise holds nothing up.
+        let urgency = if alarm.quality.has(Reason::Exercise) { Priority::P4 } else { alarm.priority };
         let places = self.alarms.entry(alarm.id.clone()).or_default();
         // What an alarm was before it became worse goes with the same urgency, and before it.
-        for place in places.iter_mut().filter(|place| place.0 > alarm.priority) {
-            let worse = (alarm.priority, place.1);
+        for place in places.iter_mut().filter(|place| place.0 > urgency) {
+            let worse = (urgency, place.1);
             if let Some(earlier) = self.messages.remove(place) {
                 self.messages.insert(worse, earlier);
             }
             *place = worse;
         }
-        let place = (alarm.priority, self.next);
+        let place = (urgency, self.next);
         self.next += 1;
         places.push_back(place);
         self.messages.insert(place, (alarm.id.clone(), message, qos));

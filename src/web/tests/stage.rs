@@ -163,6 +163,10 @@ impl Permits for Backstage {
         Ok(permits.iter().rev().filter(|(_, end)| !open || end.is_none()).take(most).cloned().collect())
     }
 
+    fn exercises(&self, _: bool, _: usize) -> Result<Vec<crate::model::ExerciseFact>, facts::Error> {
+        Ok(Vec::new())
+    }
+
     fn calibrations(&self) -> Result<HashMap<PointIndex, Timestamp>, facts::Error> {
         let permits = self.permits.lock().unwrap();
         let done =
@@ -295,6 +299,7 @@ impl Desk for Backstage {
                     Note::Setup(_)
                     | Note::Condition(_)
                     | Note::Receipt(_)
+                    | Note::Exercise(_)
                     | Note::Rules(_)
                     | Note::Record(_)
                     | Note::Reset(_)
@@ -532,6 +537,7 @@ pub fn alarm(number: u32, title: &str) -> Alarm {
         closed: false,
         aside: None,
         together: None,
+        exercise: crate::alarm::Exercised::No,
         detail: String::new(),
     }
 }

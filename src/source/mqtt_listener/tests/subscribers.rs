@@ -38,6 +38,7 @@ fn alarm(id: &str, site: &str, standing: Standing) -> Alarm {
         closed: false,
         aside: None,
         together: None,
+        exercise: crate::alarm::Exercised::No,
         detail: String::new(),
     }
 }
