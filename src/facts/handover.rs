@@ -37,7 +37,9 @@ pub(super) fn list(change: &Transaction<'_>, step: &Step, board: &Board) -> Resu
     };
     let mut alarms: Vec<Alarm> = bodies(change, "SELECT body FROM alarms WHERE standing <> 'normal'", [])?;
     let told = |alarm: &Alarm| [HANDOVER, DAILY].contains(&&*alarm.rule);
-    alarms.retain(|alarm| !alarm.is_injected() && !told(alarm) && (alarm.point.is_none() || here(&alarm.site, &alarm.subject)));
+    alarms.retain(|alarm| {
+        !alarm.is_injected() && !told(alarm) && (alarm.point.is_none() || here(&alarm.site, &alarm.subject))
+    });
     alarms.sort_by_key(|alarm| (alarm.priority, alarm.raised));
     let cases: Vec<Case> =
         bodies(change, "SELECT body FROM cases WHERE closed IS NULL AND joined IS NULL ORDER BY number", [])?;

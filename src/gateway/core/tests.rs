@@ -493,7 +493,7 @@ fn a_group_and_the_daily_list_go_on_when_the_snapshot_is_lost() {
         }))
     };
     let lists = |plant: &Plant| -> Vec<(String, String)> {
-        let open = plant.core().facts.pending("webhook", "county", 1_000).unwrap();
+        let open = plant.core().facts.pending(crate::facts::Lane::Real, "webhook", "county", 1_000).unwrap();
         let steps = open.into_iter().filter_map(|row| row.why).filter(|step| step.kind == StepKind::Daily);
         steps.filter_map(|step| step.list).collect()
     };
@@ -579,7 +579,7 @@ fn an_alarm_for_which_nobody_stands_goes_to_all_recipients() {
     plant.reads(1, 0, 1.4);
     plant.sees(Entry::Tick(Timestamp::from_secs(1_800_000_002)));
     let told = |plant: &Plant, rule: &str| -> Vec<Option<StepKind>> {
-        let rows = plant.core().facts.pending("webhook", "county", 1_000).unwrap();
+        let rows = plant.core().facts.pending(crate::facts::Lane::Real, "webhook", "county", 1_000).unwrap();
         let of_rule = rows.into_iter().filter(|row| &*row.published.change.alarm.rule == rule);
         of_rule.map(|row| row.why.map(|step| step.kind)).collect()
     };
