@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{PointIndex, Quality, Timestamp};
+use crate::model::{PointIndex, Quality, Reason, Timestamp};
 
 pub use aside::{Aside, AsideEnd, AsideFact, AsideOrder, Way, calls};
 pub use id::OccurrenceId;
@@ -283,6 +283,19 @@ pub struct AlarmChange {
     /// Event time of the change.
     pub at: Timestamp,
     pub alarm: Alarm,
+}
+
+impl Alarm {
+    /// While it is open, rules and limits are not made looser: a real P1. One that is set aside counts as long as
+    /// its condition holds.
+    #[must_use]
+    pub fn freezes(&self) -> bool {
+        let open = match self.standing.aside() {
+            Some(_) => self.cleared.is_none(),
+            None => self.standing != Standing::Normal,
+        };
+        self.priority == Priority::P1 && open && !self.quality.has(Reason::Exercise)
+    }
 }
 
 impl AlarmChange {

@@ -155,6 +155,8 @@ pub enum LimitRefusal {
     NoSuch,
     /// For the person: both numbers, whose the other one is, and what to do.
     Words(String),
+    /// Less protection while that alarm is open, in words.
+    Frozen(String),
 }
 
 /// Ties answers from the engine to whoever waits for them.

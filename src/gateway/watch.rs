@@ -24,7 +24,6 @@ use tracing::{error, info, warn};
 
 use super::orders::words;
 use super::rulebook;
-use crate::alarm::Priority;
 use crate::board::Board;
 use crate::clock::{self, Stopwatch};
 use crate::config::RuleFiles;
@@ -395,10 +394,10 @@ impl Rules {
         Arc::new(Setup { at: clock::now(), rules, ..self.office.ground.clone() })
     }
 
-    /// The oldest open alarm of priority P1, in words.
+    /// The oldest alarm for which rules are frozen, in words.
     pub(super) fn alarm_that_freezes(&self) -> Option<String> {
         let open = self.office.board.open_alarms();
-        let urgent = open.iter().filter(|alarm| alarm.priority == Priority::P1);
+        let urgent = open.iter().filter(|alarm| alarm.freezes());
         let oldest = urgent.min_by_key(|alarm| alarm.raised)?;
         Some(format!("P1 {} {} ({})", oldest.rule, oldest.subject, oldest.id))
     }

@@ -22,7 +22,7 @@ pub use duty::{
     Roster, Route, Someone, Tier, Who,
 };
 pub use kind::Kind;
-pub use limit::{Exemption, Layer, LimitEnd, LimitFact, LimitOrder, Scope, SetLimit};
+pub use limit::{Exemption, Layer, LimitEnd, LimitFact, LimitLeave, LimitOrder, Scope, SetLimit};
 pub use pattern::fits;
 pub use permit::{Permit, PermitEnd, PermitKind};
 pub use point::{
