@@ -16,7 +16,7 @@ use crate::model::{Exemption, Permit, PointIndex, SetLimit, SiteId, SiteStanding
 use crate::response::Response;
 use crate::rule::Ordered;
 
-const VERSION: u8 = 6;
+const VERSION: u8 = 7;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Snapshot {

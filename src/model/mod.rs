@@ -19,7 +19,7 @@ mod time;
 pub use calendar::{Calendar, MonthDay, Season, Wall, Zone};
 pub use duty::{
     After, Area, AreaKind, Class, Duty, DutyAct, Handover, Hazard, Leave, Policy, PolicyStep, Position, PresenceChecks,
-    Roster, Route, Someone, Tier, Who,
+    Roster, Route, Signature, Someone, Tier, Who,
 };
 pub use kind::Kind;
 pub use limit::{Exemption, Layer, LimitEnd, LimitFact, LimitLeave, LimitOrder, Scope, SetLimit};

@@ -30,7 +30,7 @@ use crate::model::Timestamp;
 use case::{Case, CaseStep, Cases};
 use storm::Storms;
 
-pub use desk::{Desk, HANDOVER, Kept, Question};
+pub use desk::{Desk, HANDOVER, Kept, QUESTION, Question, UNSIGNED};
 pub use escalation::{Escalation, Run};
 pub use step::{Step, StepKind};
 

@@ -134,6 +134,8 @@ struct Edge {
     reads: Arc<Semaphore>,
     /// Open event streams of people who signed in, by the key of the user.
     consoles: Arc<std::sync::Mutex<std::collections::BTreeMap<String, usize>>>,
+    /// Hand-over lists that people may be about to sign.
+    shown: handover::Shown,
     /// Wrong links that are being answered, slowly; when there are none left, 429.
     strangers: Arc<Semaphore>,
     stop: CancellationToken,
@@ -182,6 +184,7 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         max_streams: config.max_streams,
         reads: Arc::new(Semaphore::new(READS)),
         consoles: Arc::default(),
+        shown: handover::Shown::default(),
         strangers: Arc::new(Semaphore::new(link::STRANGERS)),
         stop,
         web,
