@@ -260,6 +260,9 @@ pub enum Happening {
 }
 
 impl Happening {
+    /// Those with which an alarm calls people.
+    pub const CALLS: [Self; 5] = [Self::Raised, Self::RaisedAgain, Self::Realarmed, Self::Worsened, Self::Resumed];
+
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -302,14 +305,7 @@ impl AlarmChange {
     /// A P1 calls people: no cap and no summary holds the message back.
     #[must_use]
     pub fn urgent(&self) -> bool {
-        let raises = match self.happening {
-            Happening::Raised
-            | Happening::RaisedAgain
-            | Happening::Realarmed
-            | Happening::Worsened
-            | Happening::Resumed => true,
-            Happening::Acknowledged | Happening::Cleared | Happening::Reset | Happening::SetAside => false,
-        };
+        let raises = Happening::CALLS.contains(&self.happening);
         self.alarm.priority == Priority::P1 && raises && self.alarm.standing.active()
     }
 

@@ -97,6 +97,15 @@ pub struct Outgoing {
     pub why: Option<Step>,
 }
 
+impl Outgoing {
+    /// No cap and no summary holds it back: a P1 that calls, or a person who is called.
+    #[must_use]
+    pub fn urgent(&self) -> bool {
+        let change = &self.published.change;
+        change.urgent() || self.why.as_ref().is_some_and(|step| step.kind.never_waits(change.alarm.priority))
+    }
+}
+
 /// A message that still has to reach somebody, as a summary counts it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
@@ -104,7 +113,7 @@ pub struct Waiting {
     pub priority: Priority,
     pub site: Arc<str>,
     pub alarm: OccurrenceId,
-    /// A raised P1, which waits for nothing.
+    /// As [`Outgoing::urgent`] says.
     pub urgent: bool,
 }
 

@@ -109,8 +109,7 @@ impl Gsm {
     }
 
     async fn send(&self, message: &Message) -> Result<String, Failure> {
-        let link = self.links.as_ref().map_or_else(String::new, |links| links.to(message));
-        let text = self.template.text(message, &link, Bound::Parts(self.config.parts));
+        let text = self.template.linked(message, self.links.as_ref(), Bound::Parts(self.config.parts));
         // The same on every try, so that parts of two tries make one text.
         let set = message.outbox.to_le_bytes()[0];
         let pdus = pdu::submit(&self.config.number, &text, set);

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::alarm::OccurrenceId;
+use crate::alarm::{OccurrenceId, Priority};
 use crate::model::Timestamp;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +41,31 @@ impl StepKind {
             Self::News => "news",
             Self::Question => "question",
             Self::Handover => "handover",
+        }
+    }
+}
+
+impl StepKind {
+    pub const ALL: [Self; 9] = [
+        Self::Call,
+        Self::Copy,
+        Self::NobodyLeft,
+        Self::Siren,
+        Self::Unanswered,
+        Self::Answered,
+        Self::News,
+        Self::Question,
+        Self::Handover,
+    ];
+
+    /// A person is called and a clock runs: a call that is held back is none. What is called about at the end of a
+    /// shift (P4) is a list, and may be told as one.
+    #[must_use]
+    pub fn never_waits(self, priority: Priority) -> bool {
+        match self {
+            Self::Question => true,
+            Self::Call | Self::Unanswered => priority < Priority::P4,
+            Self::Copy | Self::NobodyLeft | Self::Siren | Self::Answered | Self::News | Self::Handover => false,
         }
     }
 }

@@ -464,6 +464,7 @@ fn a_hand_over_is_owed_until_somebody_of_the_next_shift_signs_and_the_earlier_on
         } else {
             room.restart();
         }
+        room.until(room.now + 2.0);
         room.orders(signs("gone", "fresh", "fresh", "0f"));
         assert_eq!(room.of_rule(UNSIGNED).unwrap().standing, Standing::ReturnedUnacknowledged, "lost {lost}");
         let done = room.kept.iter().find_map(|kept| if let Kept::Handover(one) = kept { Some(one) } else { None });
