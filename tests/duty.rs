@@ -6,6 +6,7 @@
 mod stage;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::json;
 use stage::pager::Pager;
@@ -110,7 +111,16 @@ async fn two_do_not_answer_the_third_and_then_the_county_are_called_across_a_kil
     })
     .await;
 
-    let leave = json!({ "person": "zhang", "until": "2099-01-01T00:00:00Z", "substitute": "zhao", "reason": "ill", "by": "zhao" });
+    let until = |days: u64| (davy::clock::now() + Duration::from_secs(days * 86_400)).to_string();
+    let away = |person: &str, days: u64| json!({ "person": person, "until": until(days), "substitute": null, "reason": "ill", "by": "zhao" });
+    for (wanted, why) in
+        [(away("zhang", 31), "at most 30 days"), (away("county", 1), "nobody can be called at position county")]
+    {
+        let (status, told) = davy.post("/api/v1/duty/leave", &wanted).await.unwrap();
+        assert_eq!(status, 409, "{told}");
+        assert!(told["error"]["message"].as_str().unwrap().contains(why), "{told}");
+    }
+    let leave = json!({ "person": "zhang", "until": until(2), "substitute": "zhao", "reason": "ill", "by": "zhao" });
     let (status, _) = davy.post("/api/v1/duty/leave", &leave).await.unwrap();
     assert_eq!(status, 201);
     assert_eq!(davy.get("/api/v1/duty").await["positions"][1]["on_duty"]["person"], "zhao");

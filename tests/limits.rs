@@ -171,7 +171,11 @@ async fn limits_become_stricter_by_order_and_looser_by_two_persons_for_a_while()
 
     // The stricter one is taken back by a person, with a reason.
     let (id, path) = (limit_id(&face).await, |id: &str| format!("/api/v1/limits/{id}"));
-    let why = json!({ "by": "Li", "reason": "the dust is gone" });
+    let alone = json!({ "by": "Li", "reason": "the dust is gone" });
+    let (status, refused) = face.orders(Method::DELETE, &path(&id), alone).await;
+    assert_eq!(status, 409, "{refused}");
+    assert!(refused["error"]["message"].as_str().unwrap().contains("it takes a second person"), "{refused}");
+    let why = json!({ "by": "Li", "approved_by": "Wang", "reason": "the dust is gone" });
     assert_eq!(face.orders(Method::DELETE, &path(&id), why.clone()).await.0, 200);
     assert_eq!(face.orders(Method::DELETE, &path(&id), why).await.0, 404, "it has ended");
     assert!(face.alarm("a").await.is_some(), "no alarm is cleared by that alone");

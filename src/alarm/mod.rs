@@ -291,6 +291,9 @@ pub enum Happening {
 }
 
 impl Happening {
+    /// Those with which an alarm calls people.
+    pub const CALLS: [Self; 5] = [Self::Raised, Self::RaisedAgain, Self::Realarmed, Self::Worsened, Self::Resumed];
+
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -316,18 +319,24 @@ pub struct AlarmChange {
     pub alarm: Alarm,
 }
 
+impl Alarm {
+    /// While it is open, rules and limits are not made looser: a real P1. One that is set aside counts as long as
+    /// its condition holds.
+    #[must_use]
+    pub fn freezes(&self) -> bool {
+        let open = match self.standing.aside() {
+            Some(_) => self.cleared.is_none(),
+            None => self.standing != Standing::Normal,
+        };
+        self.priority == Priority::P1 && open && !self.quality.has(Reason::Exercise)
+    }
+}
+
 impl AlarmChange {
     /// A P1 calls people: no cap and no summary holds the message back. An exercise can wait.
     #[must_use]
     pub fn urgent(&self) -> bool {
-        let raises = match self.happening {
-            Happening::Raised
-            | Happening::RaisedAgain
-            | Happening::Realarmed
-            | Happening::Worsened
-            | Happening::Resumed => true,
-            Happening::Acknowledged | Happening::Cleared | Happening::Reset | Happening::SetAside => false,
-        };
+        let raises = Happening::CALLS.contains(&self.happening);
         self.alarm.priority == Priority::P1 && raises && self.alarm.standing.active() && !self.is_exercise()
     }
 

@@ -31,6 +31,15 @@ pub struct Gateway {
 }
 
 impl Gateway {
+    /// Was it said where the gateway answers?
+    pub const fn elsewhere(&self) -> bool {
+        self.url.is_some()
+    }
+
+    pub fn config(&self) -> &std::path::Path {
+        &self.config
+    }
+
     /// Address and token.
     fn place(&self) -> Result<(String, Option<Token>), Refusal> {
         let (base, token) = match &self.url {

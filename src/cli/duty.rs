@@ -1,12 +1,13 @@
 //! `davy duty`: who is on duty, what is being called about, leave, and the hand-over of a shift.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::Refusal;
-use super::ask::{Gateway, ask, text};
+use super::ask::{Gateway, ask, ask_text, text};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -24,7 +25,7 @@ pub enum Command {
         #[command(flatten)]
         at: Gateway,
     },
-    /// The outgoing shift signs.
+    /// Show the list of what is open and sign it: whoever goes and whoever comes, one after the other.
     Handover {
         #[arg(long)]
         roster: String,
@@ -34,9 +35,9 @@ pub enum Command {
         /// Who comes.
         #[arg(long)]
         to: String,
-        /// SHA-256 of the list of what is open that both have gone through.
-        #[arg(long, default_value = "")]
-        list_hash: String,
+        /// SHA-256 of the list that you have gone through; without it the list is shown and you are asked.
+        #[arg(long)]
+        list_hash: Option<String>,
         #[arg(long, default_value = "")]
         comment: String,
         #[arg(long, default_value = "")]
@@ -88,10 +89,20 @@ pub fn run(command: &Command) -> Result<ExitCode, Refusal> {
             }
         }
         Command::Handover { roster, from, to, list_hash, comment, by, at } => {
+            let list_hash = match list_hash {
+                Some(hash) => hash.clone(),
+                None => gone_through(at)?,
+            };
             let body = json!({
                 "roster": roster, "from": from, "to": to, "list_hash": list_hash, "comment": comment, "by": by,
             });
-            println!("{} signed", text(&ask(at, "/api/v1/duty/handover", Some(body))?["id"]));
+            let told = ask(at, "/api/v1/duty/handover", Some(body))?;
+            match text(&told["awaits"]) {
+                "" => println!("{} signed by both", text(&told["id"])),
+                other => {
+                    println!("{} signed; {other} has to sign the same list: --list-hash {list_hash}", text(&told["id"]))
+                }
+            }
         }
         Command::Leave { person, from, until, substitute, reason, by, at } => {
             let body = json!({
@@ -105,6 +116,20 @@ pub fn run(command: &Command) -> Result<ExitCode, Refusal> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Shows the list and asks whether to sign it. In a pipe nobody can have read it: nothing is signed.
+fn gone_through(at: &Gateway) -> Result<String, Refusal> {
+    let list = ask_text(at, "/api/v1/handover?format=text")?;
+    println!("{list}");
+    let hash = list.lines().rev().find_map(|line| line.strip_prefix("SHA-256 ")).unwrap_or_default().to_owned();
+    if !std::io::stdin().is_terminal() {
+        return Err(Refusal(format!("nothing is signed: go through the list, then say --list-hash {hash}")));
+    }
+    eprint!("签字 / sign this list? [y/N] ");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).map_err(|error| Refusal::of(&error))?;
+    if answer.trim().eq_ignore_ascii_case("y") { Ok(hash) } else { Err(Refusal("nothing is signed".into())) }
 }
 
 fn list(value: &Value) -> impl Iterator<Item = &Value> {
@@ -125,6 +150,9 @@ fn show(told: &Value) {
     }
     for owed in list(&told["handovers_owed"]) {
         println!("not handed over: {} since {}", text(&owed["roster"]), text(&owed["since"]));
+    }
+    for one in list(&told["signing"]) {
+        println!("signed by one: {} {}, {} is awaited", text(&one["roster"]), text(&one["id"]), text(&one["awaits"]));
     }
     for run in list(&told["escalations"]) {
         let next = list(&run["clocks"]).next().map_or("", |clock| text(&clock["whom"]));

@@ -1,14 +1,17 @@
 //! `davy notify`: who is told of alarms, and whether a message really reaches them.
 //!
-//! `test` sends one message that is marked as an exercise over the real channel and shows the attempt and what the
-//! other side said of it. It goes past the gateway, which may run or not, and past its outbox: no record is made.
+//! `test` sends a message that is marked as an exercise over the real channels of a person or of one recipient, and
+//! shows each attempt and what the other side said of it. It goes past the gateway, which may run or not, and past its
+//! outbox: no record is made. With `--url` the running gateway sends it, and writes down what became of it.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Subcommand;
+use serde_json::json;
 
+use super::ask::{Gateway, ask, text};
 use super::{Refusal, runtime};
 use crate::clock::{self, Stopwatch};
 use crate::config::{self, Config};
@@ -21,19 +24,23 @@ pub enum Command {
         #[arg(long, default_value = "config/davy.toml")]
         config: PathBuf,
     },
-    /// Send a test message to one recipient; exit 1 if it was not delivered.
+    /// Send a test message to a person over each of their ways, or to one recipient; exit 1 if one was not delivered.
     Test {
-        /// As in the configuration: `captain`, or `mail.captain` where several have the name.
+        /// As in the configuration: a person, or `captain`, or `mail.captain` where several have the name.
         name: String,
-        #[arg(long, default_value = "config/davy.toml")]
-        config: PathBuf,
+        /// Whose name stands in the record of a running gateway.
+        #[arg(long, default_value = "")]
+        by: String,
+        #[command(flatten)]
+        at: Gateway,
     },
 }
 
 pub fn run(command: &Command) -> Result<ExitCode, Refusal> {
     match command {
         Command::List { config } => list(&load(config)?),
-        Command::Test { name, config } => test(&load(config)?, name),
+        Command::Test { name, by, at } if at.elsewhere() => test_there(at, name, by),
+        Command::Test { name, at, .. } => test(&load(at.config())?, name),
     }
 }
 
@@ -63,34 +70,35 @@ fn full(recipient: &Recipient) -> String {
 }
 
 fn test(config: &Config, name: &str) -> Result<ExitCode, Refusal> {
-    let channels = channels(config)?;
-    let meant: Vec<&Recipient> =
-        channels.recipients().filter(|recipient| recipient.name == name || full(recipient) == name).collect();
-    let recipient = match meant.as_slice() {
-        [one] => *one,
-        [] => {
-            let known: Vec<String> = channels.recipients().map(full).collect();
-            return Err(Refusal(format!("there is no recipient {name:?}; there are {}", known.join(", "))));
+    let tester = channels(config)?.of_people(&config.duty).tester();
+    let (ways, runtime) = (tester.ways(name).map_err(Refusal)?, runtime()?);
+    let mut reached = true;
+    for way in ways {
+        let watch = Stopwatch::start();
+        println!("attempt  {}  {}", clock::now(), full(&way));
+        let result = runtime.block_on(tester.test(&way));
+        let took = watch.elapsed().as_millis();
+        match result {
+            Ok(detail) => println!("receipt  delivered after {took} ms: {detail}"),
+            Err(failure) => {
+                reached = false;
+                let then = if failure.temporary { "failed (would be tried again)" } else { "refused for good" };
+                println!("receipt  {then} after {took} ms: {failure}");
+            }
         }
-        several => {
-            let names: Vec<String> = several.iter().map(|recipient| full(recipient)).collect();
-            return Err(Refusal(format!("{name:?} may be {}: write one of them", names.join(" or "))));
-        }
-    };
-    let watch = Stopwatch::start();
-    println!("attempt  {}  {}", clock::now(), full(recipient));
-    let result = runtime()?.block_on(channels.test(recipient));
-    let took = watch.elapsed().as_millis();
-    match result {
-        Some(Ok(detail)) => {
-            println!("receipt  delivered after {took} ms: {detail}");
-            Ok(ExitCode::SUCCESS)
-        }
-        Some(Err(failure)) => {
-            let then = if failure.temporary { "failed (would be tried again)" } else { "refused for good" };
-            println!("receipt  {then} after {took} ms: {failure}");
-            Ok(ExitCode::FAILURE)
-        }
-        None => Err(Refusal(format!("there is no recipient {name:?}"))),
     }
+    Ok(if reached { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// By the gateway that runs.
+fn test_there(at: &Gateway, name: &str, by: &str) -> Result<ExitCode, Refusal> {
+    let told = ask(at, "/api/v1/notify/test", Some(json!({ "name": name, "by": by })))?;
+    let receipts = told["receipts"].as_array().cloned().unwrap_or_default();
+    for receipt in &receipts {
+        let (recipient, outcome) = (text(&receipt["recipient"]), text(&receipt["outcome"]));
+        let took = receipt["ms"].as_u64().map_or_else(String::new, |ms| format!(" after {ms} ms"));
+        println!("receipt  {recipient}  {outcome}{took}: {}", text(&receipt["detail"]));
+    }
+    let reached = receipts.iter().all(|receipt| receipt["outcome"] == "delivered");
+    Ok(if reached { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -3,7 +3,8 @@
 //! Only the points that an order reaches are looked at again; rules are not compiled, and windows, delays and
 //! open alarms stay. An alarm that is open when its limit changes stays open and is judged by the new number
 //! from its next sample on: a change of a limit raises nothing and clears nothing by itself. A clear that has
-//! begun begins anew, since it began by the number before.
+//! begun begins anew, since it began by the number before. Stricter is always allowed; what leaves less protection
+//! takes a second person, and waits while a real P1 is open unless it is ordered to override that.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,7 +15,9 @@ use super::{Effect, Slot};
 use crate::alarm::{Level, Priority};
 use crate::facts::{Answer, LimitRefusal};
 use crate::journal::{Condition, Limits};
-use crate::model::{Exemption, LimitEnd, LimitFact, LimitOrder, PointIndex, PointTable, Record, SetLimit, Timestamp};
+use crate::model::{
+    Exemption, LimitEnd, LimitFact, LimitLeave, LimitOrder, PointIndex, PointTable, Record, SetLimit, Timestamp,
+};
 use crate::rule::Plan;
 
 /// People are told so long before an exemption ends, if it is longer than that.
@@ -25,18 +28,49 @@ const ENDED: &str = "davy-exemption-ended";
 impl Shard<'_> {
     /// An order of a person, given in journal order; refused ones change nothing.
     pub(super) fn on_limits(&mut self, limits: &Limits, effects: &mut Vec<Effect>) {
+        let leave = limits.leave.as_ref();
         let answer = match &*limits.order {
-            LimitOrder::Set(limit) => self.set_limit(limit, effects),
-            LimitOrder::End { id, end } => self.end_limit(id, end, effects),
-            LimitOrder::Exempt(exemption) => self.exempt(exemption, effects),
+            LimitOrder::Set(limit) => self.set_limit(limit, leave, effects),
+            LimitOrder::End { id, end } => self.end_limit(id, end, leave, effects),
+            LimitOrder::Exempt(exemption) => self.exempt(exemption, leave, effects),
             LimitOrder::EndExemption { id, end } => self.end_exemption(id, end, effects).ok_or(LimitRefusal::NoSuch),
         };
         effects.push(Effect::Answered { command: limits.command, answer: Answer::Limits(answer) });
     }
 
-    fn set_limit(&mut self, limit: &SetLimit, effects: &mut Vec<Effect>) -> Result<LimitFact, LimitRefusal> {
+    /// May this much protection go, which takes two persons and no P1? Returns what the record says of it.
+    fn let_go(&self, loosens: &str, by: &str, leave: Option<&LimitLeave>) -> Result<String, LimitRefusal> {
+        let Some(leave) = leave else { return Ok(String::new()) };
+        let freezing = self.not_frozen(leave.overrides)?;
+        let second = &leave.approved_by;
+        if second.is_empty() || second.to_lowercase() == by.to_lowercase() {
+            return Err(LimitRefusal::Words(format!(
+                "放宽限值须由另一人批准 / less protection is left ({loosens}): it takes a second person, \
+                 approved_by is somebody other than {by}"
+            )));
+        }
+        Ok(format!("{loosens}, approved by {second}{freezing}"))
+    }
+
+    /// Words for the record where the freeze is set aside; else there is none.
+    fn not_frozen(&self, overrides: bool) -> Result<String, LimitRefusal> {
+        let freezing = self.all_open().filter(|alarm| alarm.freezes());
+        let Some(oldest) = freezing.min_by_key(|alarm| (alarm.raised, &alarm.id)) else { return Ok(String::new()) };
+        let told = format!("P1 {} {} ({})", oldest.rule, oldest.subject, oldest.id);
+        if overrides { Ok(format!(", although {told} is open")) } else { Err(LimitRefusal::Frozen(told)) }
+    }
+
+    fn set_limit(
+        &mut self,
+        limit: &SetLimit,
+        leave: Option<&LimitLeave>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<LimitFact, LimitRefusal> {
         let table = self.table.clone();
         self.plan.admit(limit, table.list(), &self.layers).map_err(LimitRefusal::Words)?;
+        let replaced = self.layers.replaced_by(limit);
+        let loosens = replaced.and_then(|old| self.plan.leaves_less(&old, Some(limit), table.list(), &self.layers));
+        let let_go = loosens.map(|loosens| self.let_go(&loosens, &limit.by, leave)).transpose()?;
         let (old, reached) = self.layers.set(limit.clone(), table.list());
         self.relimit(&reached);
         if let Some(old) = &old {
@@ -44,6 +78,7 @@ impl Shard<'_> {
                 at: limit.at.unwrap_or(self.now),
                 by: limit.by.clone(),
                 reason: format!("换为 / replaced by {}", limit.id),
+                approved_by: let_go.as_ref().and(leave).map_or_else(String::new, |leave| leave.approved_by.clone()),
             };
             effects.push(Effect::Limits(LimitFact::Limit { limit: (**old).clone(), end: Some(end) }));
         }
@@ -53,7 +88,10 @@ impl Shard<'_> {
             subject: named(limit),
             reason: limit.reason.clone(),
             before,
-            after: format!("{} {}", limit.value, limit.unit),
+            after: match &let_go {
+                Some(words) if !words.is_empty() => format!("{} {}; {words}", limit.value, limit.unit),
+                Some(_) | None => format!("{} {}", limit.value, limit.unit),
+            },
             ..Record::by(&limit.by, limit.at.unwrap_or(self.now))
         }));
         let fact = LimitFact::Limit { limit: limit.clone(), end: None };
@@ -61,8 +99,18 @@ impl Shard<'_> {
         Ok(fact)
     }
 
-    fn end_limit(&mut self, id: &str, end: &LimitEnd, effects: &mut Vec<Effect>) -> Result<LimitFact, LimitRefusal> {
+    fn end_limit(
+        &mut self,
+        id: &str,
+        end: &LimitEnd,
+        leave: Option<&LimitLeave>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<LimitFact, LimitRefusal> {
         let table = self.table.clone();
+        let known = self.layers.limit(id).ok_or(LimitRefusal::NoSuch)?;
+        let loosens = self.plan.leaves_less(&known, None, table.list(), &self.layers);
+        let let_go = loosens.map(|loosens| self.let_go(&loosens, &end.by, leave)).transpose()?;
+        let seconded = let_go.as_ref().and(leave);
         let (limit, reached) = self.layers.end(id, table.list()).ok_or(LimitRefusal::NoSuch)?;
         self.relimit(&reached);
         effects.push(Effect::Record(Record {
@@ -70,22 +118,31 @@ impl Shard<'_> {
             subject: named(&limit),
             reason: end.reason.clone(),
             before: format!("{} {}", limit.value, limit.unit),
+            after: let_go.unwrap_or_default(),
             ..Record::by(&end.by, end.at)
         }));
-        let fact = LimitFact::Limit { limit: (*limit).clone(), end: Some(end.clone()) };
+        let approved_by = seconded.map_or_else(String::new, |leave| leave.approved_by.clone());
+        let end = LimitEnd { approved_by, ..end.clone() };
+        let fact = LimitFact::Limit { limit: (*limit).clone(), end: Some(end) };
         effects.push(Effect::Limits(fact.clone()));
         Ok(fact)
     }
 
-    fn exempt(&mut self, exemption: &Exemption, effects: &mut Vec<Effect>) -> Result<LimitFact, LimitRefusal> {
+    fn exempt(
+        &mut self,
+        exemption: &Exemption,
+        leave: Option<&LimitLeave>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<LimitFact, LimitRefusal> {
         self.plan.admit_exemption(exemption, self.table.list(), &self.layers).map_err(LimitRefusal::Words)?;
+        let although = leave.map_or(Ok(String::new()), |leave| self.not_frozen(leave.overrides))?;
         self.layers.exempt(exemption.clone());
         self.relimit(&exemption.points);
         effects.push(Effect::Record(Record {
             action: "exemption.open".into(),
             subject: exemption.id.clone(),
             reason: exemption.basis.clone(),
-            after: format!("{}, approved by {}", told(exemption, &self.table), exemption.approved_by),
+            after: format!("{}, approved by {}{although}", told(exemption, &self.table), exemption.approved_by),
             ..Record::by(&exemption.by, exemption.from)
         }));
         let fact = LimitFact::Exemption { exemption: exemption.clone(), end: None };
@@ -116,7 +173,8 @@ impl Shard<'_> {
         self.relimit(&turned);
         let over: Vec<Exemption> = self.layers.exemptions().filter(|one| now >= one.until).cloned().collect();
         for exemption in over {
-            let end = LimitEnd { at: now, by: "davy".into(), reason: "到期自动结束 / its time was up".into() };
+            let reason = "到期自动结束 / its time was up".into();
+            let end = LimitEnd { at: now, by: "davy".into(), reason, approved_by: String::new() };
             self.end_exemption(&exemption.id, &end, effects);
             tell_ended(&exemption, &self.table, now, &mut self.conditions, effects);
         }

@@ -83,6 +83,11 @@ pub(super) fn keep(change: &rusqlite::Transaction<'_>, kept: &Kept) -> Result<()
             change.prepare_cached("DELETE FROM duty WHERE kind = 'run' AND key = ?1")?.execute([alarm.as_str()])?;
             return Ok(());
         }
+        Kept::SigningOver(roster) => {
+            change.prepare_cached("DELETE FROM duty WHERE kind = 'signing' AND key = ?1")?.execute([roster])?;
+            return Ok(());
+        }
+        Kept::Signing(handover) => ("signing", handover.roster.clone(), true),
         Kept::Leave { leave, ended } => ("leave", leave.id.clone(), !ended),
         Kept::Handover(handover) => ("handover", handover.id.clone(), false),
         Kept::Signed { roster, .. } => ("signed", roster.clone(), true),

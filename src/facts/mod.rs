@@ -120,6 +120,16 @@ pub struct Outgoing {
     pub why: Option<Step>,
 }
 
+impl Outgoing {
+    /// No cap and no summary holds it back: a P1 that calls, or a person who is called.
+    #[must_use]
+    pub fn urgent(&self) -> bool {
+        let change = &self.published.change;
+        let called = || self.why.as_ref().is_some_and(|step| step.kind.never_waits(change.alarm.priority));
+        change.urgent() || !change.is_exercise() && called()
+    }
+}
+
 /// A message that still has to reach somebody, as a summary counts it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
@@ -127,7 +137,7 @@ pub struct Waiting {
     pub priority: Priority,
     pub site: Arc<str>,
     pub alarm: OccurrenceId,
-    /// A raised P1, which waits for nothing.
+    /// As [`Outgoing::urgent`] says.
     pub urgent: bool,
 }
 
@@ -202,6 +212,8 @@ pub enum LimitRefusal {
     NoSuch,
     /// For the person: both numbers, whose the other one is, and what to do.
     Words(String),
+    /// Less protection while that alarm is open, in words.
+    Frozen(String),
 }
 
 /// Ties answers from the engine to whoever waits for them.

@@ -8,10 +8,11 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
 use super::groups::JOINED;
 use super::{Error, Lane, Outgoing, Waiting};
-use crate::alarm::{Alarm, AlarmChange, Happening, OccurrenceId, Priority};
+use crate::alarm::{Alarm, AlarmChange, Happening, OccurrenceId, Priority, Standing};
 use crate::board::Published;
 use crate::journal::Setup;
 use crate::model::{Permit, PermitEnd, PointIndex, SiteStanding, Timestamp};
+use crate::response::StepKind;
 
 /// Reads facts beside the writer; cheap to clone. Queries block: call them off the event loop.
 #[derive(Clone, Debug)]
@@ -123,8 +124,9 @@ impl Reader {
     pub fn waiting_for(&self, lane: Lane, channel: &str, recipient: &str, most: usize) -> Result<Vec<Waiting>, Error> {
         let select = format!(
             "SELECT outbox.id, changes.alarm, changes.happening, changes.body ->> '$.alarm.priority',
-                 changes.body ->> '$.alarm.site'
+                 changes.body ->> '$.alarm.site', changes.body ->> '$.alarm.standing', steps.kind
              FROM outbox JOIN changes ON changes.id = outbox.change
+                 LEFT JOIN calls ON calls.message = outbox.id LEFT JOIN steps ON steps.id = calls.step
              WHERE outbox.channel = ?1 AND outbox.recipient = ?2 AND outbox.settled IS NULL AND {}
              ORDER BY outbox.priority, outbox.id LIMIT ?3",
             lane.rows()
@@ -134,15 +136,19 @@ impl Reader {
             let text = |column| row.get::<_, String>(column).map_err(broken);
             let word = text(3)?;
             let priority = Priority::ALL.into_iter().find(|priority| priority.word() == word);
-            let happening = text(2)?;
-            let raised = [Happening::Raised, Happening::RaisedAgain].iter().any(|raised| raised.word() == happening);
+            let (happening, standing) = (text(2)?, text(5)?);
+            let raises = Happening::CALLS.iter().any(|raises| raises.word() == happening);
+            let active = Standing::ALL.iter().any(|known| known.active() && known.word() == standing);
             let priority = priority.unwrap_or(Priority::P1);
+            let step = row.get::<_, Option<String>>(6).map_err(broken)?;
+            let called =
+                StepKind::ALL.iter().any(|kind| Some(kind.word()) == step.as_deref() && kind.never_waits(priority));
             Ok(Waiting {
                 id: row.get(0).map_err(broken)?,
                 priority,
                 site: text(4)?.into(),
                 alarm: OccurrenceId::named(&text(1)?),
-                urgent: priority == Priority::P1 && raised && lane == Lane::Real,
+                urgent: lane == Lane::Real && (priority == Priority::P1 && raises && active || called),
             })
         })
     }

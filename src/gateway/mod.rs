@@ -169,7 +169,8 @@ impl Gateway {
         }
 
         let key = config.notify.links_valid().map(|_| notify::LinkKey::open(&config.data)).transpose()?;
-        tasks.spawn(tell_people(&config, &core, &intake, &subscribers, key.clone(), &stop).await?);
+        let (telling, tester) = tell_people(&config, &core, &intake, &subscribers, key.clone(), &stop).await?;
+        tasks.spawn(telling);
         let web_listener = web::bind(&config.web).await?;
         let web_address = web_listener.local_addr().map_err(|_| Error::Broken)?;
         let vitals = Arc::new(vitals::Vitals::new(&core, &history, &subscribers));
@@ -198,6 +199,7 @@ impl Gateway {
             health: vitals.clone(),
             numbers: vitals,
             doors: open,
+            tester,
             doorkeeper: key.zip(config.notify.links_valid()).map(|(key, valid)| notify::Doorkeeper { key, valid }),
         };
         let (web_config, web_stop) = (config.web.clone(), stop.clone());
@@ -427,7 +429,7 @@ async fn tell_people(
     subscribers: &Arc<Subscribers>,
     key: Option<notify::LinkKey>,
     stop: &CancellationToken,
-) -> Result<impl Future<Output = ()> + Send + 'static, Error> {
+) -> Result<(impl Future<Output = ()> + Send + 'static, notify::Tester), Error> {
     let office = notify::Outbox { facts: core.facts.clone(), intake: intake.clone() };
     let known = notify::recipients(&config.notify);
     for (channel, recipient) in core.facts.awaited()? {
@@ -440,8 +442,9 @@ async fn tell_people(
     }
     let everybody = subscribers.clone();
     let publish: notify::Publish = Arc::new(move |change, payload| Ok(everybody.publish_alarm(change, payload)));
-    let channels = notify::channels(&config.notify, &notify::Means { publish, key })?;
-    Ok(notify::run(channels, office, core.board.clone(), config.notify.patience(), stop.clone()))
+    let channels = notify::channels(&config.notify, &notify::Means { publish, key })?.of_people(&config.duty);
+    let tester = channels.tester();
+    Ok((notify::run(channels, office, core.board.clone(), config.notify.patience(), stop.clone()), tester))
 }
 
 /// Durable samples on the board.

@@ -24,13 +24,12 @@ use tracing::{error, info, warn};
 
 use super::orders::words;
 use super::rulebook;
-use crate::alarm::Priority;
 use crate::board::Board;
 use crate::clock::{self, Stopwatch};
 use crate::config::RuleFiles;
 use crate::facts::{self, Answer, Answers, Drafted};
 use crate::journal::{self, Condition, Entry, Intake, Note, RuleFile, RuleStep, Setup};
-use crate::model::{Checks, Draft, Reason, Timestamp};
+use crate::model::{Checks, Draft, Timestamp};
 use crate::rule::RuleProblem;
 use crate::web::{Replying, RuleDesk, RuleDone, RuleOrder, RuleRefusal};
 
@@ -395,11 +394,10 @@ impl Rules {
         Arc::new(Setup { at: clock::now(), rules, ..self.office.ground.clone() })
     }
 
-    /// The oldest open alarm of priority P1, in words.
+    /// The oldest alarm for which rules are frozen, in words.
     pub(super) fn alarm_that_freezes(&self) -> Option<String> {
         let open = self.office.board.open_alarms();
-        let real = open.iter().filter(|alarm| !alarm.quality.has(Reason::Exercise));
-        let urgent = real.filter(|alarm| alarm.priority == Priority::P1);
+        let urgent = open.iter().filter(|alarm| alarm.freezes());
         let oldest = urgent.min_by_key(|alarm| alarm.raised)?;
         Some(format!("P1 {} {} ({})", oldest.rule, oldest.subject, oldest.id))
     }

@@ -215,7 +215,11 @@ mod tests {
             }))),
             (any::<u64>(), any::<i32>()).prop_map(|(command, hundredths)| {
                 let exemption = exemption(f64::from(hundredths) / 100.0);
-                Entry::Note(Note::Limits(Limits { command, order: Box::new(LimitOrder::Exempt(exemption)) }))
+                Entry::Note(Note::Limits(Limits {
+                    command,
+                    order: Box::new(LimitOrder::Exempt(exemption)),
+                    leave: Some(crate::model::LimitLeave::default()),
+                }))
             }),
         ];
         prop::collection::vec(entry, 0..6)

@@ -28,8 +28,8 @@ use tokio::sync::oneshot;
 
 use crate::alarm::{AsideOrder, Level, OccurrenceId, Priority, Standing};
 use crate::model::{
-    Approval, Calendar, Cause, Draft, Duty, DutyAct, ExerciseOrder, LimitOrder, Permit, PermitEnd, Point, PointId,
-    Record, Sample, SetLimit, SiteStanding, Timestamp,
+    Approval, Calendar, Cause, Draft, Duty, DutyAct, ExerciseOrder, LimitLeave, LimitOrder, Permit, PermitEnd, Point,
+    PointId, Record, Sample, SetLimit, SiteStanding, Timestamp,
 };
 use crate::response::case::{CaseStep, Policy};
 use crate::response::storm;
@@ -268,6 +268,9 @@ pub struct Limits {
     pub command: u64,
     /// Boxed, because every entry is as large as the largest one.
     pub order: Box<LimitOrder>,
+    /// None in journals from before it was asked for: such an order is carried out as it was then.
+    #[serde(default)]
+    pub leave: Option<LimitLeave>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

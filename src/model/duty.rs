@@ -317,6 +317,11 @@ pub struct Leave {
     pub reason: String,
 }
 
+impl Leave {
+    /// Whoever is away for longer is taken out of the roster.
+    pub const LONGEST: Duration = Duration::from_secs(30 * 86_400);
+}
+
 /// Chooses a policy; the first route that fits does. What is not said fits everything.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
@@ -400,6 +405,9 @@ impl Duty {
 pub enum DutyAct {
     Leave {
         leave: Leave,
+        /// False in journals from before anybody asked who is left: such a leave is taken as it is.
+        #[serde(default)]
+        weighed: bool,
     },
     LeaveEnded {
         id: String,
@@ -407,7 +415,13 @@ pub enum DutyAct {
         at: Timestamp,
         reason: String,
     },
+    /// Of journals from before both had to sign: done with that.
     HandedOver(Handover),
+    /// One of the two signs: `person` is who goes or who comes.
+    Signs {
+        handover: Handover,
+        person: String,
+    },
     /// Of a signed-in user; an empty one: no console is open, the gateway has just started.
     Console {
         user: String,
@@ -416,7 +430,17 @@ pub enum DutyAct {
     },
 }
 
-/// The signature of whoever takes over a shift.
+/// Who signed, and when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signature {
+    /// Key of the person.
+    pub person: String,
+    /// As the gate knows them.
+    pub by: String,
+    pub at: Timestamp,
+}
+
+/// A shift handed over: whoever goes and whoever comes have signed the same list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Handover {
     pub id: String,
@@ -424,10 +448,13 @@ pub struct Handover {
     /// Keys of persons.
     pub from: String,
     pub to: String,
-    /// Who asked for it, as the gate knows.
+    /// Who signed last, as the gate knows.
     pub by: String,
     pub at: Timestamp,
     /// SHA-256 of the list of what is open that was shown.
     pub list_hash: String,
     pub comment: String,
+    /// In their order; none in records from before both had to sign.
+    #[serde(default)]
+    pub signed: Vec<Signature>,
 }

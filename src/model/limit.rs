@@ -133,6 +133,18 @@ pub struct LimitEnd {
     pub at: Timestamp,
     pub by: String,
     pub reason: String,
+    /// Somebody else, where less protection is left; empty where it took one person.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub approved_by: String,
+}
+
+/// What stands behind an order about limits besides its own words.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitLeave {
+    /// The second person; empty: there is none.
+    pub approved_by: String,
+    /// Although an alarm of priority P1 is open.
+    pub overrides: bool,
 }
 
 /// What a person orders about limits.

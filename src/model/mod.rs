@@ -20,11 +20,11 @@ mod time;
 pub use calendar::{Calendar, MonthDay, Season, Wall, Zone};
 pub use duty::{
     After, Area, AreaKind, Class, Duty, DutyAct, Handover, Hazard, Leave, Policy, PolicyStep, Position, PresenceChecks,
-    Roster, Route, Someone, Tier, Who,
+    Roster, Route, Signature, Someone, Tier, Who,
 };
 pub use exercise::{Exercise, ExerciseEnd, ExerciseFact, ExerciseOrder, Injection};
 pub use kind::Kind;
-pub use limit::{Exemption, Layer, LimitEnd, LimitFact, LimitOrder, Scope, SetLimit};
+pub use limit::{Exemption, Layer, LimitEnd, LimitFact, LimitLeave, LimitOrder, Scope, SetLimit};
 pub use pattern::fits;
 pub use permit::{Permit, PermitEnd, PermitKind};
 pub use point::{

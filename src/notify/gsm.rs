@@ -6,9 +6,10 @@
 //! ```
 //! In comes a message; out go its parts, and their references in the network in the receipt. A part that was sent is
 //! not sent again with the next try, unless the gateway was started anew in between or the modem did not say whether
-//! it had sent it. Recipients with the same device share it, one message at a time. No modem, no SIM card, no network
-//! are told in words, wait, and are an alarm of the recipient after three tries.
+//! it had sent it. Recipients with the same device share it, one message at a time, the most urgent first. No modem,
+//! no SIM card, no network are told in words, wait, and are an alarm of the recipient after three tries.
 
+mod line;
 mod modem;
 pub mod pdu;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use super::template::{Bound, Template};
 use super::wish::Wish;
 use super::{Channel, Delivery, Failure, Message, sms};
 use crate::config::{Key, Problems};
+use line::Line;
 use modem::{Modem, Trouble};
 
 pub const CHANNEL: &str = "gsm";
@@ -77,15 +79,13 @@ impl Raw {
     }
 }
 
-type Shared = Arc<tokio::sync::Mutex<Modem>>;
-
 /// One for each device, however many recipients it has.
 #[derive(Default)]
-pub struct Modems(BTreeMap<PathBuf, Shared>);
+pub struct Modems(BTreeMap<PathBuf, Arc<Line>>);
 
 impl Modems {
-    pub fn of(&mut self, config: &Config) -> Shared {
-        let modem = || Arc::new(tokio::sync::Mutex::new(Modem::at(&config.device, config.baud)));
+    pub fn of(&mut self, config: &Config) -> Arc<Line> {
+        let modem = || Line::of(Modem::at(&config.device, config.baud));
         self.0.entry(config.device.clone()).or_insert_with(modem).clone()
     }
 }
@@ -94,7 +94,7 @@ pub struct Gsm {
     config: Config,
     template: Template,
     links: Option<Links>,
-    modem: Shared,
+    line: Arc<Line>,
     /// References of the parts that were sent of messages that are not sent whole, by outbox row.
     begun: Mutex<BTreeMap<i64, Vec<String>>>,
 }
@@ -104,17 +104,17 @@ impl Gsm {
     const BEGUN: usize = 64;
 
     #[must_use]
-    pub fn new(config: &Config, wish: &Wish, links: Option<Links>, modem: Shared) -> Self {
-        Self { config: config.clone(), template: Template::new(wish), links, modem, begun: Mutex::default() }
+    pub fn new(config: &Config, wish: &Wish, links: Option<Links>, line: Arc<Line>) -> Self {
+        Self { config: config.clone(), template: Template::new(wish), links, line, begun: Mutex::default() }
     }
 
     async fn send(&self, message: &Message) -> Result<String, Failure> {
-        let link = self.links.as_ref().map_or_else(String::new, |links| links.to(message));
-        let text = self.template.text(message, &link, Bound::Parts(self.config.parts));
+        let text = self.template.linked(message, self.links.as_ref(), Bound::Parts(self.config.parts));
         // The same on every try, so that parts of two tries make one text.
         let set = message.outbox.to_le_bytes()[0];
         let pdus = pdu::submit(&self.config.number, &text, set);
-        let mut modem = self.modem.lock().await;
+        let turn = self.line.turn(message.published.change.alarm.priority).await?;
+        let mut modem = turn.modem().await;
         modem.ready().await.map_err(|trouble| failure(&trouble, trouble.to_string()))?;
         let mut references = self.begun(message.outbox);
         for (place, pdu) in pdus.iter().enumerate().skip(references.len()) {

@@ -23,6 +23,7 @@ use crate::alarm::{Alarm, Happening};
 use crate::facts::{Outgoing, Recipient};
 use crate::model::Timestamp;
 use crate::remote::Url;
+use crate::response::StepKind;
 
 /// Path of links below `link_base`.
 pub const PATH: &str = "/a/";
@@ -134,16 +135,23 @@ impl Links {
         Self { config: config.clone(), key: key.clone(), channel, recipient }
     }
 
-    /// The link of a message that asks for an acknowledgement; of a summary, the page with the list of alarms;
-    /// empty for any other.
+    /// The link of a message that asks for an acknowledgement; of several that are told as one, the page with the
+    /// list of alarms; empty for any other.
     #[must_use]
     pub fn to(&self, message: &Message) -> String {
-        if message.summary.is_some() {
+        if message.summary.is_some() || !message.others.is_empty() {
             return self.config.base.as_str().to_owned();
         }
+        self.own(message)
+    }
+
+    /// The same of one message, whatever it is told with.
+    #[must_use]
+    pub fn own(&self, message: &Message) -> String {
         let change = &message.published.change;
-        let asks = matches!(change.happening, Happening::Raised | Happening::RaisedAgain) && message.outbox != 0;
-        if !asks || !message.others.is_empty() {
+        let called = message.why.as_ref().is_some_and(|step| step.kind == StepKind::Call);
+        let asks = called || Happening::CALLS.contains(&change.happening);
+        if !asks || !change.alarm.standing.waits() || message.outbox == 0 {
             return String::new();
         }
         let seal = self.key.seal(&Sealed {
@@ -222,7 +230,7 @@ fn bytes(hex: &str) -> Option<[u8; SEAL]> {
 mod tests {
     use super::super::tests::{alarm, outgoing};
     use super::*;
-    use crate::alarm::Priority;
+    use crate::alarm::{Priority, Standing};
 
     fn links(data: &Path) -> (Links, Doorkeeper) {
         let config =
@@ -293,6 +301,42 @@ mod tests {
         for nonsense in ["", "-", "41", "41-", "x-00", "41-é", &format!("{link}0"), &link.to_uppercase()] {
             assert_eq!(door.admit(nonsense, Some(&row), row.created), None, "{nonsense}");
         }
+    }
+
+    #[test]
+    fn whatever_calls_for_an_acknowledgement_has_its_link_and_many_have_that_of_the_page() {
+        let data = tempfile::tempdir().unwrap();
+        let (links, door) = links(data.path());
+        for happening in Happening::CALLS {
+            let row = outgoing(41, happening, alarm("face", Priority::P1));
+            assert!(door.admit(&token(&links, &row), Some(&row), row.created).is_some(), "{happening:?}");
+        }
+        let seen = Alarm { standing: Standing::Acknowledged, ..alarm("face", Priority::P1) };
+        assert_eq!(links.to(&Message::of(&outgoing(5, Happening::Worsened, seen))), "");
+        let rows = [row(), outgoing(42, Happening::Raised, alarm("other", Priority::P2))].map(Arc::new);
+        let both = Message::together(&rows);
+        assert_eq!(links.to(&both), "https://davy.county.example/");
+        let own = [links.own(&both), links.own(&both.others[0])];
+        for (link, row) in own.iter().zip(&rows) {
+            let link = link.strip_prefix("https://davy.county.example/a/").unwrap();
+            assert!(door.admit(link, Some(&**row), row.created).is_some());
+        }
+        // Each has its own where there is room, and else none.
+        let wish = crate::notify::wish::Wish {
+            from_priority: Priority::P4,
+            sites: vec![],
+            language: crate::notify::wording::Language::English,
+            call: String::new(),
+            template: None,
+            most_per: None,
+        };
+        let template = crate::notify::template::Template::new(&wish);
+        let text = |bytes| template.linked(&both, Some(&links), crate::notify::template::Bound::Bytes(bytes));
+        let wide = text(4_000);
+        assert!(own.iter().all(|link| wide.contains(link)), "{wide}");
+        let narrow = text(wide.len() - 1);
+        assert!(own.iter().all(|link| !narrow.contains(link)), "{narrow}");
+        assert!(narrow.ends_with("https://davy.county.example/") && narrow.matches("mine-3.").count() == 2, "{narrow}");
     }
 
     #[test]

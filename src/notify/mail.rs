@@ -196,9 +196,8 @@ impl Mail {
     }
 
     fn letter(&self, message: &Message) -> Result<lettre::Message, Failure> {
-        let link = self.links.as_ref().map_or_else(String::new, |links| links.to(message));
         let id = format!("<{}.{}@davy>", message.alarm.id, message.outbox);
-        let text = self.template.text(message, &link, TEXT);
+        let text = self.template.linked(message, self.links.as_ref(), TEXT);
         let letter = lettre::Message::builder()
             .from(self.config.from.clone())
             .to(self.config.to.clone())

@@ -8,7 +8,9 @@
 //! In come outbox rows, P1 first; out go deliveries and one receipt an attempt. A row is done when its
 //! receipt has come back through the journal, so a restart begins where the last run ended; a message may
 //! then reach somebody twice, with the same key, and never not at all. Each recipient has a task and a
-//! queue of its own: one that is dead delays nobody, and is an alarm itself (`davy-notify-failing`).
+//! queue of its own: one that is dead delays nobody, and is an alarm itself (`davy-notify-failing`), as is a message of
+//! P1 or P2 that is refused for good (`davy-notify-refused`). Recipients of one person share what that person gets at
+//! most.
 
 mod gsm;
 mod link;
@@ -22,6 +24,7 @@ mod robot;
 mod siren;
 mod sms;
 mod template;
+mod tester;
 #[cfg(test)]
 mod tests;
 mod webhook;
@@ -44,7 +47,7 @@ use crate::clock;
 use crate::config::{Key, Problems};
 use crate::facts::{self, Lane, Outgoing, Waiting, Wanted};
 use crate::journal::{self, Entry, Intake, Note, Outcome, Receipt};
-use crate::model::Timestamp;
+use crate::model::{Duty, Timestamp};
 use crate::remote;
 
 pub use crate::facts::Recipient;
@@ -53,10 +56,12 @@ pub use log::Log;
 pub use message::{After, Message};
 pub use mqtt::{Mqtt, Publish};
 pub use queue::{Pace, Patience};
+pub use tester::{Tester, Tried};
 pub use webhook::Webhook;
 
 use gsm::Gsm;
 use mail::Mail;
+use queue::Budget;
 use robot::{Maker, Robot};
 use siren::Keeper;
 use sms::Sms;
@@ -88,7 +93,7 @@ pub struct Raw {
     mqtt: Simple,
     #[serde(default = "one_day")]
     give_up_after: String,
-    /// What one person gets in a time at most; the rest is told in one summary.
+    /// What one person gets in a time at most, over all their recipients; the rest is told in one summary.
     #[serde(default = "twenty_in_ten_minutes")]
     most_per: String,
     /// Where this gateway's page is reached from outside; without it messages hold no link.
@@ -348,6 +353,8 @@ pub struct Channels {
     everybody: Vec<(Recipient, Arc<dyn Channel>, Option<Pace>)>,
     /// Of the sirens among them.
     keepers: Vec<Keeper>,
+    /// Recipients (`sms.li`) by person.
+    people: BTreeMap<String, Vec<String>>,
 }
 
 /// What channels need of the gateway.
@@ -389,23 +396,47 @@ pub fn channels(config: &Config, means: &Means) -> Result<Channels, remote::Erro
     Ok(channels)
 }
 
-/// What a test of a channel came to.
-pub type Tried = Result<String, Failure>;
-
 impl Channels {
+    /// Recipients that are ways to one person have one budget, the smallest of theirs; a way to several people
+    /// counts for the first.
+    #[must_use]
+    pub fn of_people(self, duty: &Duty) -> Self {
+        Self { people: duty.people.iter().map(|(key, one)| (key.clone(), one.reach.clone())).collect(), ..self }
+    }
+
+    /// In the order of `everybody`.
+    fn budgets(&self) -> Vec<Option<Budget>> {
+        let owner = |recipient: &Recipient| {
+            let name = recipient.full_name();
+            self.people.values().position(|ways| ways.contains(&name))
+        };
+        let capped = || self.everybody.iter().filter_map(|(recipient, _, cap)| Some((owner(recipient)?, (*cap)?)));
+        let mut of_people: BTreeMap<usize, Budget> = BTreeMap::new();
+        for (person, _) in capped() {
+            let caps = || capped().filter(|(other, _)| *other == person).map(|(_, cap)| cap);
+            let least = caps().min_by_key(|cap| (cap.most, std::cmp::Reverse(cap.per)));
+            if let Some(least) = least {
+                of_people.entry(person).or_insert_with(|| Budget::of(least, caps().count()));
+            }
+        }
+        let budget = |(recipient, _, cap): &(Recipient, Arc<dyn Channel>, Option<Pace>)| {
+            let cap = (*cap)?;
+            let shared = owner(recipient).and_then(|person| of_people.get(&person).cloned());
+            Some(shared.unwrap_or_else(|| Budget::of(cap, 1)))
+        };
+        self.everybody.iter().map(budget).collect()
+    }
+
     /// Everybody, in the order of the configuration.
     pub fn recipients(&self) -> impl Iterator<Item = &Recipient> {
         self.everybody.iter().map(|(recipient, ..)| recipient)
     }
 
-    /// Sends a message that is marked as a test to one recipient, once. A siren is set as the gateway's facts
-    /// say, which needs the gateway: it is refused here.
-    pub async fn test(&self, recipient: &Recipient) -> Option<Tried> {
-        let (_, channel, _) = self.everybody.iter().find(|(known, ..)| known == recipient)?;
-        if recipient.channel == siren::CHANNEL {
-            return Some(Err(Failure::for_good("a siren is kept by the running gateway: open an exercise to hear it")));
-        }
-        Some(channel.deliver(&Message::example()).await)
+    /// Tries them beside what goes out.
+    #[must_use]
+    pub fn tester(&self) -> Tester {
+        let everybody = self.everybody.iter().map(|(recipient, channel, _)| (recipient.clone(), channel.clone()));
+        Tester::new(everybody, self.people.clone())
     }
 }
 
@@ -483,10 +514,11 @@ pub async fn run<O: Office>(
     stop: CancellationToken,
 ) {
     let mut tasks = tokio::task::JoinSet::new();
+    let budgets = channels.budgets();
     for keeper in channels.keepers {
         tasks.spawn(keeper.run(office.clone(), stop.clone()));
     }
-    for (recipient, channel, cap) in channels.everybody {
+    for ((recipient, channel, _), cap) in channels.everybody.into_iter().zip(budgets) {
         let changes = board.changes();
         let desk = recipient::Desk::new(recipient, channel, office.clone(), patience, cap);
         tasks.spawn(desk.run(changes, board.calls(), stop.clone()));

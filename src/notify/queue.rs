@@ -15,8 +15,12 @@
 //! grow, and the others wait in their order; the first success opens it. A channel with a pace gets so many
 //! messages in a time and no more: its last place, of which a P1 has more, is for everything that waits, as one.
 //! A recipient with a cap ([`cap`]) gets so many in a time as well; what is beyond it goes into one summary at the
-//! end of the time, with all that the outbox holds for them and that is out of sight here. A raised P1 is held
-//! back by no cap, and brings along what still waits of its own alarm.
+//! end of the time, with all that the outbox holds for them and that is out of sight here. A raised P1 and a call to
+//! a person are held back by no cap, and bring along what still waits of their own alarm.
+//!
+//! A message that goes on failing while others get through does not hold up its alarm: after five such tries later
+//! changes go past it, and it is given up when one of them is delivered. That it does, and every message of P1 or P2
+//! that is refused for good, is told at once ([`Verdict::lost`]).
 
 mod cap;
 
@@ -30,6 +34,7 @@ use crate::facts::{Outgoing, Waiting};
 use crate::journal::{Outcome, Receipt};
 use crate::model::Timestamp;
 
+pub use cap::Budget;
 use cap::Cap;
 
 /// How long is waited between tries, and until when.
@@ -101,6 +106,8 @@ pub struct Verdict {
     pub alarm: Option<bool>,
     /// Told in the same message, and settled with it.
     pub also: Vec<i64>,
+    /// A message of P1 or P2 does not arrive as it is: which, and the channel's words.
+    pub lost: Option<String>,
 }
 
 /// What is to be sent now, as one message.
@@ -117,6 +124,17 @@ struct Held {
     row: Arc<Outgoing>,
     attempts: u32,
     state: State,
+    /// How many messages had got through at its last try.
+    seen: u64,
+    /// Tries in vain while others got through.
+    in_vain: u32,
+}
+
+impl Held {
+    /// The channel works, and this one does not get through.
+    const fn is_stuck(&self) -> bool {
+        self.in_vain >= Queue::STUCK_AFTER
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -140,6 +158,10 @@ pub struct Queue {
     /// Those of `held` that are not done, by alarm and in their order.
     open: HashMap<OccurrenceId, BTreeMap<i64, Priority>>,
     on_their_way: usize,
+    /// Messages that were delivered.
+    got_through: u64,
+    /// When it was last told that one is lost.
+    lost_told: Timestamp,
     /// Rows out of sight that are in the summary under way.
     along: BTreeSet<i64>,
     /// Rows that were told in a summary without ever being in sight, until they are gone from the outbox.
@@ -161,20 +183,26 @@ impl Queue {
     const OTHER_TRIAL: u32 = 3;
     /// Messages that are told together at most, where nobody counts the rest.
     const TOGETHER: usize = 50;
+    /// Tries in vain, while others get through, after which later changes go past a message.
+    const STUCK_AFTER: u32 = 5;
+    /// That messages are lost is told at most so often: a number that is no more may be refused a hundred alarms.
+    const LOST_AGAIN_AFTER: Duration = Duration::from_secs(60);
     /// A receipt that has not moved its row by then is sent again.
     const TELL_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
-    /// `cap`: what the recipient is to get; `told`: when they last got something, as far back as the cap looks.
+    /// `cap`: what whoever the recipient belongs to is to get.
     #[must_use]
-    pub fn new(patience: Patience, pace: Option<Pace>, cap: Option<Pace>, told: Vec<Timestamp>) -> Self {
+    pub fn new(patience: Patience, pace: Option<Pace>, cap: Option<Budget>) -> Self {
         Self {
             patience,
             pace,
-            cap: cap.map(|cap| Cap::new(cap, told)),
+            cap: cap.map(Cap::new),
             started: VecDeque::new(),
             held: BTreeMap::new(),
             open: HashMap::new(),
             on_their_way: 0,
+            got_through: 0,
+            lost_told: Timestamp::MIN,
             along: BTreeSet::new(),
             folded: BTreeMap::new(),
             failures_in_a_row: 0,
@@ -230,7 +258,8 @@ impl Queue {
                 let attempts = row.attempts;
                 let alarm = row.published.change.alarm.id.clone();
                 self.open.entry(alarm).or_default().insert(place.1, place.0);
-                free.insert(Held { row: Arc::new(row), attempts, state: State::Waiting { due: now } });
+                let (state, seen) = (State::Waiting { due: now }, self.got_through);
+                free.insert(Held { row: Arc::new(row), attempts, state, seen, in_vain: 0 });
             }
         }
         for ((_, id), held) in &mut self.held {
@@ -273,6 +302,9 @@ impl Queue {
         let places = if summary { self.all_waiting() } else { self.together(first, now) };
         self.counts(now);
         self.on_their_way += 1;
+        if let Some(cap) = &self.cap {
+            cap.started();
+        }
         let mut rows = Vec::with_capacity(places.len());
         for place in places {
             let held = self.held.get_mut(&place)?;
@@ -304,7 +336,7 @@ impl Queue {
 
     /// Does the recipient's cap hold the row back?
     fn is_capped(&self, row: &Outgoing) -> bool {
-        self.cap.is_some() && !row.published.change.urgent()
+        self.cap.is_some() && !row.urgent()
     }
 
     /// Everything that the cap could hold back.
@@ -318,7 +350,7 @@ impl Queue {
         let Some(mut cap) = self.cap.take() else { return };
         cap.look(now, self.on_their_way, |has_place| {
             self.held.iter().any(|((priority, _), held)| {
-                let capped = !held.row.published.change.urgent();
+                let capped = !held.row.urgent();
                 capped && matches!(held.state, State::Waiting { .. }) && !has_place(*priority)
             })
         });
@@ -374,7 +406,7 @@ impl Queue {
     fn cap_for(&self, held: &Held, now: Timestamp) -> Duration {
         let priority = held.row.published.change.alarm.priority;
         match &self.cap {
-            Some(cap) if self.is_capped(&held.row) => cap.holds_back(priority, self.on_their_way, now),
+            Some(cap) if self.is_capped(&held.row) => cap.holds_back(priority, now),
             Some(_) | None => Duration::ZERO,
         }
     }
@@ -403,7 +435,7 @@ impl Queue {
     fn gives_way(&self, held: &Held, earlier: Place) -> bool {
         let change = &held.row.published.change;
         let waits = matches!(self.held[&earlier].state, State::Waiting { .. });
-        waits && (earlier.0 > change.alarm.priority || (change.urgent() && self.is_capped(&self.held[&earlier].row)))
+        waits && (earlier.0 > change.alarm.priority || (held.row.urgent() && self.is_capped(&self.held[&earlier].row)))
     }
 
     /// Whether the channel is only tried now and then.
@@ -417,10 +449,11 @@ impl Queue {
         (self.failed_at + self.patience.pause(self.failures_in_a_row, priority)).since(now)
     }
 
-    /// Changes of the same alarm that are still to be told before this one, in their order.
+    /// Changes of the same alarm that are still to be told before this one, in their order; not those that are stuck.
     fn earlier_changes(&self, id: i64, held: &Held) -> impl Iterator<Item = Place> {
         let changes = self.open.get(&held.row.published.change.alarm.id);
-        changes.into_iter().flat_map(move |changes| changes.range(..id)).map(|(id, priority)| (*priority, *id))
+        let earlier = changes.into_iter().flat_map(move |changes| changes.range(..id));
+        earlier.map(|(id, priority)| (*priority, *id)).filter(|place| !self.held[place].is_stuck())
     }
 
     /// How much longer the recipient is to be left alone.
@@ -447,13 +480,19 @@ impl Queue {
         // As they were told, which need not be the order of their places.
         places.sort_by_key(|(_, id)| ids.iter().position(|told| told == id));
         self.on_their_way -= 1;
+        if let Some(cap) = &self.cap {
+            cap.ended();
+        }
         let alarm = match result {
             Ok(_) => self.reached(summary, now),
             Err(failure) => self.failed(failure, now),
         };
         let along = if summary { std::mem::take(&mut self.along) } else { BTreeSet::new() };
         match result {
-            Ok(detail) => self.delivered(&places, along, detail, alarm, now).into_iter().collect(),
+            Ok(detail) => {
+                let told = self.delivered(&places, along, detail, alarm, now);
+                told.into_iter().chain(self.overtaken(&places, now)).collect()
+            }
             Err(failure) => self.refused(&places, summary, failure, alarm, now),
         }
     }
@@ -468,7 +507,8 @@ impl Queue {
         now: Timestamp,
     ) -> Option<(i64, Verdict)> {
         let (first, others) = places.split_first()?;
-        let verdict = |detail: String| Verdict { outcome: Outcome::Delivered, detail, alarm: None, also: Vec::new() };
+        let outcome = Outcome::Delivered;
+        let verdict = |detail: String| Verdict { outcome, detail, alarm: None, also: Vec::new(), lost: None };
         let (own, other) = (verdict(detail.to_owned()), verdict(Receipt::in_summary(first.1, detail)));
         for place in places {
             let verdict = if place == first { own.clone() } else { other.clone() };
@@ -477,6 +517,47 @@ impl Queue {
         let also = others.iter().map(|(_, id)| *id).chain(along.iter().copied()).collect();
         self.folded.extend(along.into_iter().map(|id| (id, (other.clone(), now))));
         Some((first.1, Verdict { alarm, also, ..own }))
+    }
+
+    /// What was stuck before a change that has got through now: told afterwards it would only mislead.
+    fn overtaken(&mut self, places: &[Place], now: Timestamp) -> Vec<(i64, Verdict)> {
+        let mut verdicts = Vec::new();
+        for place in places {
+            let Some(held) = self.held.get(place) else { continue };
+            let changes = self.open.get(&held.row.published.change.alarm.id);
+            let earlier = changes.into_iter().flat_map(|changes| changes.range(..place.1));
+            let stuck: Vec<Place> = (earlier.map(|(id, priority)| (*priority, *id)))
+                .filter(|earlier| self.held[earlier].is_stuck() && self.held[earlier].state != State::OnItsWay)
+                .collect();
+            for earlier in stuck {
+                let detail = format!("a later change of the alarm was delivered: message {}", place.1);
+                let outcome = Outcome::GivenUp;
+                let verdict = Verdict { outcome, detail, alarm: None, also: Vec::new(), lost: None };
+                self.done(earlier, verdict.clone(), now);
+                verdicts.push((earlier.1, verdict));
+            }
+        }
+        verdicts
+    }
+
+    /// Words about a message that does not arrive, where it called for haste and nothing was said just before.
+    fn lost(&mut self, place: Place, words: &str, now: Timestamp) -> Option<String> {
+        let change = &self.held.get(&place)?.row.published.change;
+        let alarm = &change.alarm;
+        let hasty = match alarm.priority {
+            Priority::P1 | Priority::P2 => true,
+            Priority::P3 | Priority::P4 => false,
+        };
+        // That notification fails cannot be told by notifying of it without end.
+        let own = alarm.rule.starts_with("davy-notify-");
+        let told = self.lost_told != Timestamp::MIN && now.since(self.lost_told) < Self::LOST_AGAIN_AFTER;
+        if !hasty || own || told {
+            return None;
+        }
+        let (title, subject, id, happening) = (&alarm.title, &alarm.subject, &alarm.id, change.happening.word());
+        let told = format!("{} {title} {subject} ({id}), {happening}: {words}", alarm.priority);
+        self.lost_told = now;
+        Some(told)
     }
 
     fn done(&mut self, place: Place, verdict: Verdict, now: Timestamp) {
@@ -501,17 +582,25 @@ impl Queue {
             let Some(held) = self.held.get_mut(place) else { continue };
             let too_old = now.since(held.row.created) >= self.patience.give_up_after;
             let outcome = if failure.temporary && !too_old { Outcome::Failed } else { Outcome::GivenUp };
-            let verdict = Verdict { outcome, detail: failure.text.clone(), alarm: None, also: Vec::new() };
+            let detail = failure.text.clone();
+            let verdict = Verdict { outcome, detail, alarm: None, also: Vec::new(), lost: None };
+            let mut lost = outcome == Outcome::GivenUp && !failure.nobody;
             if outcome == Outcome::GivenUp {
                 self.done(*place, verdict.clone(), now);
             } else {
+                if self.got_through > held.seen {
+                    held.in_vain += 1;
+                    lost = held.in_vain == Self::STUCK_AFTER;
+                }
+                held.seen = self.got_through;
                 let own = self.patience.pause(held.attempts, place.0);
                 let asked = failure.retry_after.unwrap_or_default().min(self.patience.longest_for(place.0));
                 self.quiet_until = self.quiet_until.max(now + asked);
                 held.state = State::Waiting { due: now + own.max(asked) };
             }
-            if outcome == Outcome::GivenUp || !summary || verdicts.is_empty() {
-                verdicts.push((place.1, Verdict { alarm: alarm.take(), ..verdict }));
+            let lost = if lost { self.lost(*place, &failure.text, now) } else { None };
+            if outcome == Outcome::GivenUp || !summary || verdicts.is_empty() || lost.is_some() {
+                verdicts.push((place.1, Verdict { alarm: alarm.take(), lost, ..verdict }));
             }
         }
         verdicts
@@ -530,6 +619,7 @@ impl Queue {
 
     /// The recipient answers. After an outage nothing waits out a long pause that it earned in it.
     fn reached(&mut self, summary: bool, now: Timestamp) -> Option<bool> {
+        self.got_through += 1;
         if let Some(cap) = &mut self.cap {
             cap.told(now, summary);
         }

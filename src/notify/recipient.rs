@@ -13,8 +13,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::queue::{Pace, Patience, Queue, Sending, Verdict};
-use super::{Channel, Failure, Message, Office, Recipient};
+use super::queue::{Budget, Patience, Queue, Sending, Verdict};
+use super::{Channel, Failure, Message, Office, Pace, Recipient};
 use crate::alarm::{Level, Priority};
 use crate::board::Published;
 use crate::clock::{self, Stopwatch};
@@ -28,8 +28,9 @@ pub struct Desk<O> {
     office: O,
     queue: Queue,
     exercises: Queue,
-    patience: Patience,
-    cap: Option<Pace>,
+    cap: Option<Budget>,
+    /// Exercises take nothing from what a person may get about what is real.
+    cap_of_exercises: Option<Budget>,
     /// When the desk was opened, by both clocks: the queue's time grows evenly from there, so that a wall
     /// clock that is set back delays no message.
     opened: (Timestamp, Stopwatch),
@@ -51,23 +52,24 @@ const GAP: Duration = Duration::from_millis(1);
 const SUMMED_UP: usize = 50_000;
 
 impl<O: Office> Desk<O> {
-    /// `cap`: what the recipient is to get at most.
+    /// `cap`: what whoever the recipient belongs to is to get at most.
     pub fn new(
         recipient: Recipient,
         channel: Arc<dyn Channel>,
         office: O,
         patience: Patience,
-        cap: Option<Pace>,
+        cap: Option<Budget>,
     ) -> Self {
-        let queue = Queue::new(patience, channel.pace(), cap, Vec::new());
-        let exercises = Queue::new(patience, channel.pace().map(Pace::of_exercises), cap, Vec::new());
+        let queue = Queue::new(patience, channel.pace(), cap.clone());
+        let cap_of_exercises = cap.as_ref().map(Budget::apart);
+        let exercises = Queue::new(patience, channel.pace().map(Pace::of_exercises), cap_of_exercises.clone());
         Self {
             recipient,
             channel,
             office,
             queue,
             exercises,
-            patience,
+            cap_of_exercises,
             cap,
             opened: (clock::now(), Stopwatch::start()),
             more: false,
@@ -145,21 +147,13 @@ impl<O: Office> Desk<O> {
 
     /// What the recipient was told before a restart counts.
     async fn recall(&mut self) {
-        let Some(cap) = self.cap else { return };
-        for lane in [Lane::Real, Lane::Exercise] {
-            let (office, to, since) = (self.office.clone(), self.recipient.clone(), clock::now() - cap.per);
+        for (lane, cap) in [(Lane::Real, &self.cap), (Lane::Exercise, &self.cap_of_exercises)] {
+            let Some(cap) = cap else { continue };
+            let (office, to, since) = (self.office.clone(), self.recipient.clone(), clock::now() - cap.per());
             let asked = tokio::task::spawn_blocking(move || office.reached(lane, &to.channel, &to.name, since)).await;
-            match (asked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())), lane) {
-                (Ok(told), Lane::Real) => {
-                    self.queue = Queue::new(self.patience, self.channel.pace(), self.cap, told);
-                }
-                (Ok(told), Lane::Exercise) => {
-                    let pace = self.channel.pace().map(Pace::of_exercises);
-                    self.exercises = Queue::new(self.patience, pace, self.cap, told);
-                }
-                (Err(error), _) => {
-                    warn!(recipient = %self.recipient.name, %error, "what was told before cannot be read");
-                }
+            match asked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
+                Ok(told) => cap.recall(told),
+                Err(error) => warn!(recipient = %self.recipient.name, %error, "what was told before cannot be read"),
             }
         }
     }
@@ -239,6 +233,13 @@ impl<O: Office> Desk<O> {
             if let Some(holds) = verdict.alarm.filter(|_| *lane == Lane::Real) {
                 self.office.note(Note::Condition(self.failing(holds, &verdict.detail))).await?;
             }
+            if let Some(told) = &verdict.lost {
+                warn!(channel, %recipient, message = id, %told, "a message does not arrive");
+                // News that stands until somebody has seen it.
+                for holds in [true, false] {
+                    self.office.note(Note::Condition(self.refused(holds, told))).await?;
+                }
+            }
             self.write(id, verdict).await?;
         }
         Ok(())
@@ -247,6 +248,24 @@ impl<O: Office> Desk<O> {
     async fn write(&self, message: i64, verdict: Verdict) -> Result<(), journal::Error> {
         let Verdict { outcome, detail, also, .. } = verdict;
         self.office.note(Note::Receipt(Receipt { at: clock::now(), message, outcome, detail, also })).await
+    }
+
+    fn refused(&self, holds: bool, told: &str) -> Condition {
+        let subject = format!("{} {}", self.recipient.channel, self.recipient.name);
+        Condition {
+            at: clock::now(),
+            rule: "davy-notify-refused".into(),
+            holds,
+            title: format!("报警通知被拒收 / an alarm message was refused: {subject}"),
+            subject,
+            advice:
+                "立即改用电话通知，检查接收人的号码、地址与模板 / call by telephone now; check the recipient's number, \
+                     address and template"
+                    .into(),
+            priority: Priority::P2,
+            level: Level::Orange,
+            detail: told.to_owned(),
+        }
     }
 
     fn failing(&self, holds: bool, detail: &str) -> Condition {

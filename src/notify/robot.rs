@@ -210,8 +210,7 @@ impl Robot {
     }
 
     async fn post(&self, message: &Message) -> Result<String, Failure> {
-        let link = self.links.as_ref().map_or_else(String::new, |links| links.to(message));
-        let text = self.template.text(message, &link, self.maker.bound(self.markdown));
+        let text = self.template.linked(message, self.links.as_ref(), self.maker.bound(self.markdown));
         let now = clock::now();
         // What a telephone shows of it before it is opened.
         let title = format!("{}{}", self.template.mark(message), message.alarm.title);

@@ -282,8 +282,7 @@ impl Sms {
     }
 
     async fn send(&self, message: &Message) -> Result<String, Failure> {
-        let link = self.links.as_ref().map_or_else(String::new, |links| links.to(message));
-        let text = self.template.text(message, &link, Bound::Parts(self.config.parts));
+        let text = self.template.linked(message, self.links.as_ref(), Bound::Parts(self.config.parts));
         let request = self.request(message, &text);
         let request = request.map_err(|error| Failure::temporary(format!("the request cannot be filled: {error}")))?;
         let answer = request.send().await;

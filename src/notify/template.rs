@@ -16,6 +16,7 @@ use minijinja::{Environment, UndefinedBehavior, Value};
 use serde::Serialize;
 
 use super::gsm::pdu;
+use super::link::Links;
 use super::message::{Fields, Message, Summary};
 use super::wish::Wish;
 use super::wording::{Language, Wording};
@@ -91,6 +92,18 @@ impl Template {
         self.language.words(message).mark
     }
 
+    /// The message's text with the links of its recipient.
+    #[must_use]
+    pub fn linked(&self, message: &Message, links: Option<&Links>, bound: Bound) -> String {
+        let Some(links) = links else { return self.text(message, "", bound) };
+        let link = links.to(message);
+        if message.others.is_empty() {
+            return self.text(message, &link, bound);
+        }
+        let all = std::iter::once(message).chain(&message.others);
+        self.together(message, &all.map(|one| links.own(one)).collect::<Vec<_>>(), &link, bound)
+    }
+
     /// The message's text. `link`: where it can be acknowledged, or nothing.
     #[must_use]
     pub fn text(&self, message: &Message, link: &str, bound: Bound) -> String {
@@ -98,7 +111,7 @@ impl Template {
             let words = self.language.words(message);
             return self.fitting(message, &words, link, bound);
         }
-        self.together(message, link, bound)
+        self.together(message, &[], link, bound)
     }
 
     /// The whole text, or the longest that fits with shortened words.
@@ -133,8 +146,8 @@ impl Template {
     }
 
     /// What it is in all, then one line for each message, the most urgent first, as many as fit; then how many
-    /// there are more, and where to look.
-    fn together(&self, message: &Message, link: &str, bound: Bound) -> String {
+    /// there are more, and where to look. Each line has its `own` link where that costs no line.
+    fn together(&self, message: &Message, own: &[String], link: &str, bound: Bound) -> String {
         let all: Vec<&Message> = std::iter::once(message).chain(&message.others).collect();
         let count = message.summary.as_ref().map_or(all.len(), |summary| summary.messages);
         // Exercises are told among themselves: the first speaks for all.
@@ -145,9 +158,13 @@ impl Template {
             (None, Language::English) => format!("{count} messages together "),
         };
         let lines: Vec<String> = all.iter().map(|one| self.language.words(one).sentence()).collect();
-        let told = |shown: usize| {
+        let told = |shown: usize, linked: bool| {
             let mut parts = vec![format!("{mark}{}", head.trim_end())];
-            parts.extend_from_slice(&lines[..shown]);
+            let own = |line: usize| own.get(line).filter(|own| linked && !own.is_empty());
+            parts.extend(lines[..shown].iter().enumerate().map(|(line, words)| match own(line) {
+                Some(own) => format!("{words} {own}"),
+                None => words.clone(),
+            }));
             let left = count - shown;
             if left > 0 {
                 parts.push(match self.language {
@@ -158,8 +175,10 @@ impl Template {
             parts.extend([link, &self.call].into_iter().filter(|part| !part.is_empty()).map(str::to_owned));
             parts.join("\n")
         };
-        let most = (0..=lines.len()).rev().map(told).find(|text| bound.holds(text));
-        most.unwrap_or_else(|| format!("{mark}{}", head.trim_end()))
+        let most = (0..=lines.len()).rev().find(|shown| bound.holds(&told(*shown, false)));
+        let Some(most) = most else { return format!("{mark}{}", head.trim_end()) };
+        let linked = told(most, true);
+        if bound.holds(&linked) { linked } else { told(most, false) }
     }
 }
 

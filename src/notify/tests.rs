@@ -151,7 +151,7 @@ impl Office for Played {
 
     fn waiting(&self, lane: Lane, channel: &str, recipient: &str, most: usize) -> Result<Vec<Waiting>, facts::Error> {
         let of = |row: Outgoing| {
-            let urgent = row.published.change.urgent();
+            let urgent = row.urgent();
             let Alarm { priority, site, id: alarm, .. } = row.published.change.alarm;
             Waiting { id: row.id, priority, site, alarm, urgent }
         };

@@ -23,7 +23,7 @@ use crate::engine::{DOWN, Effect};
 use crate::facts::Answer;
 use crate::journal::{Condition, DutyOrder, Setup};
 use crate::model::{
-    DutyAct, Handover, Leave, PointIndex, Position, Record, Roster, Sample, SiteId, Tier, Timestamp, Who,
+    DutyAct, Handover, Leave, PointIndex, Position, Record, Roster, Sample, Signature, SiteId, Tier, Timestamp, Who,
 };
 
 pub const QUESTION: &str = "davy-presence";
@@ -74,6 +74,10 @@ pub enum Kept {
         roster: String,
         shift: Timestamp,
     },
+    /// One of the two has signed; the other one is awaited.
+    Signing(Handover),
+    /// Nobody is awaited there any more.
+    SigningOver(String),
     /// Of the change to that shift people have been told.
     Changed {
         roster: String,
@@ -118,6 +122,8 @@ pub struct Desk {
     changed: BTreeMap<String, Timestamp>,
     /// By position: the local day whose daily list is done with.
     listed: BTreeMap<String, i64>,
+    /// By roster: hand-overs that one of the two has signed.
+    signing: BTreeMap<String, Handover>,
     /// Since when a console is missing.
     missing: BTreeMap<String, Timestamp>,
     /// Sources all of whose points are of one site; worked out from the setup.
@@ -139,6 +145,7 @@ impl Desk {
                 Kept::Signed { roster, shift } => drop(desk.said.signed.insert(roster, shift)),
                 Kept::Changed { roster, shift } => drop(desk.changed.insert(roster, shift)),
                 Kept::Listed { position, day } => drop(desk.listed.insert(position, day)),
+                Kept::Signing(handover) => drop(desk.signing.insert(handover.roster.clone(), handover)),
                 Kept::Question { question, open: true } => {
                     desk.questions.insert(question.position.clone(), question);
                 }
@@ -146,6 +153,7 @@ impl Desk {
                 Kept::Missing { position, since, open: true } => drop(desk.missing.insert(position, since)),
                 Kept::RunOver(_)
                 | Kept::Handover(_)
+                | Kept::SigningOver(_)
                 | Kept::Leave { .. }
                 | Kept::Question { .. }
                 | Kept::Console { .. }
@@ -441,6 +449,7 @@ impl Desk {
         }
         self.changed.insert(name.to_owned(), shift);
         out.effects.push(kept(Kept::Changed { roster: name.to_owned(), shift }));
+        self.forget_signing(name, shift, out);
         let same_people =
             roster.before(setup.calendar.zone, self.now).crew == roster.shift(setup.calendar.zone, self.now).crew;
         if told.is_none() || same_people {
@@ -608,9 +617,10 @@ impl Desk {
     /// What a person says about duty; refused ones change nothing.
     pub fn on_order(&mut self, order: &DutyOrder, out: &mut Out) {
         let done = match &*order.act {
-            DutyAct::Leave { leave } => self.leave(leave, out),
+            DutyAct::Leave { leave, weighed } => self.leave(leave, *weighed, out),
             DutyAct::LeaveEnded { id, by, at, reason } => self.leave_ended(id, by, *at, reason, out),
             DutyAct::HandedOver(handover) => self.handed_over(handover, out),
+            DutyAct::Signs { handover, person } => self.signs(handover, person, out),
             DutyAct::Console { user, open, .. } => {
                 self.console(user, *open, out);
                 Ok(String::new())
@@ -619,7 +629,7 @@ impl Desk {
         out.effects.push(Effect::Answered { command: order.command, answer: Answer::Duty(done) });
     }
 
-    fn leave(&mut self, leave: &Leave, out: &mut Out) -> Result<String, String> {
+    fn leave(&mut self, leave: &Leave, weighed: bool, out: &mut Out) -> Result<String, String> {
         let Some(setup) = self.setup.clone() else { return Err("no configuration is in force".into()) };
         for name in std::iter::once(&leave.person).chain(&leave.substitute) {
             if !setup.duty.people.contains_key(name) {
@@ -631,6 +641,9 @@ impl Desk {
         }
         if leave.until <= leave.from {
             return Err("the leave ends before it begins".into());
+        }
+        if weighed {
+            self.at(&setup).may_leave(leave)?;
         }
         self.said.leave.retain(|known| known.until > self.now && known.id != leave.id);
         self.said.leave.push(leave.clone());
@@ -672,15 +685,65 @@ impl Desk {
         Ok(id.to_owned())
     }
 
-    fn handed_over(&mut self, handover: &Handover, out: &mut Out) -> Result<String, String> {
-        let Some(setup) = self.setup.clone() else { return Err("no configuration is in force".into()) };
+    /// One of the two signs. The hand-over is done when the other one has signed the same list; a signature for
+    /// another list, or by another pair, takes the place of the one that waits.
+    fn signs(&mut self, handover: &Handover, person: &str, out: &mut Out) -> Result<String, String> {
+        self.takes_over(handover)?;
+        if handover.from == handover.to {
+            return Err(format!("{} cannot hand over to themselves", handover.from));
+        }
+        if handover.list_hash.is_empty() {
+            return Err("list_hash: sign the list of what is open, see /api/v1/handover".into());
+        }
+        if ![&handover.from, &handover.to].contains(&&person.to_owned()) {
+            return Err(format!("{person} neither goes nor comes: {} or {} signs", handover.from, handover.to));
+        }
+        let signature = Signature { person: person.to_owned(), by: handover.by.clone(), at: handover.at };
+        let pair = |one: &Handover| (one.from.clone(), one.to.clone(), one.list_hash.clone());
+        let waiting = self.signing.get(&handover.roster).filter(|one| pair(one) == pair(handover)).cloned();
+        let mut both = Handover { signed: Vec::new(), ..handover.clone() };
+        if let Some(first) = waiting {
+            both = Handover { id: first.id, signed: first.signed, ..both };
+            both.signed.retain(|known| known.person != person);
+        }
+        both.signed.push(signature);
+        if both.signed.len() == 2 {
+            self.signing.remove(&handover.roster);
+            out.effects.push(kept(Kept::SigningOver(handover.roster.clone())));
+            return self.handed_over(&both, out);
+        }
+        out.effects.push(Effect::Record(Record {
+            action: "duty.signed".into(),
+            subject: handover.roster.clone(),
+            reason: handover.comment.clone(),
+            after: format!("{person} signs {} -> {}, list {}", handover.from, handover.to, handover.list_hash),
+            ..Record::by(&handover.by, handover.at)
+        }));
+        let id = both.id.clone();
+        out.effects.push(kept(Kept::Signing(both.clone())));
+        self.signing.insert(handover.roster.clone(), both);
+        Ok(id)
+    }
+
+    /// At the change of a shift a signature waits on; one for the change before it does not.
+    fn forget_signing(&mut self, roster: &str, shift: Timestamp, out: &mut Out) {
+        let old = |one: &Handover| one.at + EARLY < shift;
+        if self.signing.get(roster).is_some_and(old) {
+            self.signing.remove(roster);
+            out.effects.push(kept(Kept::SigningOver(roster.to_owned())));
+        }
+    }
+
+    /// The beginning of the shift that is taken over, if these two may hand it over now.
+    fn takes_over(&self, handover: &Handover) -> Result<Timestamp, String> {
+        let Some(setup) = self.setup.as_ref() else { return Err("no configuration is in force".into()) };
         let Some(roster) = setup.duty.rosters.get(&handover.roster) else {
             return Err(format!("there is no roster {:?}", handover.roster));
         };
         let zone = setup.calendar.zone;
         let shift = roster.shift(zone, self.now);
         let early = shift.until.since(self.now) <= EARLY;
-        let (goes, comes) = if self.at(&setup).unsigned(&handover.roster, roster).is_some() {
+        let (goes, comes) = if self.at(setup).unsigned(&handover.roster, roster).is_some() {
             (roster.before(zone, self.now), shift)
         } else if early {
             let next = roster.next(zone, self.now);
@@ -688,7 +751,7 @@ impl Desk {
         } else {
             return Err(format!("no hand-over of {} is due: the shift ends at {}", handover.roster, shift.until));
         };
-        let now = self.at(&setup);
+        let now = self.at(setup);
         let is_of = |crew: &[String], person: &str| {
             let names = crew.iter().filter_map(|one| now.stands_in(one));
             names.chain(roster.substitutes.iter().map(String::as_str)).any(|one| one == person)
@@ -699,14 +762,19 @@ impl Desk {
         if !is_of(comes.crew, &handover.to) {
             return Err(format!("{} is not of the shift that comes: {}", handover.to, comes.crew.join(", ")));
         }
-        let begins = comes.from;
+        Ok(comes.from)
+    }
+
+    fn handed_over(&mut self, handover: &Handover, out: &mut Out) -> Result<String, String> {
+        let begins = self.takes_over(handover)?;
         self.sign(&handover.roster, begins, out);
+        let signed: Vec<&str> = handover.signed.iter().map(|one| one.person.as_str()).collect();
         out.effects.push(Effect::Record(Record {
             action: "duty.handover".into(),
             subject: handover.roster.clone(),
             reason: handover.comment.clone(),
             before: handover.from.clone(),
-            after: format!("{}, list {}", handover.to, handover.list_hash),
+            after: format!("{}, list {}, signed {}", handover.to, handover.list_hash, signed.join(", ")),
             ..Record::by(&handover.by, handover.at)
         }));
         out.effects.push(kept(Kept::Handover(handover.clone())));

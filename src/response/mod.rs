@@ -32,7 +32,7 @@ use case::{Case, CaseStep, Cases};
 use group::{Group, Groups};
 use storm::Storms;
 
-pub use desk::{DAILY, Desk, HANDOVER, Kept, Question};
+pub use desk::{DAILY, Desk, HANDOVER, Kept, QUESTION, Question, UNSIGNED};
 pub use escalation::{Escalation, Run};
 pub use step::{Step, StepKind};
 

@@ -4,7 +4,7 @@
 //! the order in which they are called. Pure. For every roster and every moment there is exactly one shift. Local
 //! time is the fixed offset of `[calendar]`: no shift is ever missing or double when clocks elsewhere are changed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -161,6 +161,57 @@ impl<'a> Now<'a> {
     pub fn leave_of(&self, person: &str) -> Option<&'a Leave> {
         let away = |leave: &&'a Leave| leave.person == person && leave.from <= self.at && self.at < leave.until;
         self.said.leave.iter().chain(&self.duty.leave).find(away)
+    }
+
+    /// May the person go? Not for too long, not without a reason, and not where nobody is left who can be called.
+    pub fn may_leave(&self, leave: &Leave) -> Result<(), String> {
+        if leave.until.since(leave.from) > Leave::LONGEST {
+            let days = Leave::LONGEST.as_secs() / 86_400;
+            return Err(format!("请假最长 {days} 天 / a leave is at most {days} days: until {} is later", leave.until));
+        }
+        if leave.reason.trim().is_empty() {
+            return Err("reason: say why".into());
+        }
+        let mut gone = self.said.clone();
+        // Every shift will have been handed over: the crew before it does not count as being there.
+        gone.signed = self.duty.rosters.keys().map(|name| (name.clone(), Timestamp::from_micros(i64::MAX))).collect();
+        let here = gone.clone();
+        gone.leave.retain(|known| known.id != leave.id);
+        gone.leave.push(leave.clone());
+        for at in self.moments(leave) {
+            let (before, after) = (Now { said: &here, at, ..*self }, Now { said: &gone, at, ..*self });
+            for (name, position) in &self.duty.positions {
+                if before.is_staffed(position) && !after.is_staffed(position) {
+                    return Err(format!(
+                        "{at} 起岗位 {name} 无人可叫 / nobody can be called at position {name} from {at} on: name a \
+                         substitute who is there then"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Is there somebody who can be called?
+    fn is_staffed(&self, position: &'a Position) -> bool {
+        let reached = |key: &&str| self.duty.people.get(*key).is_some_and(|one| !one.reach.is_empty());
+        self.of_position(position).iter().any(reached)
+    }
+
+    /// When who is on duty may change within the leave: its beginning, shifts, and the leave of others.
+    fn moments(&self, leave: &Leave) -> BTreeSet<Timestamp> {
+        let first = leave.from.max(self.at);
+        let mut moments = BTreeSet::from([first]);
+        let others = self.said.leave.iter().chain(&self.duty.leave).map(|known| known.from);
+        moments.extend(others.filter(|from| first < *from && *from < leave.until));
+        for roster in self.duty.rosters.values() {
+            let mut shift = roster.next(self.zone, first);
+            while shift.from < leave.until && shift.from < shift.until {
+                moments.insert(shift.from);
+                shift = roster.next(self.zone, shift.from);
+            }
+        }
+        moments
     }
 
     /// The person, or who stands in; nobody when all of them are away.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::alarm::{Alarm, OccurrenceId};
+use crate::alarm::{Alarm, OccurrenceId, Priority};
 use crate::model::Timestamp;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +47,33 @@ impl StepKind {
             Self::Question => "question",
             Self::Handover => "handover",
             Self::Daily => "daily",
+        }
+    }
+}
+
+impl StepKind {
+    pub const ALL: [Self; 11] = [
+        Self::Call,
+        Self::Copy,
+        Self::NobodyLeft,
+        Self::Siren,
+        Self::Unanswered,
+        Self::Answered,
+        Self::News,
+        Self::Question,
+        Self::Handover,
+        Self::Everybody,
+        Self::Daily,
+    ];
+
+    /// A person is called and a clock runs: a call that is held back is none. What is called about at the end of a
+    /// shift (P4) is a list, and may be told as one.
+    #[must_use]
+    pub fn never_waits(self, priority: Priority) -> bool {
+        match self {
+            Self::Question => true,
+            Self::Call | Self::Unanswered | Self::Everybody => priority < Priority::P4,
+            Self::Copy | Self::NobodyLeft | Self::Siren | Self::Answered | Self::News | Self::Handover | Self::Daily => false,
         }
     }
 }

@@ -71,6 +71,42 @@ impl Plan {
         Ok(())
     }
 
+    /// Where less protection is left without that limit, or with `new` in its place, in words; the first such
+    /// point. A limit of a season is weighed as in its season, any other as outside all of them.
+    #[must_use]
+    pub fn leaves_less(
+        &self,
+        old: &SetLimit,
+        new: Option<&SetLimit>,
+        points: &[Point],
+        layers: &Layers,
+    ) -> Option<String> {
+        for at in layers.reach(&old.scope, points) {
+            let Some(point) = points.get(at.at()) else { continue };
+            for (rule, number) in self.limited(old, at) {
+                let mut steps = steps(rule, (&old.limit, number), (at, point), layers);
+                steps.retain(|step| step.season.is_none() || step.season == old.season.as_deref());
+                for step in &mut steps {
+                    if step.standing == Standing::OutOfSeason {
+                        step.standing = Standing::Applies;
+                    }
+                }
+                let ruling = |steps: &[Step<'_>]| strictest(steps, number.stricter).map(|place| steps[place].value);
+                let before = ruling(&steps);
+                match (new, steps.iter_mut().find(|step| step.id == old.id)) {
+                    (Some(new), Some(step)) => step.value = new.value,
+                    (None, Some(_)) => steps.retain(|step| step.id != old.id),
+                    (_, None) => continue,
+                }
+                let (Some(before), Some(after)) = (before, ruling(&steps)) else { continue };
+                if number.stricter.looser(after, before) {
+                    return Some(format!("{} {}: {before} -> {after} {}", point.id, rule.id, number.unit));
+                }
+            }
+        }
+        None
+    }
+
     /// Leave for an exemption.
     pub fn admit_exemption(&self, wanted: &Exemption, points: &[Point], layers: &Layers) -> Result<(), String> {
         let Exemption { rule, limit: name, value, by, approved_by, from, until, .. } = wanted;

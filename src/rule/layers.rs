@@ -114,6 +114,17 @@ impl Layers {
         self.set.len()
     }
 
+    /// The limit that this one would replace.
+    #[must_use]
+    pub fn replaced_by(&self, limit: &SetLimit) -> Option<Rc<SetLimit>> {
+        self.set.iter().find(|known| limit.replaces(known)).cloned()
+    }
+
+    #[must_use]
+    pub fn limit(&self, id: &str) -> Option<Rc<SetLimit>> {
+        self.set.iter().find(|known| known.id == id).cloned()
+    }
+
     /// Takes in a limit; returns the one that it replaces, and the points that it is about.
     pub fn set(&mut self, limit: SetLimit, points: &[Point]) -> (Option<Rc<SetLimit>>, Vec<PointIndex>) {
         let old = self.set.iter().position(|known| limit.replaces(known)).map(|place| self.set.remove(place));

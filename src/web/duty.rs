@@ -11,14 +11,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::alarms::{command, plain};
-use super::permits::named;
 use super::users::{Person, Role};
-use super::{Error, Shared};
+use super::{Error, Shared, handover};
 use crate::alarm::OccurrenceId;
 use crate::clock;
 use crate::facts::Answer;
 use crate::journal::{DutyOrder, Note, Setup};
-use crate::model::{DutyAct, Handover, Leave, Timestamp, Who};
+use crate::model::{Duty, DutyAct, Handover, Leave, Timestamp, Who};
 use crate::response::people::{Now, Said};
 use crate::response::{Kept, Run};
 
@@ -54,8 +53,7 @@ pub(super) struct WantedHandover {
     /// Keys of persons: who goes and who comes.
     from: String,
     to: String,
-    /// SHA-256 of the list of what is open that both have gone through.
-    #[serde(default)]
+    /// SHA-256 of the list of what is open that both have gone through, as it is now.
     list_hash: String,
     #[serde(default)]
     comment: String,
@@ -73,15 +71,17 @@ pub(super) async fn show(State(edge): State<Shared>) -> Result<Json<Value>, Erro
 
 fn view(setup: Option<&Setup>, kept: &[Kept], handovers: &[Kept], questions: &[Kept], at: Timestamp) -> Value {
     let Some(setup) = setup else { return json!({ "positions": [], "escalations": [] }) };
-    let (mut said, mut runs, mut consoles) = (Said::default(), Vec::new(), Vec::new());
+    let (mut said, mut runs, mut consoles, mut signing) = (Said::default(), Vec::new(), Vec::new(), Vec::new());
     for one in kept {
         match one {
             Kept::Run(run) => runs.push(run),
             Kept::Leave { leave, .. } => said.leave.push(leave.clone()),
             Kept::Signed { roster, shift } => drop(said.signed.insert(roster.clone(), *shift)),
             Kept::Console { user, .. } => consoles.push(user.as_str()),
+            Kept::Signing(handover) => signing.push(awaiting(handover)),
             Kept::RunOver(_)
             | Kept::Handover(_)
+            | Kept::SigningOver(_)
             | Kept::Question { .. }
             | Kept::Missing { .. }
             | Kept::Changed { .. }
@@ -120,10 +120,19 @@ fn view(setup: Option<&Setup>, kept: &[Kept], handovers: &[Kept], questions: &[K
         "positions": positions,
         "leave": away,
         "handovers_owed": owed.collect::<Vec<_>>(),
+        "signing": signing,
         "handovers": handovers,
         "presence": questions,
         "escalations": runs.iter().map(|run| escalation(run)).collect::<Vec<_>>(),
     })
+}
+
+/// A hand-over that one of the two has signed.
+fn awaiting(handover: &Handover) -> Value {
+    let signed: Vec<&str> = handover.signed.iter().map(|one| one.person.as_str()).collect();
+    let awaits = [&handover.from, &handover.to].into_iter().find(|person| !signed.contains(&person.as_str()));
+    json!({ "id": handover.id, "roster": handover.roster, "from": handover.from, "to": handover.to,
+            "list_hash": handover.list_hash, "signed": signed, "awaits": awaits })
 }
 
 fn next_shift(now: &Now<'_>, who: &Who) -> Option<Value> {
@@ -169,8 +178,12 @@ pub(super) async fn leave(
     wanted: Result<Json<WantedLeave>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Value>), Error> {
     let Json(wanted) = wanted?;
-    let by = person.acts(Role::Operator, &wanted.by)?;
-    let reason = named("reason", &wanted.reason)?;
+    let setup = edge.web.board.setup();
+    let by = sends_away(&person, setup.as_deref(), &wanted.person, &wanted.by)?;
+    let reason = plain("reason", &wanted.reason, 500)?;
+    if reason.is_empty() {
+        return Err(Error::bad("reason: say why"));
+    }
     let now = clock::now();
     let moment = |key: &str, text: &str| {
         Timestamp::parse(text)
@@ -179,8 +192,25 @@ pub(super) async fn leave(
     let from = wanted.from.as_deref().map(|text| moment("from", text)).transpose()?.unwrap_or(now);
     let until = moment("until", &wanted.until)?;
     let leave = |id| Leave { id, person: wanted.person, from, until, substitute: wanted.substitute, by, reason };
-    let id = order(&edge, |number| DutyAct::Leave { leave: leave(format!("leave-{number}")) }).await?;
+    let id = order(&edge, |number| DutyAct::Leave { leave: leave(format!("leave-{number}")), weighed: true }).await?;
     Ok((StatusCode::CREATED, Json(json!({ "id": id }))))
+}
+
+/// Everybody says it of themselves; of others, whoever approves.
+fn sends_away(person: &Person, setup: Option<&Setup>, whom: &str, by: &str) -> Result<String, Error> {
+    let own = setup.and_then(|setup| setup.duty.people.get(whom)).and_then(|one| one.user.as_deref());
+    match &person.0 {
+        Some(user) if own == Some(&*user.key) => {
+            person.acts_as(&[Role::Operator, Role::RuleApprover, Role::SafetyApprover], by)
+        }
+        Some(user) if !user.may(Role::RuleApprover) && !user.may(Role::SafetyApprover) => {
+            Err(Error::not_allowed(format!(
+                "{} may say so of themselves; of {whom} it takes the role rule-approver or safety-approver",
+                user.name
+            )))
+        }
+        Some(_) | None => person.acts_as(&[Role::RuleApprover, Role::SafetyApprover], by),
+    }
 }
 
 pub(super) async fn back(
@@ -190,7 +220,13 @@ pub(super) async fn back(
     said: Result<Json<Back>, JsonRejection>,
 ) -> Result<Json<Value>, Error> {
     let (Path(id), Json(said)) = (id?, said?);
-    let by = person.acts(Role::Operator, &said.by)?;
+    let kept = edge.read("reading duty", |web| web.duty.kept()).await?;
+    let whom = kept.iter().find_map(|one| match one {
+        Kept::Leave { leave, .. } if leave.id == id => Some(leave.person.clone()),
+        _ => None,
+    });
+    let setup = edge.web.board.setup();
+    let by = sends_away(&person, setup.as_deref(), whom.as_deref().unwrap_or(&id), &said.by)?;
     let reason = plain("reason", &said.reason, 500)?;
     let id = order(&edge, |_| DutyAct::LeaveEnded { id, by, at: clock::now(), reason }).await?;
     Ok(Json(json!({ "id": id })))
@@ -203,19 +239,11 @@ pub(super) async fn hand_over(
 ) -> Result<(StatusCode, Json<Value>), Error> {
     let Json(wanted) = wanted?;
     let by = person.acts(Role::Operator, &wanted.by)?;
-    // Whoever takes over signs: where people sign in, nobody signs for another.
-    let setup = edge.web.board.setup();
-    let signer = setup.as_deref().and_then(|setup| setup.duty.people.get(&wanted.to)?.user.clone());
-    if let Some(user) = &person.0
-        && signer.as_deref() != Some(&*user.key)
-    {
-        let to = &wanted.to;
-        return Err(Error::not_allowed(match signer {
-            Some(_) => format!("{to} takes over and has to sign, not {}", user.name),
-            None => format!("{to} takes over and cannot sign in: give person.{to} a user"),
-        }));
-    }
+    let setup = edge.web.board.setup().ok_or_else(|| Error::busy("the engine has no points yet"))?;
+    let signer = signer(&person, &by, &setup.duty, [&wanted.from, &wanted.to])?;
     let (list_hash, comment) = (plain("list_hash", &wanted.list_hash, 64)?, plain("comment", &wanted.comment, 500)?);
+    handover::is_current(&edge, &list_hash).await?;
+    let roster = wanted.roster.clone();
     let handover = |number: u64| Handover {
         id: format!("handover-{number}"),
         roster: wanted.roster,
@@ -225,9 +253,40 @@ pub(super) async fn hand_over(
         at: clock::now(),
         list_hash,
         comment,
+        signed: Vec::new(),
     };
-    let id = order(&edge, |number| DutyAct::HandedOver(handover(number))).await?;
-    Ok((StatusCode::CREATED, Json(json!({ "id": id }))))
+    let id = order(&edge, |number| DutyAct::Signs { handover: handover(number), person: signer.clone() }).await?;
+    let kept = edge.read("reading duty", |web| web.duty.kept()).await?;
+    let waits = kept.iter().find_map(|one| match one {
+        Kept::Signing(handover) if handover.roster == roster => Some(awaiting(handover)),
+        _ => None,
+    });
+    let awaits = waits.map_or(Value::Null, |waits| waits["awaits"].clone());
+    Ok((StatusCode::CREATED, Json(json!({ "id": id, "signed_by": signer, "awaits": awaits }))))
+}
+
+/// Which of the two signs. Where people sign in, nobody signs for another; else `by` says who it is.
+fn signer(person: &Person, by: &str, duty: &Duty, both: [&String; 2]) -> Result<String, Error> {
+    let [from, to] = both;
+    let known = |key: &String| {
+        duty.people.get(key).ok_or_else(|| Error::bad(format!("{key:?} is not a person of the configuration")))
+    };
+    let people = [(from, known(from)?), (to, known(to)?)];
+    let found = match &person.0 {
+        Some(user) => people.iter().find(|(_, one)| one.user.as_deref() == Some(&*user.key)),
+        None => {
+            people.iter().find(|(key, one)| [key.to_lowercase(), one.name.to_lowercase()].contains(&by.to_lowercase()))
+        }
+    };
+    if let Some((key, _)) = found {
+        return Ok((*key).clone());
+    }
+    if person.0.is_none() {
+        return Err(Error::bad(format!("by: {by:?} neither goes nor comes: {from} or {to} signs")));
+    }
+    let barred = people.iter().find(|(_, one)| one.user.is_none());
+    let hint = barred.map_or_else(String::new, |(key, _)| format!("; {key} cannot sign in: give person.{key} a user"));
+    Err(Error::not_allowed(format!("{from} goes and {to} comes: both sign, {by} is neither{hint}")))
 }
 
 /// The id of what is on record now.

@@ -3,7 +3,8 @@
 //!
 //! A limit may only be stricter than what is wider; what is looser than the legal value needs an exemption with a
 //! document, two persons and an end. Orders are answered when they are durable and in force, or refused (409)
-//! with both numbers and the basis. The same limit at the same points again replaces the one before.
+//! with both numbers and the basis. The same limit at the same points again replaces the one before. What leaves
+//! less protection takes two persons, and is refused while a real alarm of priority P1 is open.
 
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
@@ -22,7 +23,9 @@ use super::{Edge, Error, Shared, Web};
 use crate::clock;
 use crate::facts::{Answer, LimitRefusal};
 use crate::journal::{Limits, Note, Setup};
-use crate::model::{Exemption, LimitEnd, LimitFact, LimitOrder, PointTable, Scope, SetLimit, Timestamp, fits};
+use crate::model::{
+    Exemption, LimitEnd, LimitFact, LimitLeave, LimitOrder, PointTable, Scope, SetLimit, Timestamp, fits,
+};
 use crate::rule::{self, OnRecord};
 
 /// Limits or exemptions that one answer holds, ended ones included.
@@ -44,6 +47,11 @@ pub(super) struct Wanted {
     #[serde(default)]
     by: String,
     reason: String,
+    /// Where it replaces a stricter one.
+    #[serde(default)]
+    approved_by: String,
+    #[serde(default, rename = "override")]
+    overrides: bool,
 }
 
 #[derive(Deserialize)]
@@ -52,6 +60,11 @@ pub(super) struct Ended {
     #[serde(default)]
     by: String,
     reason: String,
+    /// Where less protection is left.
+    #[serde(default)]
+    approved_by: String,
+    #[serde(default, rename = "override")]
+    overrides: bool,
 }
 
 #[derive(Deserialize)]
@@ -75,6 +88,8 @@ pub(super) struct Exempted {
     basis: String,
     /// RFC 3339.
     until: String,
+    #[serde(default, rename = "override")]
+    overrides: bool,
 }
 
 /// Limits in force, those of the configuration included.
@@ -109,7 +124,7 @@ pub(super) async fn set(
     wanted: Result<Json<Wanted>, JsonRejection>,
 ) -> Result<Json<Value>, Error> {
     let Json(wanted) = wanted?;
-    let by = person.acts(Role::RuleApprover, &wanted.by)?;
+    let (by, leave) = two(&person, &wanted.by, &wanted.approved_by, wanted.overrides)?;
     let reason = said("reason", &wanted.reason)?;
     let scope = match (wanted.site, wanted.points) {
         (Some(site), None) => Scope::Site(site.into()),
@@ -126,7 +141,7 @@ pub(super) async fn set(
         let id = format!("limit-{number}");
         LimitOrder::Set(SetLimit { id, rule, limit, scope, season, value, unit, by: named, reason, at: Some(at) })
     };
-    let LimitFact::Limit { limit, end } = ask(&edge, order, "").await? else {
+    let LimitFact::Limit { limit, end } = ask(&edge, leave, order, "").await? else {
         return Err(Error::inside("setting the limit", &"another answer"));
     };
     info!(limit = %limit.id, name = limit.limit, scope = %limit.scope, value = limit.value, %by, "limit set");
@@ -139,8 +154,10 @@ pub(super) async fn end(
     id: Result<Path<String>, PathRejection>,
     ended: Result<Json<Ended>, JsonRejection>,
 ) -> Result<Json<Value>, Error> {
-    let (Path(id), end) = (id?, ending(&person, Role::RuleApprover, ended)?);
-    finish(&edge, id, |id| LimitOrder::End { id, end }).await
+    let (Path(id), Json(ended)) = (id?, ended?);
+    let (by, leave) = two(&person, &ended.by, &ended.approved_by, ended.overrides)?;
+    let end = LimitEnd { at: clock::now(), by, reason: said("reason", &ended.reason)?, approved_by: String::new() };
+    finish(&edge, leave, id, |id| LimitOrder::End { id, end }).await
 }
 
 pub(super) async fn exemptions(
@@ -182,7 +199,8 @@ pub(super) async fn exempt(
         let id = format!("exemption-{number}");
         LimitOrder::Exempt(Exemption { id, rule, limit, points, scope, value, by, approved_by, basis, from, until })
     };
-    let fact = ask(&edge, order, "").await?;
+    let leave = LimitLeave { approved_by: String::new(), overrides: wanted.overrides };
+    let fact = ask(&edge, leave, order, "").await?;
     if let LimitFact::Exemption { exemption: Exemption { id, rule, value, scope, by, approved_by, .. }, .. } = &fact {
         info!(exemption = %id, %rule, value, %scope, %by, %approved_by, "exemption given");
     }
@@ -195,13 +213,40 @@ pub(super) async fn end_exemption(
     id: Result<Path<String>, PathRejection>,
     ended: Result<Json<Ended>, JsonRejection>,
 ) -> Result<Json<Value>, Error> {
-    let (Path(id), end) = (id?, ending(&person, Role::SafetyApprover, ended)?);
-    finish(&edge, id, |id| LimitOrder::EndExemption { id, end }).await
+    let (Path(id), Json(ended)) = (id?, ended?);
+    let by = person.acts(Role::SafetyApprover, &ended.by)?;
+    let end = LimitEnd { at: clock::now(), by, reason: said("reason", &ended.reason)?, approved_by: String::new() };
+    finish(&edge, LimitLeave::default(), id, |id| LimitOrder::EndExemption { id, end }).await
+}
+
+/// Who asks for a limit, and who stands behind that it may be looser. A known person who names another one in `by`
+/// approves what that one asks for: nobody approves with a name alone.
+fn two(person: &Person, by: &str, approved_by: &str, overrides: bool) -> Result<(String, LimitLeave), Error> {
+    let approved_by = plain("approved_by", approved_by, 64)?;
+    let claimed = by.trim();
+    let (by, approved_by) = match &person.0 {
+        Some(user) if ![String::new(), user.name.clone(), user.key.clone()].contains(&claimed.to_owned()) => {
+            (named("by", claimed)?, person.acts(Role::RuleApprover, &approved_by)?)
+        }
+        Some(user) if !approved_by.is_empty() => {
+            let name = &user.name;
+            return Err(Error::not_allowed(format!(
+                "approved_by: whoever approves sends this with their own token, and {name} in by"
+            )));
+        }
+        Some(_) | None => (person.acts(Role::RuleApprover, claimed)?, approved_by),
+    };
+    Ok((by, LimitLeave { approved_by, overrides }))
 }
 
 /// Carries out the order that ends what has the id.
-async fn finish(edge: &Shared, id: String, order: impl FnOnce(String) -> LimitOrder) -> Result<Json<Value>, Error> {
-    let fact = ask(edge, |_| order(id.clone()), &id).await?;
+async fn finish(
+    edge: &Shared,
+    leave: LimitLeave,
+    id: String,
+    order: impl FnOnce(String) -> LimitOrder,
+) -> Result<Json<Value>, Error> {
+    let fact = ask(edge, leave, |_| order(id.clone()), &id).await?;
     info!(%id, "limit or exemption ended");
     Ok(Json(view(&fact, &edge.web.board.points())))
 }
@@ -230,13 +275,19 @@ fn explained(
 }
 
 /// Hands the order in; `id` is what it is about, if it is about something that is there.
-async fn ask(edge: &Edge, order: impl FnOnce(u64) -> LimitOrder, id: &str) -> Result<LimitFact, Error> {
-    let answer =
-        command(edge, |number| Note::Limits(Limits { command: number, order: Box::new(order(number)) })).await?;
+async fn ask(
+    edge: &Edge,
+    leave: LimitLeave,
+    order: impl FnOnce(u64) -> LimitOrder,
+    id: &str,
+) -> Result<LimitFact, Error> {
+    let note = |command| Note::Limits(Limits { command, order: Box::new(order(command)), leave: Some(leave) });
+    let answer = command(edge, note).await?;
     match answer {
         Answer::Limits(Ok(fact)) => Ok(fact),
         Answer::Limits(Err(LimitRefusal::NoSuch)) => Err(Error::no_such("limit or exemption in force", id)),
         Answer::Limits(Err(LimitRefusal::Words(words))) => Err(Error::refused(words)),
+        Answer::Limits(Err(LimitRefusal::Frozen(alarm))) => Err(Error::conflict("frozen", frozen(&alarm), None)),
         other @ (Answer::Acknowledged(_)
         | Answer::NoSuchAlarm
         | Answer::NewerOccurrence(_)
@@ -255,9 +306,11 @@ async fn ask(edge: &Edge, order: impl FnOnce(u64) -> LimitOrder, id: &str) -> Re
     }
 }
 
-fn ending(person: &Person, role: Role, ended: Result<Json<Ended>, JsonRejection>) -> Result<LimitEnd, Error> {
-    let Json(ended) = ended?;
-    Ok(LimitEnd { at: clock::now(), by: person.acts(role, &ended.by)?, reason: said("reason", &ended.reason)? })
+fn frozen(alarm: &str) -> String {
+    format!(
+        "P1 报警未结束，限值不得放宽 / limits are not made looser while an alarm of priority P1 is open: {alarm}; an approver \
+         overrides it with \"override\":true and a reason, as `davy rules override` does for rules"
+    )
 }
 
 /// A number that comes back from the journal as it went in: people write far fewer digits than that.
@@ -302,5 +355,8 @@ fn limit_view(limit: &SetLimit, end: Option<&LimitEnd>) -> Value {
 }
 
 fn end_view(end: Option<&LimitEnd>) -> Option<Value> {
-    end.map(|end| json!({ "at": end.at.to_string(), "by": end.by, "reason": end.reason }))
+    end.map(|end| {
+        let approved_by = (!end.approved_by.is_empty()).then_some(&end.approved_by);
+        json!({ "at": end.at.to_string(), "by": end.by, "approved_by": approved_by, "reason": end.reason })
+    })
 }

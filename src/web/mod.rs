@@ -38,6 +38,7 @@ mod limits;
 mod link;
 mod losses;
 mod metrics;
+mod notify;
 mod page;
 mod permits;
 mod points;
@@ -70,7 +71,7 @@ use crate::board::Board;
 use crate::coverage::Unit;
 use crate::ledger::{Account, Ledger};
 use crate::losses::Losses;
-use crate::notify::Doorkeeper;
+use crate::notify::{Doorkeeper, Tester};
 use crate::publish::Feeds;
 use crate::source::http::Senders;
 use crate::source::modbus::Devices;
@@ -116,6 +117,8 @@ pub struct Web {
     pub numbers: Arc<dyn Numbers>,
     /// Of devices that send frames.
     pub doors: Vec<Door>,
+    /// Tries whether people can be reached.
+    pub tester: Tester,
     /// Looks at links that acknowledge; None: no message holds one.
     pub doorkeeper: Option<Doorkeeper>,
 }
@@ -135,6 +138,10 @@ struct Edge {
     reads: Arc<Semaphore>,
     /// Open event streams of people who signed in, by the key of the user.
     consoles: Arc<std::sync::Mutex<std::collections::BTreeMap<String, usize>>>,
+    /// One test of notification at a time.
+    testing: Arc<Semaphore>,
+    /// Hand-over lists that people may be about to sign.
+    shown: handover::Shown,
     /// Wrong links that are being answered, slowly; when there are none left, 429.
     strangers: Arc<Semaphore>,
     stop: CancellationToken,
@@ -183,6 +190,8 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         max_streams: config.max_streams,
         reads: Arc::new(Semaphore::new(READS)),
         consoles: Arc::default(),
+        testing: Arc::new(Semaphore::new(1)),
+        shown: handover::Shown::default(),
         strangers: Arc::new(Semaphore::new(link::STRANGERS)),
         stop,
         web,
@@ -223,6 +232,7 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         .route("/api/v1/exemptions", get(limits::exemptions).post(limits::exempt))
         .route("/api/v1/exemptions/{id}/end", post(limits::end_exemption))
         .route("/api/v1/handover", get(handover::show))
+        .route("/api/v1/notify/test", post(notify::test))
         .route("/api/v1/cases", get(cases::list))
         .route("/api/v1/cases/{id}", get(cases::one))
         .route("/api/v1/cases/{id}/answer", post(cases::answer))

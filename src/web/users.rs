@@ -170,6 +170,12 @@ impl Person {
         }
     }
 
+    /// The same for something that any of the roles allows.
+    pub(super) fn acts_as(&self, roles: &[Role], claimed: &str) -> Result<String, Error> {
+        let held = self.0.as_ref().and_then(|user| roles.iter().find(|role| user.may(**role)));
+        self.acts(*held.or(roles.first()).unwrap_or(&Role::Admin), claimed)
+    }
+
     /// The name for the record of something that needs `role`. `claimed` is what the body says in `by`; a known
     /// person may leave it out, and may not be somebody else.
     pub(super) fn acts(&self, role: Role, claimed: &str) -> Result<String, Error> {

@@ -6,7 +6,7 @@ use super::*;
 use crate::facts::LimitRefusal;
 use crate::journal::Limits;
 use crate::model::{
-    Calendar, Exemption, LimitEnd, LimitFact, LimitOrder, MonthDay, Scope, Season, SetLimit, Stricter, Zone,
+    Calendar, Exemption, LimitEnd, LimitFact, LimitLeave, LimitOrder, MonthDay, Scope, Season, SetLimit, Stricter, Zone,
 };
 
 /// 2026-06-30 22:00 at the site; the second season begins two hours later.
@@ -90,13 +90,26 @@ fn exempt(id: &str, point: u32, value: f64, from: Timestamp, until: Timestamp) -
 }
 
 fn end(at: Timestamp) -> LimitEnd {
-    LimitEnd { at, by: "李".into(), reason: "done".into() }
+    LimitEnd { at, by: "李".into(), reason: "done".into(), approved_by: String::new() }
 }
 
-/// Gives an order; returns the answer and the alarm changes.
+fn note(command: u64, order: LimitOrder, leave: LimitLeave) -> Entry {
+    Entry::Note(Note::Limits(Limits { command, order: Box::new(order), leave: Some(leave) }))
+}
+
+/// With the second person's leave.
+fn seconded() -> LimitLeave {
+    LimitLeave { approved_by: "王".into(), overrides: false }
+}
+
+/// Gives an order with a second person behind it; returns the answer.
 fn order(shard: &mut Shard<'_>, order: LimitOrder) -> Result<LimitFact, LimitRefusal> {
+    order_with(shard, order, seconded())
+}
+
+fn order_with(shard: &mut Shard<'_>, order: LimitOrder, leave: LimitLeave) -> Result<LimitFact, LimitRefusal> {
     let mut effects = Vec::new();
-    shard.on_entry(&Entry::Note(Note::Limits(Limits { command: 9, order: Box::new(order) })), &mut effects);
+    shard.on_entry(&note(9, order, leave), &mut effects);
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::Changed(_))), "an order alone changes no alarm");
     match effects.pop() {
         Some(Effect::Answered { command: 9, answer: Answer::Limits(answer) }) => {
@@ -242,6 +255,57 @@ fn an_exemption_holds_until_its_end_and_says_so_on_every_alarm() {
 }
 
 #[test]
+fn what_leaves_less_protection_takes_two_persons_and_waits_for_a_real_p1() {
+    let language = Language::new();
+    let mut ground = ground();
+    let p1 = ground.rules[0].text.replace("\"high\"", "\"urgent\"").replace("P2", "P1").replace("1.0", "1.4");
+    let p1 = p1.replace("hard: 1.5", "hard: 2.0");
+    ground.rules.push(RuleFile { path: "urgent.rhai".into(), text: p1 });
+    let mut shard = started(&language, ground);
+    let alone = LimitLeave::default;
+    let ends = |id: &str| LimitOrder::End { id: id.into(), end: end(EVENING) };
+    order_with(&mut shard, set("limit-1", here("a.t1"), None, "high", 0.8), alone()).unwrap();
+    let tells = words(order_with(&mut shard, ends("limit-1"), alone()));
+    assert!(tells.contains("(a.t1 high: 0.8 -> 1 %VOL): it takes a second person"), "{tells}");
+    let self_approved = LimitLeave { approved_by: "李".into(), overrides: false };
+    assert!(words(order_with(&mut shard, ends("limit-1"), self_approved)).contains("somebody other than 李"));
+    assert!(
+        words(order_with(&mut shard, set("limit-2", here("a.t1"), None, "high", 0.9), alone())).contains("0.8 -> 0.9")
+    );
+    // Something narrower that is as strict stands: nothing is lost.
+    order_with(&mut shard, set("limit-3", Scope::Site("a".into()), None, "high", 0.8), alone()).unwrap();
+    order_with(&mut shard, ends("limit-1"), alone()).unwrap();
+    // Out of season too: it will be in season again.
+    order_with(&mut shard, set("limit-4", here("b.t1"), Some("july"), "high", 0.5), alone()).unwrap();
+    assert!(words(order_with(&mut shard, ends("limit-4"), alone())).contains("0.5 -> 1"));
+
+    // An exercise freezes nothing; the real one does, by name, until it is over or overridden.
+    let moment = EVENING + Duration::from_secs(1);
+    let drill = Sample::received(PointIndex(2), 1.45, Some(moment), moment);
+    let drill = Sample { quality: drill.quality.and(Reason::Exercise), ..drill };
+    let raised = play(&mut shard, [Entry::Samples(Arc::new(vec![drill]))]);
+    assert!(raised.iter().any(|change| &*change.alarm.rule == "urgent"), "{raised:?}");
+    order(&mut shard, ends("limit-4")).unwrap();
+    let raised = play(&mut shard, [at_value(2, 1.45)]);
+    let urgent = raised.iter().find(|change| &*change.alarm.rule == "urgent").unwrap();
+    let frozen = Err(LimitRefusal::Frozen(format!("P1 urgent a.t1 ({})", urgent.alarm.id)));
+    assert_eq!(order(&mut shard, ends("limit-3")), frozen);
+    assert_eq!(order(&mut shard, exempt("exemption-1", 2, 1.2, EVENING, hours(30))), frozen);
+    assert_eq!(order(&mut shard, set("limit-5", Scope::Site("a".into()), None, "high", 0.9)), frozen);
+    order_with(&mut shard, set("limit-6", here("a.t1"), None, "high", 0.7), alone()).unwrap();
+    let overridden = LimitLeave { overrides: true, ..seconded() };
+    let Ok(LimitFact::Limit { end: Some(ended), .. }) = order_with(&mut shard, ends("limit-6"), overridden) else {
+        panic!("was ended");
+    };
+    assert_eq!((ended.by.as_str(), in_force(&shard, 0, "high")), ("李", 0.8));
+    // An order from a journal that knows of no leave is carried out as it was.
+    let old = r#"{"command":3,"order":{"end":{"id":"limit-3","end":{"at":0,"by":"李","reason":"done"}}}}"#;
+    let old: Limits = serde_json::from_str(old).unwrap();
+    play(&mut shard, [Entry::Note(Note::Limits(old))]);
+    assert_eq!(in_force(&shard, 1, "high"), 1.0);
+}
+
+#[test]
 fn a_season_turns_at_local_midnight() {
     let language = Language::new();
     let limit = |id: &str, name: &str, value| {
@@ -372,7 +436,7 @@ proptest! {
                 Step::Order(LimitOrder::Set(limit)) if record.limits.contains_key(&limit.id) => continue,
                 Step::Order(LimitOrder::Exempt(one)) if record.exemptions.contains_key(&one.id) => continue,
                 Step::Order(order) => {
-                    shard.on_entry(&Entry::Note(Note::Limits(Limits { command: 1, order: Box::new(order) })), &mut effects);
+                    shard.on_entry(&note(1, order, seconded()), &mut effects);
                 }
                 Step::Tick(at) => {
                     (now, today) = (at, at);

@@ -659,6 +659,7 @@ fn cases_and_duty_go_on_when_the_snapshot_is_lost() {
         at,
         list_hash: String::new(),
         comment: String::new(),
+        signed: Vec::new(),
     };
     assert!(matches!(order(crate::model::DutyAct::HandedOver(signed)), Answer::Duty(Ok(_))));
     let answer = Answered { by: "wang".into(), at, with: "老张".into(), means: Means::Phone, words: "撤人".into() };

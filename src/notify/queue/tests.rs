@@ -27,7 +27,7 @@ fn done() -> Result<String, Failure> {
 }
 
 fn queue_of(rows: &[Outgoing]) -> Queue {
-    let mut queue = Queue::new(Patience::default(), None, None, Vec::new());
+    let mut queue = Queue::new(Patience::default(), None, None);
     assert!(queue.offered(rows.to_vec(), NOW).is_empty());
     queue
 }
@@ -137,7 +137,7 @@ fn a_delivered_message_is_not_sent_again_while_its_receipt_is_under_way_and_a_lo
     let again = queue.offered(rows.to_vec(), after(30));
     assert_eq!(
         again,
-        [(1, Verdict { outcome: Outcome::Delivered, detail: "200".into(), alarm: None, also: Vec::new() })]
+        [(1, Verdict { outcome: Outcome::Delivered, detail: "200".into(), alarm: None, also: Vec::new(), lost: None })]
     );
     assert!(queue.offered(rows.to_vec(), after(31)).is_empty());
     assert_eq!(started(&mut queue, after(31)), None);
@@ -223,7 +223,7 @@ fn every_third_trial_is_another_message() {
 
 fn paced(rows: &[Outgoing]) -> Queue {
     let pace = Pace { most: 20, per: Duration::from_secs(60) };
-    let mut queue = Queue::new(Patience::default(), Some(pace), None, Vec::new());
+    let mut queue = Queue::new(Patience::default(), Some(pace), None);
     drop(queue.offered(rows.to_vec(), NOW));
     queue
 }
@@ -323,7 +323,7 @@ impl Record {
 /// gateway is started anew. Afterwards each message was delivered once, and there were few tries in between.
 #[test]
 fn an_hour_without_the_mail_server_loses_nothing_and_doubles_nothing() {
-    let (mut queue, mut record) = (Queue::new(Patience::default(), None, None, Vec::new()), Record::default());
+    let (mut queue, mut record) = (Queue::new(Patience::default(), None, None), Record::default());
     let (mut arrived, mut order, mut alarms) = (Vec::new(), Vec::new(), Vec::new());
     for second in 0..4_000 {
         let now = after(second);
@@ -333,7 +333,7 @@ fn an_hour_without_the_mail_server_loses_nothing_and_doubles_nothing() {
             arrived.push(id);
         }
         if second == 1_800 {
-            queue = Queue::new(Patience::default(), None, None, Vec::new());
+            queue = Queue::new(Patience::default(), None, None);
         }
         let again = queue.offered(record.pending(), now);
         record.write(again);
@@ -365,11 +365,61 @@ fn an_hour_without_the_mail_server_loses_nothing_and_doubles_nothing() {
 /// With a thousand P4 before it in the outbox, most of them out of sight.
 #[test]
 fn a_p1_overtakes_a_thousand_that_wait() {
-    let (mut queue, mut record) = (Queue::new(Patience::default(), None, None, Vec::new()), Record::default());
+    let (mut queue, mut record) = (Queue::new(Patience::default(), None, None), Record::default());
     (1..=1_000).for_each(|id| record.raise(id, Priority::P4, NOW));
     drop(queue.offered(record.pending(), NOW));
     assert_eq!(started(&mut queue, NOW), Some(1), "on its way, and it hangs");
     record.raise(1_001, Priority::P1, NOW);
     drop(queue.offered(record.pending(), NOW));
     assert_eq!(started(&mut queue, NOW), Some(1_001), "beside it");
+}
+
+/// A wrong number, a template that the provider does not take: told at once, and not again and again.
+#[test]
+fn a_hasty_message_that_is_refused_for_good_is_told_at_once_with_the_alarm_and_the_words() {
+    let refused = || Err(Failure::for_good("550 no such mailbox"));
+    let mut own = alarm("own", Priority::P2);
+    own.rule = "davy-notify-failing".into();
+    let rows = [row(1, "a", Priority::P2), row(2, "b", Priority::P2), row(3, "c", Priority::P3)];
+    let mut queue = queue_of(&[&rows[..], &[outgoing(4, Happening::Raised, own), row(5, "e", Priority::P1)]].concat());
+    let lost = |queue: &mut Queue, id: i64, result, now: Timestamp| {
+        assert_eq!(started(queue, now), Some(id));
+        ended(queue, id, result, now).unwrap().lost
+    };
+    let words = lost(&mut queue, 5, Err(Failure::nobody("nobody listens")), NOW);
+    assert_eq!(words, None, "nobody was there: the channel is as it should be");
+    let words = lost(&mut queue, 1, refused(), NOW).unwrap();
+    let id = alarm("a", Priority::P2).id;
+    assert_eq!(words, format!("P2 采煤工作面瓦斯超限 mine-3.a ({id}), raised: 550 no such mailbox"));
+    assert_eq!(lost(&mut queue, 2, refused(), after(1)), None, "just told");
+    assert_eq!(lost(&mut queue, 4, refused(), after(120)), None, "not of itself");
+    assert_eq!(lost(&mut queue, 3, refused(), after(300)), None, "nobody runs for a P3");
+}
+
+#[test]
+fn a_message_that_fails_while_others_get_through_does_not_hold_up_its_alarm() {
+    let over = outgoing(2, Happening::Cleared, alarm("a", Priority::P2));
+    let mut rows = vec![row(1, "a", Priority::P2), over.clone()];
+    let (mut queue, mut now, mut told) = (queue_of(&rows), NOW, Vec::new());
+    for round in 0..6_i64 {
+        assert_eq!(started(&mut queue, now), Some(1), "round {round}: its end still waits");
+        told.extend(ended(&mut queue, 1, busy(None), now).unwrap().lost);
+        if round == 5 {
+            break;
+        }
+        let other = row(10 + round, &format!("b{round}"), Priority::P3);
+        rows.push(other.clone());
+        drop(queue.offered(rows.clone(), now));
+        assert_eq!(started(&mut queue, now), Some(other.id));
+        ended(&mut queue, other.id, done(), now).unwrap();
+        now = now + Duration::from_secs(40);
+    }
+    let [words] = &told[..] else { panic!("{told:?}") };
+    assert!(words.contains("mine-3.a") && words.ends_with("raised: 503"), "{words}");
+    assert_eq!(started(&mut queue, now), Some(2));
+    let verdicts = queue.finished(&[2], false, &done(), now);
+    let outcomes: Vec<(i64, Outcome)> = verdicts.iter().map(|(id, verdict)| (*id, verdict.outcome)).collect();
+    assert_eq!(outcomes, [(2, Outcome::Delivered), (1, Outcome::GivenUp)]);
+    assert!(verdicts[1].1.detail.contains("message 2"), "{}", verdicts[1].1.detail);
+    assert_eq!(started(&mut queue, after(4_000)), None, "nobody hears of the beginning after the end");
 }

@@ -201,6 +201,8 @@ impl<'a> Room<'a> {
                 Kept::RunOver(alarm) => ("run", alarm.to_string(), false),
                 Kept::Leave { leave, ended } => ("leave", leave.id.clone(), !ended),
                 Kept::Handover(handover) => ("handover", handover.id.clone(), false),
+                Kept::Signing(handover) => ("signing", handover.roster.clone(), true),
+                Kept::SigningOver(roster) => ("signing", roster.clone(), false),
                 Kept::Signed { roster, .. } => ("signed", roster.clone(), true),
                 Kept::Changed { roster, .. } => ("changed", roster.clone(), true),
                 Kept::Listed { position, .. } => ("listed", position.clone(), true),
@@ -654,16 +656,41 @@ fn a_hand_over_is_owed_until_somebody_of_the_next_shift_signs_and_the_earlier_on
             at: at(shift),
             list_hash: "0f".into(),
             comment: String::new(),
+            signed: Vec::new(),
         };
-        room.orders(DutyAct::HandedOver(by("gone", "leader")));
-        assert!(matches!(room.answers.last(), Some(Answer::Duty(Err(cause))) if cause.contains("leader")));
+        let signs = |from: &str, to: &str, person: &str, hash: &str| DutyAct::Signs {
+            handover: Handover { list_hash: hash.into(), by: person.into(), ..by(from, to) },
+            person: person.into(),
+        };
+        for (act, why) in [
+            (signs("gone", "leader", "leader", "0f"), "leader is not of the shift that comes"),
+            (signs("gone", "fresh", "county", "0f"), "gone or fresh signs"),
+            (signs("gone", "fresh", "fresh", ""), "list_hash"),
+        ] {
+            room.orders(act);
+            let Some(Answer::Duty(Err(words))) = room.answers.last() else { panic!("{why}") };
+            assert!(words.contains(why), "{words}");
+        }
         assert_eq!(room.of_rule(UNSIGNED).unwrap().standing, Standing::Unacknowledged);
         room.reads(1.6);
         assert_eq!(room.told("smoke", StepKind::Call)[0].0, "fresh");
-        room.orders(DutyAct::HandedOver(by("gone", "fresh")));
-        assert!(matches!(room.answers.last(), Some(Answer::Duty(Ok(_)))));
+        // One signature is not two, twice the same one neither, and two of different lists neither.
+        for (person, hash) in [("fresh", "0e"), ("fresh", "0e"), ("gone", "0f")] {
+            room.orders(signs("gone", "fresh", person, hash));
+            assert!(matches!(room.answers.last(), Some(Answer::Duty(Ok(_)))));
+            assert_eq!(room.of_rule(UNSIGNED).unwrap().standing, Standing::Unacknowledged);
+        }
+        if lost {
+            room.remembered();
+        } else {
+            room.restart();
+        }
+        room.until(room.now + 2.0);
+        room.orders(signs("gone", "fresh", "fresh", "0f"));
         assert_eq!(room.of_rule(UNSIGNED).unwrap().standing, Standing::ReturnedUnacknowledged, "lost {lost}");
-        assert!(room.kept.iter().any(|kept| matches!(kept, Kept::Handover(_))));
+        let done = room.kept.iter().find_map(|kept| if let Kept::Handover(one) = kept { Some(one) } else { None });
+        let signed: Vec<&str> = done.unwrap().signed.iter().map(|one| one.person.as_str()).collect();
+        assert_eq!(signed, ["gone", "fresh"]);
     }
 }
 
@@ -702,4 +729,17 @@ fn a_jammed_mute_key_and_a_sleeping_control_room_cost_minutes_and_not_an_hour() 
     room.condition("davy-siren-muted", false);
     let ends = room.of_rule("davy-siren-muted").map(|alarm| alarm.standing);
     assert_eq!(ends, Some(Standing::ReturnedUnacknowledged), "over, and still to be seen by somebody");
+}
+
+/// A journal, and a row, from before both had to sign.
+#[test]
+fn an_earlier_hand_over_is_read_as_it_was() {
+    let old = r#"{"act":"handed_over","id":"handover-4","roster":"room","from":"gone","to":"fresh","by":"Fresh","at":0,"list_hash":"","comment":""}"#;
+    let DutyAct::HandedOver(old) = serde_json::from_str(old).unwrap() else { panic!("{old}") };
+    assert!(old.signed.is_empty());
+    let language = Language::new();
+    let mut room = Room::of(&language, duty());
+    room.until(28_800.0 + 1_801.0);
+    room.orders(DutyAct::HandedOver(old));
+    assert_eq!(room.of_rule(UNSIGNED).unwrap().standing, Standing::ReturnedUnacknowledged);
 }

@@ -119,3 +119,43 @@ fn the_earlier_shift_goes_on_being_called_until_it_has_signed() {
     assert_eq!(called(&signed(shift(at))), "0-1");
     assert_eq!(called(&signed(shift(at - Duration::from_secs(12 * 3_600)))), "0-1 0-0");
 }
+
+#[test]
+fn nobody_goes_for_longer_than_a_month_without_a_reason_or_from_a_position_that_nobody_else_holds() {
+    let mut duty = Duty::default();
+    for name in ["li", "wang", "mute"] {
+        let reach = if name == "mute" { Vec::new() } else { vec![format!("sms.{name}")] };
+        duty.people.insert(name.into(), crate::model::Someone { reach, ..someone() });
+    }
+    // li every other day, alone; wang on the others.
+    let crew = |name: &str| vec![vec![name.to_owned()]];
+    duty.rosters.insert("room".into(), Roster { cycle: vec![crew("li"), crew("wang")], ..roster(&[0], 1) });
+    let who = vec![Who::Roster("room".into())];
+    duty.positions.insert("op".into(), Position { tier: Tier::Operator, area: None, who, console: None, checks: None });
+    let said = Said::default();
+    let at = Timestamp::from_secs(START);
+    let now = Now { duty: &duty, said: &said, zone: Zone(0), at };
+    let on_duty = now.of_position(&duty.positions["op"])[0].to_owned();
+    let (here, other) = if on_duty == "li" { ("li", "wang") } else { ("wang", "li") };
+    let leave = |person: &str, days: u64, substitute: Option<&str>| Leave {
+        id: "leave-1".into(),
+        person: person.into(),
+        from: at,
+        until: at + Duration::from_secs(days * 86_400),
+        substitute: substitute.map(Into::into),
+        by: "li".into(),
+        reason: "ill".into(),
+    };
+    let why = |leave: Leave| now.may_leave(&leave).unwrap_err();
+    assert!(why(leave(here, 31, Some(other))).contains("at most 30 days"));
+    assert!(why(Leave { reason: " ".into(), ..leave(here, 1, Some(other)) }).contains("say why"));
+    assert!(why(leave(here, 1, None)).contains("nobody can be called at position op"));
+    assert!(why(leave(here, 1, Some("mute"))).contains("position op"), "who cannot be reached stands in for nobody");
+    assert!(why(leave(other, 3, None)).contains("position op"), "their turn comes within the leave");
+    now.may_leave(&leave(here, 30, Some(other))).unwrap();
+    now.may_leave(&leave("mute", 30, None)).unwrap();
+    // With the other one away already, their substitute is not there.
+    let said = Said { leave: vec![Leave { id: "leave-0".into(), ..leave(other, 3, None) }], ..Said::default() };
+    let now = Now { said: &said, ..now };
+    assert!(now.may_leave(&leave(here, 1, Some(other))).unwrap_err().contains("position op"));
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::stage::{Ear, Stage, answer, config};
+use super::stage::{Ear, Stage, alarm, answer, config};
 use crate::alarm::Happening;
 use crate::journal::{Entry, Note, Setup};
 use crate::model::{Duty, DutyAct, Position, Someone, Tier, Who};
@@ -151,33 +151,73 @@ fn control_room() -> Duty {
 }
 
 #[tokio::test]
-async fn whoever_takes_over_signs_the_hand_over_and_nobody_else() {
+async fn both_sign_the_list_as_it_is_with_their_own_tokens_and_nobody_else() {
     let stage = open().await;
     let setup = Setup { duty: control_room(), ..Setup::of(Vec::new()) };
     stage.backstage.board.set_setup(Arc::new(setup));
-    let signs = |token: &'static str, from: &str, to: &str| {
-        let body = json!({ "roster": "room", "from": from, "to": to, "list_hash": "0f" });
+    let list = async || answer(stage.get("/api/v1/handover").bearer_auth(LI)).await.1;
+    let hash = list().await["sha256"].as_str().unwrap().to_owned();
+    assert_eq!(list().await["sha256"], hash.as_str(), "the same list has the same hash at another moment");
+    let signs = |token: &'static str, from: &str, to: &str, hash: &str| {
+        let body = json!({ "roster": "room", "from": from, "to": to, "list_hash": hash });
         answer(stage.post("/api/v1/duty/handover").bearer_auth(token).json(&body))
     };
-    // li takes over from wang: wang may not sign for li, nor may an onlooker.
-    for (token, from, to, why) in [
-        (ZHAO, "wang", "li", ""),
-        (WANG, "wang", "li", ""),
-        (LI, "li", "wang", "wang takes over and has to sign, not 李伟"),
-        (LI, "li", "sun", "give person.sun a user"),
-        (LI, "li", "nobody", "cannot sign in"),
+    for (token, from, to, status, why) in [
+        (ZHAO, "wang", "li", 403, ""),
+        (LI, "wang", "sun", 403, "both sign, 李伟 is neither; sun cannot sign in: give person.sun a user"),
+        (LI, "li", "nobody", 400, "not a person of the configuration"),
     ] {
-        let (status, told) = signs(token, from, to).await;
-        assert_eq!(status, 403, "{told}");
-        assert!(told["error"]["message"].as_str().unwrap().contains(why), "{told}");
+        let (told, said) = signs(token, from, to, &hash).await;
+        assert_eq!(told, status, "{said}");
+        assert!(said["error"]["message"].as_str().unwrap().contains(why), "{said}");
     }
+    let (status, told) = signs(LI, "wang", "li", "0f").await;
+    assert_eq!((status, &told["error"]["code"]), (409, &json!("list_changed")), "{told}");
+    assert!(told["error"]["message"].as_str().unwrap().contains("no such list was shown"), "{told}");
     assert!(stage.backstage.entries.lock().unwrap().is_empty());
-    let (status, told) = signs(LI, "wang", "li").await;
-    assert_eq!((status, told["id"].as_str()), (201, Some("handover-1")));
+    let (status, told) = signs(LI, "wang", "li", &hash).await;
+    assert_eq!((status, &told["signed_by"]), (201, &json!("li")), "{told}");
+    assert_eq!(signs(WANG, "wang", "li", &hash).await.0, 403, "wang is no operator");
+    // Something happens: whoever signs the old list is told what.
+    stage.backstage.happens(Happening::Raised, alarm(7, "face"));
+    let (status, told) = signs(LI, "wang", "li", &hash).await;
+    let words = told["error"]["message"].as_str().unwrap();
+    assert_eq!(status, 409);
+    assert!(words.contains("alarms +1 (") && words.contains(list().await["sha256"].as_str().unwrap()), "{words}");
     let entries = stage.backstage.entries.lock().unwrap().clone();
-    let Entry::Note(Note::Duty(order)) = &entries[0] else { panic!("{entries:?}") };
-    let DutyAct::HandedOver(signed) = &*order.act else { panic!("{order:?}") };
-    assert_eq!((signed.to.as_str(), signed.by.as_str(), signed.list_hash.as_str()), ("li", "李伟", "0f"));
+    let signed: Vec<(&str, &str, &str)> = (entries.iter())
+        .map(|entry| match entry {
+            Entry::Note(Note::Duty(order)) => match &*order.act {
+                DutyAct::Signs { handover, person } => (&*handover.by, person.as_str(), &*handover.list_hash),
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(signed, [("李伟", "li", hash.as_str())]);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn everybody_takes_leave_for_themselves_and_others_only_by_whoever_approves() {
+    let stage = open().await;
+    let setup = Setup { duty: control_room(), ..Setup::of(Vec::new()) };
+    stage.backstage.board.set_setup(Arc::new(setup));
+    let leaves = |token: &'static str, person: &str, reason: &str| {
+        let body = json!({ "person": person, "until": "2027-01-01T00:00:00Z", "reason": reason });
+        answer(stage.post("/api/v1/duty/leave").bearer_auth(token).json(&body))
+    };
+    for (token, person, reason, status) in [
+        (LI, "li", "ill", 201),
+        (LI, "wang", "ill", 403),
+        (LI, "li", " ", 400),
+        (WANG, "wang", "ill", 201),
+        (WANG, "li", "ill", 201),
+        (ZHAO, "li", "ill", 403),
+    ] {
+        let (told, said) = leaves(token, person, reason).await;
+        assert_eq!(told, status, "{person} {said}");
+    }
     stage.close().await;
 }
 
@@ -191,7 +231,9 @@ async fn a_console_is_open_from_the_first_stream_of_a_person_to_the_end_of_the_l
         let acts = entries.iter().filter_map(|entry| match entry {
             Entry::Note(Note::Duty(order)) => match &*order.act {
                 DutyAct::Console { user, open, .. } => Some((user.clone(), *open)),
-                DutyAct::Leave { .. } | DutyAct::LeaveEnded { .. } | DutyAct::HandedOver(_) => None,
+                DutyAct::Leave { .. } | DutyAct::LeaveEnded { .. } | DutyAct::HandedOver(_) | DutyAct::Signs { .. } => {
+                    None
+                }
             },
             Entry::Samples(_) | Entry::Tick(_) | Entry::Note(_) => None,
         });

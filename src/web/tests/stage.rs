@@ -404,6 +404,7 @@ impl Stage {
             health: backstage.clone(),
             numbers: Arc::new(numbers),
             doors: Vec::new(),
+            tester: crate::notify::Tester::default(),
             doorkeeper: Some(Doorkeeper { key: key.clone(), valid: Duration::from_secs(3_600) }),
         };
         let listener = bind(&config).await.unwrap();

@@ -3,11 +3,14 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::response::{Step, StepKind};
 
 const CAP: Pace = Pace { most: 8, per: Duration::from_secs(600) };
 
 fn capped(told: Vec<Timestamp>) -> Queue {
-    Queue::new(Patience::default(), None, Some(CAP), told)
+    let budget = Budget::of(CAP, 1);
+    budget.recall(told);
+    Queue::new(Patience::default(), None, Some(budget))
 }
 
 impl Record {
@@ -15,7 +18,7 @@ impl Record {
         let of = |row: &Outgoing| {
             let change = &row.published.change;
             let (site, alarm) = (change.alarm.site.clone(), change.alarm.id.clone());
-            Waiting { id: row.id, priority: change.alarm.priority, site, alarm, urgent: change.urgent() }
+            Waiting { id: row.id, priority: change.alarm.priority, site, alarm, urgent: row.urgent() }
         };
         self.rows.values().map(of).collect()
     }
@@ -63,6 +66,50 @@ fn a_storm_is_a_handful_of_messages_and_one_summary() {
     assert!(record.rows.is_empty());
     assert!(record.receipts.values().all(|told| *told == [Outcome::Delivered]), "one receipt for each");
     assert_eq!(record.receipts.len(), 10_013);
+}
+
+/// A short message and a mail to the same person: one budget, and whoever is called is called.
+#[test]
+fn recipients_of_one_person_share_what_they_get_and_no_call_waits() {
+    let budget = Budget::of(CAP, 2);
+    let mut queues = [(); 2].map(|()| Queue::new(Patience::default(), None, Some(budget.clone())));
+    let mut records = [Record::default(), Record::default()];
+    (1..=20).for_each(|id| records.iter_mut().for_each(|record| record.raise(id, Priority::P4, NOW)));
+    let sent = records[0].send(&mut queues[0], NOW);
+    assert_eq!(sent.len(), 5, "of eight places two are for summaries, one more for what is urgent");
+    assert!(records[1].send(&mut queues[1], NOW).is_empty(), "the mail has none left");
+    let step = |kind| Step {
+        alarm: OccurrenceId::named("x"),
+        number: 1,
+        kind,
+        due: NOW,
+        at: NOW,
+        policy: String::new(),
+        level: "county".into(),
+        person: "li".into(),
+        call: 1,
+        to: Vec::new(),
+        list: None,
+    };
+    // Also a call about what somebody has acknowledged, and one of many.
+    let mut seen = alarm("seen", Priority::P1);
+    seen.standing = crate::alarm::Standing::Acknowledged;
+    for id in 101..=110 {
+        let called = outgoing(id, Happening::Acknowledged, crate::alarm::Alarm { ..seen.clone() });
+        records[1]
+            .rows
+            .insert((Priority::P1, id), Outgoing { why: Some(step(StepKind::Call)), created: NOW, ..called });
+    }
+    let shift_end = Outgoing { why: Some(step(StepKind::Call)), ..row(111, "battery", Priority::P4) };
+    assert!(!shift_end.urgent() && !Outgoing { why: Some(step(StepKind::News)), ..shift_end }.urgent());
+    let sent = records[1].send(&mut queues[1], NOW);
+    assert_eq!(sent, (101..=110).map(|id| vec![id]).collect::<Vec<_>>());
+    // Each has a summary of its own at the end.
+    for (queue, record) in queues.iter_mut().zip(&mut records) {
+        let sent = record.send(queue, after(600));
+        assert_eq!(sent.len(), 1);
+        assert!(record.rows.is_empty());
+    }
 }
 
 #[test]
