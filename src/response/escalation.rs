@@ -598,7 +598,8 @@ impl Run {
         let left = self.lines.iter().any(|line| !line.step.copy && line.due.is_some());
         if !left {
             self.begin_anew(now.at);
-            if self.alone {
+            // Of the first round everybody has heard.
+            if self.alone && now.at.since(self.began) >= self.again {
                 let step = self.step(StepKind::Everybody, due, now.at);
                 told.steps.push(step);
             }

@@ -219,7 +219,8 @@ fn a_lost_device_whose_alarm_is_out_of_service_explains_nothing() {
     again.resume(&shard.snapshot(&crate::response::Response::default())).unwrap();
     assert_eq!(about(&play(&mut again, ticks(62, 299))), []);
     // When it calls again, it explains again.
-    let back = about(&play(&mut again, ticks(299, 302))).into_iter().filter(|row| row.0 != "davy-out-of-service");
+    let changes = play(&mut again, ticks(299, 302));
+    let back = about(&changes).into_iter().filter(|row| row.0 != "davy-out-of-service");
     let explained = |point| ("comm-loss", point, "set_aside", "suppressed");
     assert_eq!(
         back.collect::<Vec<_>>(),

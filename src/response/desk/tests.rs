@@ -17,7 +17,7 @@ const RULE: &str = r#"rule("smoke", #{ title: "烟", advice: "灭火", watches: 
     raise: |p| p.value >= p.limit.alarm });"#;
 
 fn at(second: f64) -> Timestamp {
-    Timestamp::from_secs(START) + Duration::from_secs_f64(second)
+    Timestamp::from_micros(START * 1_000_000 + (second * 1e6) as i64)
 }
 
 fn point() -> Point {
