@@ -19,7 +19,7 @@ use super::escalation::{About, Escalation, NOBODY, Run, Told};
 use super::people::{self, Now, Place, Said};
 use super::step::{Step, StepKind};
 use crate::alarm::{Alarm, AlarmChange, Happening, Level, OccurrenceId, Priority};
-use crate::engine::{DOWN, Effect};
+use crate::engine::{DOWN, Effect, GATEWAY};
 use crate::facts::Answer;
 use crate::journal::{Condition, DutyOrder, Setup};
 use crate::model::{
@@ -423,7 +423,9 @@ impl Desk {
     fn look_for_lonely(&mut self, out: &mut Out) {
         let mut sites: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for run in self.escalation.runs().filter(|run| run.alone && !run.says_so) {
-            sites.entry(run.place.site.clone()).or_default().push(format!("{} {}", run.place.subject, run.alarm));
+            // A position for everywhere has no site.
+            let site = if run.place.site.is_empty() { GATEWAY } else { &run.place.site };
+            sites.entry(site.to_owned()).or_default().push(format!("{} {}", run.place.subject, run.alarm));
         }
         let over = self.holding.iter().filter(|(rule, site)| rule == NOBODY && !sites.contains_key(site));
         for (rule, site) in over.cloned().collect::<Vec<_>>() {
