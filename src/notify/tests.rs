@@ -254,6 +254,31 @@ fn everybody_who_is_configured_is_a_recipient_with_their_own_measure() {
 }
 
 #[test]
+fn recipients_of_a_person_have_one_budget_and_are_tried_together() {
+    let hook = |name, cap: &'static str| (name, "http://127.0.0.1:9/hook", cap);
+    let config = hooks(&[
+        hook("a", "most_per = \"20 in 10m\""),
+        hook("b", "most_per = \"8 in 10m\""),
+        hook("c", "most_per = \"8 in 10m\""),
+        hook("d", ""),
+    ]);
+    let mut duty = Duty::default();
+    let reach = ["webhook.a", "webhook.b", "webhook.d"].map(str::to_owned).to_vec();
+    let li = crate::model::Someone { name: "李伟".into(), phone: String::new(), reach, user: None };
+    duty.people.insert("li".into(), li);
+    let means = Means { publish: Arc::new(|_, _| Err(Failure::nobody("nobody"))), key: None };
+    let channels = channels(&config, &means).unwrap().of_people(&duty);
+    let budgets = channels.budgets();
+    let [Some(a), Some(b), Some(c), None] = &budgets[..] else { panic!("{budgets:?}") };
+    assert!(a.is_that_of(b) && !a.is_that_of(c), "the mail and the short message are the same person's");
+    let tester = channels.tester();
+    let ways = |name| tester.ways(name).map(|ways| ways.iter().map(Recipient::full_name).collect::<Vec<_>>());
+    assert_eq!(ways("li").unwrap(), ["webhook.a", "webhook.b", "webhook.d"]);
+    assert_eq!(ways("c").unwrap(), ["webhook.c"]);
+    assert!(ways("nobody").unwrap_err().contains("there are li, webhook.a, webhook.b"));
+}
+
+#[test]
 fn every_problem_is_told_with_its_key() {
     let text = "give_up_after = \"1s\"\n[webhook.a]\nurl = \"ftp://x\"\nfrom_priority = \"P5\"\nsecret_env = \"DAVY_TEST_UNSET\"\n\
                 [webhook.b]\nurl = \"http://x\"\ntimeout = \"0s\"\n[log]\nfrom_priority = \"high\"";

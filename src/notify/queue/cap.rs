@@ -53,6 +53,11 @@ impl Budget {
         spent.told.make_contiguous().sort_unstable();
     }
 
+    #[cfg(test)]
+    pub fn is_that_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.spent, &other.spent)
+    }
+
     fn spent(&self) -> MutexGuard<'_, Spent> {
         self.spent.lock().unwrap_or_else(PoisonError::into_inner)
     }
