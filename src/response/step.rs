@@ -73,7 +73,13 @@ impl StepKind {
         match self {
             Self::Question => true,
             Self::Call | Self::Unanswered | Self::Everybody => priority < Priority::P4,
-            Self::Copy | Self::NobodyLeft | Self::Siren | Self::Answered | Self::News | Self::Handover | Self::Daily => false,
+            Self::Copy
+            | Self::NobodyLeft
+            | Self::Siren
+            | Self::Answered
+            | Self::News
+            | Self::Handover
+            | Self::Daily => false,
         }
     }
 }

@@ -131,7 +131,10 @@ fn nobody_goes_for_longer_than_a_month_without_a_reason_or_from_a_position_that_
     let crew = |name: &str| vec![vec![name.to_owned()]];
     duty.rosters.insert("room".into(), Roster { cycle: vec![crew("li"), crew("wang")], ..roster(&[0], 1) });
     let who = vec![Who::Roster("room".into())];
-    duty.positions.insert("op".into(), Position { tier: Tier::Operator, area: None, who, console: None, checks: None, daily: None });
+    duty.positions.insert(
+        "op".into(),
+        Position { tier: Tier::Operator, area: None, who, console: None, checks: None, daily: None },
+    );
     let said = Said::default();
     let at = Timestamp::from_secs(START);
     let now = Now { duty: &duty, said: &said, zone: Zone(0), at };

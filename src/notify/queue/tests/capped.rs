@@ -90,6 +90,8 @@ fn recipients_of_one_person_share_what_they_get_and_no_call_waits() {
         call: 1,
         to: Vec::new(),
         list: None,
+        alarms: Vec::new(),
+        count: 0,
     };
     // Also a call about what somebody has acknowledged, and one of many.
     let mut seen = alarm("seen", Priority::P1);
