@@ -7,7 +7,7 @@
 mod stage;
 
 use stage::pager::Pager;
-use stage::storm::{BATCH, MOST, URGENT, assert_capped, plant, sends};
+use stage::storm::{ALARMS, BATCH, MOST, URGENT, WAITING, assert_capped, plant, sends};
 use stage::until;
 
 /// Ten thousand in a minute is one in six milliseconds; here they come as fast as they can be sent.
@@ -20,8 +20,8 @@ async fn in_a_storm_a_p1_is_heard_within_a_second_before_what_waited_and_nobody_
     for batch in 0..count.div_ceil(BATCH) {
         sends(&davy, batch * BATCH..count.min((batch + 1) * BATCH)).await;
     }
-    until("every alarm is on record", async || site.fact("SELECT count(*) FROM alarms") == count as i64).await;
-    until("everybody was told", async || site.fact("SELECT count(*) FROM outbox WHERE settled IS NULL") == 0).await;
+    until("every alarm is on record", async || site.fact(ALARMS) == count as i64).await;
+    until("everybody was told", async || site.fact(WAITING) == 0).await;
     for number in URGENT.into_iter().filter(|number| *number < count) {
         let told = pager.heard().into_iter().find(|heard| heard.message["point"] == *format!("pit.p{number}")).unwrap();
         assert!(told.message.get("summary").is_none(), "it stands in a message of its own");

@@ -48,6 +48,13 @@ pub async fn sends(davy: &Davy, numbers: std::ops::Range<usize>) {
     assert!(answer.status().is_success(), "{answer:?}");
 }
 
+/// Alarms of the points. On a busy machine Davy may have something to say of itself besides, such as a slow disk.
+pub const ALARMS: &str = "SELECT count(*) FROM alarms WHERE rule NOT LIKE 'davy-%'";
+/// Messages that are not settled, and all about them that were owed.
+pub const WAITING: &str = "SELECT count(*) FROM outbox WHERE settled IS NULL";
+pub const OWED: &str = "SELECT count(*) FROM outbox o JOIN changes c ON c.id = o.change
+    WHERE c.body ->> '$.alarm.rule' NOT LIKE 'davy-%'";
+
 /// Microseconds at which messages reached the person; what was told together counts once.
 fn reached(site: &Site) -> Vec<i64> {
     let facts = site.facts();

@@ -43,7 +43,7 @@ async fn the_first_out_is_marked_with_how_many_came_after_it_and_they_name_it() 
         Some(Box::new(Together { group: first.id.clone(), field: Field::Gas, first: named, alarms }))
     };
     stage.backstage.happens(Happening::Raised, Alarm { together: of(1), ..first.clone() });
-    assert!(!page(&stage, "/?lang=en").await.contains("First-out"), "nothing came after it");
+    assert!(!page(&stage, "/?lang=en").await.contains("First-out +"), "nothing came after it");
     stage.backstage.happens(Happening::Raised, Alarm { together: of(2), ..alarm(2, "methane") });
     let html = page(&stage, "/?lang=en").await;
     assert!(html.contains("First-out +1") && html.contains("First-out: mine.t"), "{html}");
