@@ -221,9 +221,9 @@ pub(super) async fn back(
 ) -> Result<Json<Value>, Error> {
     let (Path(id), Json(said)) = (id?, said?);
     let kept = edge.read("reading duty", |web| web.duty.kept()).await?;
-    let whom = kept.iter().find_map(|one| match one {
-        Kept::Leave { leave, .. } if leave.id == id => Some(leave.person.clone()),
-        _ => None,
+    let whom = kept.iter().find_map(|one| {
+        let Kept::Leave { leave, .. } = one else { return None };
+        (leave.id == id).then(|| leave.person.clone())
     });
     let setup = edge.web.board.setup();
     let by = sends_away(&person, setup.as_deref(), whom.as_deref().unwrap_or(&id), &said.by)?;
@@ -257,9 +257,9 @@ pub(super) async fn hand_over(
     };
     let id = order(&edge, |number| DutyAct::Signs { handover: handover(number), person: signer.clone() }).await?;
     let kept = edge.read("reading duty", |web| web.duty.kept()).await?;
-    let waits = kept.iter().find_map(|one| match one {
-        Kept::Signing(handover) if handover.roster == roster => Some(awaiting(handover)),
-        _ => None,
+    let waits = kept.iter().find_map(|one| {
+        let Kept::Signing(handover) = one else { return None };
+        (handover.roster == roster).then(|| awaiting(handover))
     });
     let awaits = waits.map_or(Value::Null, |waits| waits["awaits"].clone());
     Ok((StatusCode::CREATED, Json(json!({ "id": id, "signed_by": signer, "awaits": awaits }))))

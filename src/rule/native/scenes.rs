@@ -1,6 +1,8 @@
 //! Random closures and random sights of a point, on which native and interpreted are compared: for the property test
 //! and the fuzz target.
 
+#![allow(clippy::unwrap_used, reason = "what is drawn is sound; where it is not, the draw is wrong")]
+
 use std::rc::Rc;
 use std::time::Duration;
 

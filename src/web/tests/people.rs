@@ -186,12 +186,10 @@ async fn both_sign_the_list_as_it_is_with_their_own_tokens_and_nobody_else() {
     assert!(words.contains("alarms +1 (") && words.contains(list().await["sha256"].as_str().unwrap()), "{words}");
     let entries = stage.backstage.entries.lock().unwrap().clone();
     let signed: Vec<(&str, &str, &str)> = (entries.iter())
-        .map(|entry| match entry {
-            Entry::Note(Note::Duty(order)) => match &*order.act {
-                DutyAct::Signs { handover, person } => (&*handover.by, person.as_str(), &*handover.list_hash),
-                other => panic!("{other:?}"),
-            },
-            other => panic!("{other:?}"),
+        .map(|entry| {
+            let Entry::Note(Note::Duty(order)) = entry else { panic!("{entry:?}") };
+            let DutyAct::Signs { handover, person } = &*order.act else { panic!("{order:?}") };
+            (&*handover.by, person.as_str(), &*handover.list_hash)
         })
         .collect();
     assert_eq!(signed, [("李伟", "li", hash.as_str())]);
