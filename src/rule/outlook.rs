@@ -59,6 +59,8 @@ struct Field<'a> {
     related: HashMap<(PointIndex, &'a str), Vec<PointIndex>>,
     /// `all(..)` of a site is the same list for all its points.
     all: HashMap<(SiteId, Kind, String), Rc<[PointIndex]>>,
+    /// Which of these hold points in different units, by where they lie.
+    mixed: HashMap<*const PointIndex, bool>,
 }
 
 impl<'a> Field<'a> {
@@ -93,7 +95,7 @@ impl<'a> Field<'a> {
         let mut related: HashMap<(PointIndex, &str), Vec<PointIndex>> =
             related.into_iter().map(|(key, others)| (key, others.into_iter().collect())).collect();
         related.extend(rings.into_iter().map(|(index, ring)| ((index, REDUNDANT), ring)));
-        Self { points, by_id, related, all: HashMap::new() }
+        Self { points, by_id, related, all: HashMap::new(), mixed: HashMap::new() }
     }
 
     fn members(&mut self, selector: &Selector, index: PointIndex) -> Rc<[PointIndex]> {
@@ -115,6 +117,20 @@ impl<'a> Field<'a> {
                 });
                 list.clone()
             }
+        }
+    }
+
+    /// A list that all points of a site share is looked through once.
+    fn differ_in_unit(&mut self, selector: &Selector, members: &Rc<[PointIndex]>) -> bool {
+        if members.is_empty() {
+            return false;
+        }
+        let points = self.points;
+        let unit = |member: &PointIndex| &*points[member.at()].unit;
+        let differ = || members.iter().any(|member| unit(member) != unit(&members[0]));
+        match selector {
+            Selector::All(..) => *self.mixed.entry(Rc::as_ptr(members).cast()).or_insert_with(differ),
+            Selector::Point(_) | Selector::Related(_) => differ(),
         }
     }
 
@@ -241,8 +257,8 @@ impl Notes {
                 points = Rc::default();
             }
             let own_votes = field.own_votes(selector, at, &points);
-            let units: BTreeSet<&str> = points.iter().map(|member| &*field.points[member.at()].unit).collect();
-            if units.len() > 1 {
+            if field.differ_in_unit(selector, &points) {
+                let units: BTreeSet<&str> = points.iter().map(|member| &*field.points[member.at()].unit).collect();
                 let units = units.into_iter().collect::<Vec<_>>().join(", ");
                 let message = format!("{selector} at point {} names points in different units: {units}", point.id);
                 self.remarks.insert((rule, message));
