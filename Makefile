@@ -44,4 +44,4 @@ fuzz: ## coverage-guided random inputs, FUZZ_SECONDS (60) a target: rules native
 FUZZ_SECONDS ?= 60
 FUZZ_FLAGS = --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
-	-Cllvm-args=-sanitizer-coverage-trace-compares -Cdebug-assertions -Ccodegen-units=1
+	-Cllvm-args=-sanitizer-coverage-trace-compares
