@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::reading::{Shown, decimal, unit};
 use super::words::{self, Lang};
 use super::{Edge, Error, Shared};
-use crate::alarm::{Alarm, Aside, Exercised, OccurrenceId, Priority, Standing};
+use crate::alarm::{Alarm, Aside, Exercised, OccurrenceId, Priority, Standing, is_own, own_shelvable};
 use crate::board::Freshness;
 use crate::clock;
 use crate::facts::WantedCases;
@@ -250,14 +250,17 @@ fn case_line(case: &Case, policy: &Policy, lang: Lang, now: Timestamp) -> CaseLi
     }
 }
 
-/// What the gateway would refuse because of the state is not offered.
-fn acts(standing: Standing, case: bool) -> Vec<&'static str> {
-    let mut acts = match standing {
+/// What the gateway would refuse because of the state, or because it watches over people, is not offered.
+fn acts(alarm: &Alarm, case: bool) -> Vec<&'static str> {
+    let mut acts = match alarm.standing {
         Standing::Unacknowledged | Standing::Acknowledged | Standing::ReturnedUnacknowledged => vec!["shelve"],
         Standing::LatchedUnacknowledged | Standing::LatchedAcknowledged => vec!["shelve", "reset"],
         Standing::Shelved => vec!["unshelve"],
         Standing::Normal | Standing::Suppressed | Standing::OutOfService => Vec::new(),
     };
+    if is_own(&alarm.rule) && !own_shelvable(&alarm.rule) {
+        acts.retain(|act| *act != "shelve");
+    }
     if case {
         acts.extend(["answer", "handle", "verify", "close"]);
     }
@@ -448,7 +451,7 @@ fn card<'a>(
         looked: now.to_string(),
         by: alarm.acknowledged.as_ref().map(|said| said.by.as_str()),
         injected: alarm.is_injected(),
-        acts: if alarm.is_injected() { Vec::new() } else { acts(alarm.standing, case.is_some()) },
+        acts: if alarm.is_injected() { Vec::new() } else { acts(alarm, case.is_some()) },
         case,
         comment: alarm.acknowledged.as_ref().map(|said| said.comment.as_str()).filter(|text| !text.is_empty()),
     }

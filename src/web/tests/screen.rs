@@ -136,5 +136,11 @@ async fn a_card_offers_what_its_state_allows_and_nothing_else() {
         let found: Vec<&str> = card.split("data-act=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
         assert_eq!(found.join(" "), acts, "{}: {card}", standing.word());
     }
+    // Whoever stands watch cannot keep quiet what watches over them.
+    let own = Alarm { rule: "davy-siren-muted".into(), ..alarm(9, "muted") };
+    stage.backstage.happens(Happening::Raised, own);
+    let html = page(&stage, "/alarms.html?lang=en").await;
+    let card = &html[html.find("muted").unwrap()..];
+    assert!(!card[..card.find("</li>").unwrap()].contains("data-act=\"shelve\""), "{card}");
     stage.close().await;
 }
