@@ -40,8 +40,6 @@ pub use explain::{Explained, ExplainedLimit, ExplainedRule, ExplainedStep, OnRec
 pub use judge::{Judge, Judged, Program, Reading};
 pub use language::{BUDGET_OPERATIONS, LONGEST_WINDOW, Language};
 pub use layers::{Layers, Ordered};
-#[cfg(fuzzing)]
-pub use native::same_natively;
 pub use native::{MOST_NODES, Quiet};
 pub use outlook::{MOST_MEMBERS, Outlook, Outlooks};
 pub use plan::{Compiled, Occasion, Occasions, Plan, PointPlan, RuleProblem, Watch, watches};

@@ -1,5 +1,5 @@
-//! Random closures and random sights of a point, on which native and interpreted are compared: for the property test
-//! and the fuzz target.
+//! Random closures and random sights of a point, on which native and interpreted are compared: for the property
+//! test.
 
 #![allow(clippy::unwrap_used, reason = "what is drawn is sound; where it is not, the draw is wrong")]
 
@@ -372,23 +372,4 @@ pub fn both(program: &Program, language: &Language, scene: &Scene) -> (Judged, J
     let quiet = program.native.as_ref().ok().and_then(|native| Quiet::of(native, &limits, &point));
     let quiet = quiet.is_some_and(|quiet| quiet.holds(&reading));
     (native, judge.interpret(program, &reading, &mut past), quiet)
-}
-
-/// Closure and scenes are drawn from the bytes; panics where the two differ.
-#[cfg(fuzzing)]
-pub fn same_natively(bytes: &[u8]) {
-    use proptest::strategy::ValueTree;
-    use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-
-    let drawn = TestRng::from_seed(RngAlgorithm::PassThrough, bytes);
-    let mut runner = TestRunner::new_with_rng(Config::default(), drawn);
-    let Ok(case) = (body(), prop::collection::vec(scene(), 1..6)).new_tree(&mut runner) else { return };
-    let (code, scenes) = case.current();
-    let language = Language::new();
-    let program = program(&language, &code);
-    for scene in &scenes {
-        let (native, interpreted, quiet) = both(&program, &language, scene);
-        assert_eq!(native, interpreted, "{code} on {scene:?}");
-        assert!(!quiet || interpreted == Judged::Says(false), "{code} is not quiet on {scene:?}");
-    }
 }
