@@ -2,15 +2,18 @@
 //!
 //! In comes a sound configuration; out come warnings with their keys: points that nothing can deliver, leave
 //! given for points that there are not, devices of which nobody reads anything, and alarms that nobody hears: of
-//! sites for which nobody stands, or at recipients of somebody who is never called.
+//! sites for which nobody stands, at recipients of somebody who is never called, or late.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::{Binding, Config, Key, Problems};
-use crate::model::{Area, Duty, Who, fits};
+use crate::model::{Area, Duty, Who, duration_text, fits};
 
 /// Ids that are named in one warning.
 const NAMED: usize = 3;
+/// An alarm that waits longer for a disk is late.
+const LONG_WAIT: Duration = Duration::from_secs(1);
 
 pub(super) fn note(config: &Config, warnings: &mut Problems) {
     unreachable_points(config, warnings);
@@ -20,6 +23,20 @@ pub(super) fn note(config: &Config, warnings: &mut Problems) {
     bare_sites(config, warnings);
     empty_areas(config, warnings);
     never_called(&config.duty, warnings);
+    patient_alarms(config, warnings);
+}
+
+/// A sick disk must not hold an alarm back.
+fn patient_alarms(config: &Config, warnings: &mut Problems) {
+    let wait = config.journal.alarm_wait;
+    if wait > LONG_WAIT {
+        let message = format!(
+            "while the disk is slow every alarm goes out up to {} late: 250ms is the default, more than {} is for tests",
+            duration_text(wait),
+            duration_text(LONG_WAIT)
+        );
+        warnings.add(Key::of("journal.alarm_wait"), message);
+    }
 }
 
 fn ids(config: &Config) -> impl Iterator<Item = &str> {

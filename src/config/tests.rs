@@ -374,6 +374,10 @@ fn a_site_for_which_nobody_stands_and_a_person_who_is_never_called_are_warnings(
     );
     let county = "\n[position.county]\nwho = [\"person.zhao\"]\n";
     assert_eq!(warnings(&format!("{text}{county}")).len(), 1, "somebody for everywhere covers every site");
+    // Nor are alarms to wait for a sick disk.
+    let waits = |wait: &str| warnings(&format!("{text}{county}[journal]\nalarm_wait = \"{wait}\"\n"));
+    assert_eq!(waits("1s").len(), 1);
+    assert!(waits("5s").iter().any(|told| told.starts_with("journal.alarm_wait: ") && told.contains("up to 5s late")));
 }
 
 #[test]
