@@ -32,9 +32,9 @@ demo-check: ## the demo for 20 s, and a look at what it says
 	./target/debug/davy demo --for 20s --json --port 0 | tee target/demo.json
 	python3 tests/demo_object.py target/demo.json
 
-fuzz: ## coverage-guided random inputs, FUZZ_SECONDS (60) a target: what arrives from the field
+fuzz: ## coverage-guided random inputs, FUZZ_SECONDS (60) a target: rules natively and in Rhai, decoders
 	cd fuzz && RUSTFLAGS="$(FUZZ_FLAGS)" cargo build --release --target x86_64-unknown-linux-gnu
-	for target in decode; do \
+	for target in native decode; do \
 		mkdir -p fuzz/corpus/$$target && \
 		./fuzz/target/x86_64-unknown-linux-gnu/release/$$target fuzz/corpus/$$target \
 			-max_total_time=$(FUZZ_SECONDS) -artifact_prefix=fuzz/ -print_final_stats=1 || exit 1; \
@@ -42,6 +42,6 @@ fuzz: ## coverage-guided random inputs, FUZZ_SECONDS (60) a target: what arrives
 
 # What libFuzzer needs of the compiler, on the stable toolchain.
 FUZZ_SECONDS ?= 60
-FUZZ_FLAGS = -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+FUZZ_FLAGS = --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
 	-Cllvm-args=-sanitizer-coverage-trace-compares

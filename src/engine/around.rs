@@ -104,16 +104,16 @@ impl Shard<'_> {
     }
 
     /// Fills what the rules of a point that are asked will see, by the place of their watches. `None`: those about
-    /// the sensor itself. `quiet`: only what is loud is asked.
-    pub(super) fn look_around(&mut self, at: usize, moment: Moment, asked: Option<Asked>, quiet: bool) {
+    /// the sensor itself. `skipped`: those that are not asked, as bits.
+    pub(super) fn look_around(&mut self, at: usize, moment: Moment, asked: Option<Asked>, skipped: u64) {
         let (Some(state), Some(plan), Some(point)) =
             (self.points.get(at), self.plan.points.get(at), self.table.list().get(at))
         else {
             return;
         };
-        let of_sensor = || plan.occasions.health.places(quiet);
-        let places = asked.map_or_else(of_sensor, |asked| asked.places(&plan.occasions, quiet));
-        if places.is_empty() {
+        let occasion = asked.map_or(&plan.occasions.health, |asked| asked.occasion(&plan.occasions));
+        let mut places = occasion.places(skipped).peekable();
+        if places.peek().is_none() {
             return;
         }
         let (now, tick, listening) = (moment.now, self.last_tick(moment.now), self.listening_since);
@@ -124,9 +124,9 @@ impl Shard<'_> {
             }
         };
         self.seen.resize_with(plan.watches.len().max(self.seen.len()), Rc::default);
-        for place in places.iter().map(|place| *place as usize) {
+        for place in places {
             let watch = &plan.watches[place];
-            let holding = !state.slots.calm() && matches!(state.slots[place].state, State::Active { .. });
+            let holding = !state.slots.rests(place) && matches!(state.slots[place].state, State::Active { .. });
             let Some(outlook) = outlook(watch, &self.plan.rules[watch.rule], holding) else { continue };
             let seen = Rc::make_mut(&mut self.seen[place]);
             seen.look(outlook, |other| {

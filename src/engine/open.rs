@@ -62,32 +62,57 @@ pub struct Slot {
     pub rest: u32,
 }
 
-/// The alarms of a point, in the order of its watches. Whoever may change one takes note of it, so that a point at
-/// which nothing is the matter costs nothing but a look at one flag.
+/// The alarms of a point, in the order of its watches. Whoever may change one takes note of it, so that alarms with
+/// which nothing is the matter cost nothing but a look at a few bits.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Slots {
     list: Vec<Slot>,
-    /// All of them are as they were made.
-    #[serde(skip)]
-    calm: bool,
+    /// Those of the first 64 that may not be as they were made.
+    #[serde(skip, default = "all")]
+    restless: u64,
+}
+
+const fn all() -> u64 {
+    u64::MAX
 }
 
 impl Slots {
+    /// As bits, those of the first 64 with which nothing is the matter.
     #[must_use]
-    pub const fn calm(&self) -> bool {
-        self.calm
+    pub const fn resting(&self) -> u64 {
+        !self.restless
+    }
+
+    /// Is nothing the matter with that one?
+    #[must_use]
+    pub const fn rests(&self, place: usize) -> bool {
+        place < 64 && self.restless >> place & 1 == 0
+    }
+
+    #[must_use]
+    pub const fn all_rest(&self) -> bool {
+        self.restless == 0 && self.list.len() <= 64
+    }
+
+    /// One of them, of which something may be the matter from now on.
+    pub fn rouse(&mut self, place: usize) -> Option<&mut Slot> {
+        if place < 64 {
+            self.restless |= 1 << place;
+        }
+        self.list.get_mut(place)
     }
 
     /// After they may have changed.
     pub fn look(&mut self) {
-        self.calm = self.list.iter().all(Slot::calm);
+        let restless = self.list.iter().take(64).enumerate().filter(|(_, slot)| !slot.rests());
+        self.restless = restless.fold(0, |bits, (place, _)| bits | 1 << place);
     }
 }
 
 impl From<Vec<Slot>> for Slots {
     fn from(list: Vec<Slot>) -> Self {
-        Self { list, calm: false }
+        Self { list, restless: all() }
     }
 }
 
@@ -107,14 +132,14 @@ impl std::ops::Deref for Slots {
 
 impl std::ops::DerefMut for Slots {
     fn deref_mut(&mut self) -> &mut [Slot] {
-        self.calm = false;
+        self.restless = all();
         &mut self.list
     }
 }
 
 impl Slot {
     /// As it was made: nothing there, and nothing remembered.
-    fn calm(&self) -> bool {
+    fn rests(&self) -> bool {
         let Self { state, open, faulty, failures, rest } = self;
         matches!(state, State::Normal) && open.is_none() && !faulty && *failures == 0 && *rest == 0
     }

@@ -26,7 +26,9 @@ use crate::model::{
     Cause, Permit, PermitEnd, PermitKind, Point, PointIndex, PointTable, Quality, Reason, Sample, SiteId, SiteStanding,
     Stricter, TICK, Timestamp,
 };
-use crate::rule::{Around, Judge, Judged, Judges, Language, Layers, Occasions, Ordered, Plan, Program, Reading, Watch};
+use crate::rule::{
+    Around, Judge, Judged, Judges, Language, Layers, Occasion, Occasions, Ordered, Plan, Program, Reading, Watch,
+};
 
 /// A wall clock that steps back by more than this was set.
 const SET_BACK: Duration = Duration::from_secs(1);
@@ -103,7 +105,7 @@ impl PointState {
     /// The same of what that points to.
     fn touch_behind(&self) -> u64 {
         let newest = self.recent.back().map_or(0, |(time, ..)| time.micros().cast_unsigned());
-        let slots = if self.slots.calm() { 0 } else { self.slots.iter().fold(0, |all, slot| all ^ slot.rest) };
+        let slots = if self.slots.all_rest() { 0 } else { self.slots.iter().fold(0, |all, slot| all ^ slot.rest) };
         newest ^ u64::from(slots) ^ self.past.touch() ^ self.memory.touch_behind()
     }
 }
@@ -675,16 +677,15 @@ impl<'a> Shard<'a> {
             Asked::Overtaken => moment.value,
             Asked::Sample { .. } | Asked::Tick { .. } | Asked::Around => state.value,
         };
-        let mut shown = Shown { value, health, age_s: moment.now.since(heard).as_secs_f64(), quiet: false };
-        // An alarm that is about to be or open has to be asked, whatever its point shows.
-        shown.quiet = state.slots.calm()
-            && match asked {
-                Asked::Sample { usable: true, .. } => {
-                    plan.occasions.sample.quiet.holds(&shown.reading(first, point, shown.value))
-                }
-                Asked::Around => plan.occasions.around.quiet.holds(&shown.reading(first, point, moment.value)),
-                Asked::Sample { usable: false, .. } | Asked::Tick { .. } | Asked::Overtaken => false,
-            };
+        let mut shown = Shown { value, health, age_s: moment.now.since(heard).as_secs_f64(), skipped: 0 };
+        let quiet = match asked {
+            Asked::Sample { usable: true, .. } => {
+                plan.occasions.sample.quiet.holds(&shown.reading(first, point, shown.value))
+            }
+            Asked::Around => plan.occasions.around.quiet.holds(&shown.reading(first, point, moment.value)),
+            Asked::Sample { usable: false, .. } | Asked::Tick { .. } | Asked::Overtaken => false,
+        };
+        shown.skip(quiet, asked.occasion(&plan.occasions), &state.slots);
         Some(shown)
     }
 
@@ -692,7 +693,7 @@ impl<'a> Shard<'a> {
     pub(super) fn judge_point(&mut self, at: usize, moment: Moment, asked: Asked, effects: &mut Vec<Effect>) {
         let Some(shown) = self.show(at, moment, asked) else { return };
         if self.plan.points.get(at).is_some_and(|plan| plan.looks) {
-            self.look_around(at, moment, Some(asked), shown.quiet);
+            self.look_around(at, moment, Some(asked), shown.skipped);
         }
         let (Some(state), Some(plan), Some(point)) =
             (self.points.get_mut(at), self.plan.points.get(at), self.table.list().get(at))
@@ -705,18 +706,18 @@ impl<'a> Shard<'a> {
         if state.waits || !matches!(asked, Asked::Tick { .. }) {
             state.looked = looked;
         }
-        if shown.quiet {
-            self.counts.answer(asked.answered(&plan.occasions));
-        }
+        let occasion = asked.occasion(&plan.occasions);
+        self.counts.answer((occasion.hushed & shown.skipped).count_ones());
         let value = shown.value;
         let mut reading = shown.reading(&plan.watches[0], point, value);
         let mut waits = false;
-        // While nothing is the matter with any alarm of the point, one stands for all and none is looked at.
-        let (mut calm, mut blank) = (state.slots.calm(), Slot::default());
-        for &place in asked.places(&plan.occasions, shown.quiet) {
-            let place = place as usize;
+        // One stands for all alarms with which nothing is the matter, and none of them is looked at.
+        let (mut touched, mut blank) = (false, Slot::default());
+        for place in occasion.places(shown.skipped) {
             let Some(watch) = plan.watches.get(place) else { continue };
-            let Some(mut slot) = (if calm { Some(&mut blank) } else { state.slots.get_mut(place) }) else { continue };
+            let rests = state.slots.rests(place);
+            touched |= !rests;
+            let Some(mut slot) = (if rests { Some(&mut blank) } else { state.slots.rouse(place) }) else { continue };
             let compiled = &self.plan.rules[watch.rule];
             let rule = &compiled.rule;
             let looks = watch.outlooks.is_some();
@@ -768,9 +769,11 @@ impl<'a> Shard<'a> {
                     let asks_clear = wants_clear && compiled.clear.is_some();
                     let judged = ask(&mut self.judge, slot, program, &reading, &mut state.past, &mut self.counts);
                     let verdict = verdict(&judged, asks_clear, wants_clear, watch.plain, rule.deadband, reading.value);
-                    if calm && moves(&judged, verdict) {
-                        calm = false;
-                        slot = stand_in(&mut state.slots, place, &mut blank);
+                    if rests && moves(&judged, verdict) {
+                        touched = true;
+                        let Some(own) = state.slots.rouse(place) else { continue };
+                        *own = std::mem::take(&mut blank);
+                        slot = own;
                     }
                     note_fault(&mut self.faults, slot, &judged, rule, moment, &mut self.conditions, effects);
                     if matches!(asked, Asked::Overtaken) && verdict != Verdict::Violated {
@@ -796,9 +799,9 @@ impl<'a> Shard<'a> {
             slot.advance(&compiled.policy, input, moment, raised, effects);
             waits |= slot.state.waits();
         }
-        let at_ticks = |place: &u32| state.slots.get(*place as usize).is_some_and(|slot| slot.state.waits());
-        state.waits = waits || state.waits && plan.occasions.tick.iter().any(at_ticks);
-        if !calm {
+        let at_ticks = |place: usize| state.slots.get(place).is_some_and(|slot| slot.state.waits());
+        state.waits = waits || state.waits && plan.occasions.tick.places(0).any(at_ticks);
+        if touched {
             state.slots.look();
         }
     }
@@ -808,9 +811,9 @@ impl<'a> Shard<'a> {
         let (state, plan, point) = (self.points.get(at)?, self.plan.points.get(at)?, self.table.list().get(at)?);
         let first = plan.watches.first().filter(|_| plan.health)?;
         let age_s = now.since(state.heard).as_secs_f64();
-        let mut shown = Shown { value: state.value, health: health(state, now), age_s, quiet: false };
-        let quiet = &plan.occasions.health.quiet;
-        shown.quiet = state.slots.calm() && quiet.holds(&shown.reading(first, point, shown.value));
+        let mut shown = Shown { value: state.value, health: health(state, now), age_s, skipped: 0 };
+        let occasion = &plan.occasions.health;
+        shown.skip(occasion.quiet.holds(&shown.reading(first, point, shown.value)), occasion, &state.slots);
         Some(shown)
     }
 
@@ -819,7 +822,7 @@ impl<'a> Shard<'a> {
         let Some(shown) = self.show_health(at, now) else { return };
         if self.plan.points.get(at).is_some_and(|plan| plan.looks) {
             let (value, quality) = (self.points[at].value, self.points[at].quality);
-            self.look_around(at, Moment { value, quality, ..Moment::of(now) }, None, shown.quiet);
+            self.look_around(at, Moment { value, quality, ..Moment::of(now) }, None, shown.skipped);
         }
         let (Some(state), Some(plan), Some(point)) =
             (self.points.get_mut(at), self.plan.points.get(at), self.table.list().get(at))
@@ -828,17 +831,16 @@ impl<'a> Shard<'a> {
         };
         state.health_asked = now;
         let health = shown.health;
-        if shown.quiet {
-            self.counts.answer(plan.occasions.health.answered);
-        }
+        self.counts.answer((plan.occasions.health.hushed & shown.skipped).count_ones());
         let mut reading = shown.reading(&plan.watches[0], point, state.value);
         let moment = Moment { value: state.value, quality: state.quality, ..Moment::of(now) };
         let mut waits = false;
-        let (mut calm, mut blank) = (state.slots.calm(), Slot::default());
-        for &place in plan.occasions.health.places(shown.quiet) {
-            let place = place as usize;
+        let (mut touched, mut blank) = (false, Slot::default());
+        for place in plan.occasions.health.places(shown.skipped) {
             let Some(watch) = plan.watches.get(place) else { continue };
-            let Some(mut slot) = (if calm { Some(&mut blank) } else { state.slots.get_mut(place) }) else { continue };
+            let rests = state.slots.rests(place);
+            touched |= !rests;
+            let Some(mut slot) = (if rests { Some(&mut blank) } else { state.slots.rouse(place) }) else { continue };
             let compiled = &self.plan.rules[watch.rule];
             let rule = &compiled.rule;
             reading.around = if watch.outlooks.is_some() { self.seen.get(place) } else { None };
@@ -855,9 +857,11 @@ impl<'a> Shard<'a> {
                 Judged::Fault(_) => Verdict::Unknown,
                 Judged::Says(_) | Judged::Unknown => verdict(&judged, asks_clear, active, None, 0.0, state.value),
             };
-            if calm && moves(&judged, said) {
-                calm = false;
-                slot = stand_in(&mut state.slots, place, &mut blank);
+            if rests && moves(&judged, said) {
+                touched = true;
+                let Some(own) = state.slots.rouse(place) else { continue };
+                *own = std::mem::take(&mut blank);
+                slot = own;
             }
             note_fault(&mut self.faults, slot, &judged, rule, moment, &mut self.conditions, effects);
             if slot.open.is_none() && matches!(slot.state, State::Normal) && said != Verdict::Violated {
@@ -872,7 +876,7 @@ impl<'a> Shard<'a> {
             waits |= slot.state.waits();
         }
         state.health_waits = waits;
-        if !calm {
+        if touched {
             state.slots.look();
         }
     }
@@ -1096,11 +1100,16 @@ struct Shown {
     value: Option<f64>,
     health: Health,
     age_s: f64,
-    /// Nothing but the loud rules has to be asked.
-    quiet: bool,
+    /// Rules that say false and whose alarms are at rest, by their places as bits.
+    skipped: u64,
 }
 
 impl Shown {
+    /// An alarm that is about to be or open has to be asked, whatever its point shows.
+    fn skip(&mut self, quiet: bool, occasion: &Occasion, slots: &Slots) {
+        self.skipped = if quiet { occasion.mute & slots.resting() } else { 0 };
+    }
+
     fn reading<'a>(&self, watch: &'a Watch, point: &'a Point, value: Option<f64>) -> Reading<'a> {
         let (limits, recalls) = (&watch.limits, &watch.recalls);
         Reading { value, health: self.health, age_s: self.age_s, point, limits, recalls, around: None }
@@ -1121,22 +1130,13 @@ pub(super) enum Asked {
 }
 
 impl Asked {
-    /// The watches that have something to say to it; where it is quiet, most need not be asked.
-    pub(super) fn places(self, occasions: &Occasions, quiet: bool) -> &[u32] {
+    /// The watches that have something to say to it.
+    pub(super) fn occasion(self, occasions: &Occasions) -> &Occasion {
         match self {
-            Self::Sample { .. } => occasions.sample.places(quiet),
+            Self::Sample { .. } => &occasions.sample,
             Self::Tick { .. } => &occasions.tick,
             Self::Overtaken => &occasions.overtaken,
-            Self::Around => occasions.around.places(quiet),
-        }
-    }
-
-    /// How many of them a quiet point answers at once.
-    fn answered(self, occasions: &Occasions) -> u32 {
-        match self {
-            Self::Sample { .. } => occasions.sample.answered,
-            Self::Around => occasions.around.answered,
-            Self::Tick { .. } | Self::Overtaken => 0,
+            Self::Around => &occasions.around,
         }
     }
 
@@ -1306,13 +1306,6 @@ fn moves(judged: &Judged, verdict: Verdict) -> bool {
         Judged::Fault(_) => true,
         Judged::Says(_) | Judged::Unknown => verdict == Verdict::Violated,
     }
-}
-
-/// The alarm itself in place of the one that stood for it, with what was noted there.
-fn stand_in<'s>(slots: &'s mut Slots, place: usize, blank: &mut Slot) -> &'s mut Slot {
-    let slot = &mut slots[place];
-    *slot = std::mem::take(blank);
-    slot
 }
 
 /// Asks a rule, or takes it for failing still while it rests.

@@ -10,7 +10,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "the enums are Rhai's and grow; what is not named is not lowered")]
 
 mod quiet;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod scenes;
 
 use std::cell::Cell;
@@ -27,6 +27,8 @@ use crate::engine::Past;
 use crate::model::{Grade, PermitKind, Reason, SiteState};
 
 pub use quiet::Quiet;
+#[cfg(fuzzing)]
+pub use scenes::same_every_way;
 
 /// More `let`s than this stay with Rhai.
 const MOST_LETS: usize = 8;

@@ -104,17 +104,25 @@ pub struct Watch {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Occasion {
     pub all: Box<[u32]>,
-    /// Where this holds and no alarm of the point is about to be or open, nothing but `loud` has to be asked: so many
-    /// others say false.
+    /// Where this holds, the rules at these places say false, as bits; those beyond the 64th are always asked.
     pub quiet: Quiet,
-    pub loud: Box<[u32]>,
-    pub answered: u32,
+    pub hushed: u64,
+    /// These and the rules about a silence that there is not: nobody has to be asked whose alarm is at rest.
+    pub mute: u64,
+    /// All that are not mute.
+    loud: Box<[u32]>,
 }
 
 impl Occasion {
-    #[must_use]
-    pub fn places(&self, quiet: bool) -> &[u32] {
-        if quiet { &self.loud } else { &self.all }
+    /// Nobody is answered for.
+    fn of_all(all: Box<[u32]>) -> Self {
+        Self { loud: all.clone(), all, ..Self::default() }
+    }
+
+    /// Those that are asked when these, as bits, need not be.
+    pub fn places(&self, skipped: u64) -> impl Iterator<Item = usize> + '_ {
+        let places = if skipped == self.mute { &self.loud } else { &self.all };
+        places.iter().map(|place| *place as usize).filter(move |place| *place >= 64 || skipped >> place & 1 == 0)
     }
 }
 
@@ -126,9 +134,9 @@ pub struct Occasions {
     /// What lies around may have changed: rules that look beyond the point.
     pub around: Occasion,
     /// A sample came that younger ones had overtaken.
-    pub overtaken: Box<[u32]>,
+    pub overtaken: Occasion,
     /// Time has passed.
-    pub tick: Box<[u32]>,
+    pub tick: Occasion,
     /// The sensor itself is in question.
     pub health: Occasion,
 }
@@ -260,8 +268,8 @@ impl Plan {
         plan.occasions = Occasions {
             sample: occasion(&|judges, looks| judges == Judges::Silence || judges == Judges::Samples && !looks),
             around: occasion(&|judges, looks| judges == Judges::Samples && looks),
-            overtaken: of(&|judges, _| judges == Judges::Samples),
-            tick: of(&|judges, _| judges != Judges::Health),
+            overtaken: Occasion::of_all(of(&|judges, _| judges == Judges::Samples)),
+            tick: Occasion::of_all(of(&|judges, _| judges != Judges::Health)),
             health: occasion(&|judges, _| judges == Judges::Health),
         };
     }
@@ -517,23 +525,25 @@ impl Plan {
 
 /// Which of the watches have to be asked even where it is quiet.
 fn occasion(rules: &[Compiled], watches: &[Watch], point: &Point, all: Box<[u32]>) -> Occasion {
-    let (mut quiet, mut loud, mut answered) = (Quiet::default(), Vec::new(), 0);
-    for place in &all {
+    let (mut quiet, mut hushed, mut silent) = (Quiet::default(), 0, 0);
+    for place in all.iter().filter(|place| **place < 64) {
         let watch = &watches[*place as usize];
         let Compiled { rule, raise, .. } = &rules[watch.rule];
         if rule.judges == Judges::Silence {
             // A sample ends a silence; where there is no alarm, there is nothing to end.
+            silent |= 1 << place;
             continue;
         }
         let native = raise.native.as_ref().ok();
         let own = native.and_then(|native| Quiet::of(native, &watch.limits, point));
         // One that is quiet only where the others are not is asked each time.
-        match own.and_then(|own| quiet.and(&own)) {
-            Some(both) => (quiet, answered) = (both, answered + 1),
-            None => loud.push(*place),
+        if let Some(both) = own.and_then(|own| quiet.and(&own)) {
+            (quiet, hushed) = (both, hushed | 1 << place);
         }
     }
-    Occasion { all, quiet, loud: loud.into(), answered }
+    let mute: u64 = hushed | silent;
+    let loud = all.iter().copied().filter(|place| *place >= 64 || mute >> place & 1 == 0).collect();
+    Occasion { all, quiet, hushed, mute, loud }
 }
 
 /// Does the rule choose the point?

@@ -3,7 +3,8 @@
 //! The rules are those that Davy ships with; the points are of every kind and place that one of them watches,
 //! in turn, and read values at which the mine is well. Each round is one sample a point, five seconds apart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +14,10 @@ use serde_json::{Value, json};
 use super::super::shipped;
 use super::resident_mb;
 use crate::clock::Stopwatch;
-use crate::engine::Shard;
+use crate::engine::{Health, Past, Shard};
 use crate::journal::{Entry, Note, RuleFile, Setup};
-use crate::model::{Kind, Point, PointIndex, Sample, Stricter, Timestamp};
-use crate::rule::{Language, Plan, Rule, read_file};
+use crate::model::{Kind, Point, PointIndex, Sample, Timestamp};
+use crate::rule::{Judge, Judged, Language, Plan, PointPlan, Reading, Rule, Watch, read_file};
 
 /// Point counts of `--growth`; China's hazardous-chemicals platform takes 440,000.
 const GROWTH: [u32; 5] = [100, 1_000, 10_000, 100_000, 440_000];
@@ -206,19 +207,34 @@ pub fn point(number: u32, places: &[(Kind, String)]) -> Point {
     }
 }
 
-/// For each point a value between its limits.
+/// For each point a value at which the fewest of its rules call: between two of its limits, or beyond them. Limits of
+/// one point may be of different things, such as a level and its rise.
 fn well(files: &[RuleFile], points: &[Point]) -> Vec<f64> {
-    let setup = Setup { rules: files.to_vec(), ..Setup::of(points.to_vec()) };
-    let plan = Plan::new(&Language::new(), &setup);
-    let value = |watches: &[crate::rule::Watch]| {
-        let limits = || watches.iter().flat_map(|watch| plan.rules[watch.rule].rule.limits.values());
-        let of = |side: Stricter| limits().filter(move |limit| limit.stricter == side).map(|limit| limit.value);
-        match (of(Stricter::Higher).reduce(f64::max), of(Stricter::Lower).reduce(f64::min)) {
-            (Some(low), Some(high)) => f64::midpoint(low, high),
-            (Some(low), None) => low * 1.5 + 1.0,
-            (None, Some(high)) => high * 0.5,
-            (None, None) => 1.0,
-        }
+    let language = Language::new();
+    let plan = Plan::new(&language, &Setup { rules: files.to_vec(), ..Setup::of(points.to_vec()) });
+    let mut judge = Judge::new(&language);
+    let mut calls = |watch: &Watch, point: &Point, value: f64| {
+        let (limits, recalls) = (&watch.limits, &watch.recalls);
+        let reading =
+            Reading { value: Some(value), health: Health::default(), age_s: 0.0, point, limits, recalls, around: None };
+        judge.judge(&plan.rules[watch.rule].raise, &reading, &mut Past::default()) == Judged::Says(true)
     };
-    plan.points.iter().map(|point| value(&point.watches)).collect()
+    let mut known: HashMap<*const PointPlan, f64> = HashMap::new();
+    let mut value = |plan: &Rc<PointPlan>, point: &Point| {
+        // It does not rain.
+        if matches!(point.kind, Kind::Rain | Kind::RainTotal) {
+            return 0.0;
+        }
+        *known.entry(Rc::as_ptr(plan)).or_insert_with(|| {
+            let mut limits: Vec<f64> =
+                plan.watches.iter().flat_map(|watch| watch.limits.iter().map(|(_, limit)| *limit)).collect();
+            limits.sort_by(f64::total_cmp);
+            let between = limits.windows(2).map(|pair| f64::midpoint(pair[0], pair[1]));
+            let beyond =
+                limits.first().map(|low| low * 0.5).into_iter().chain(limits.last().map(|high| high * 1.5 + 1.0));
+            let called = |value: &f64| plan.watches.iter().filter(|watch| calls(watch, point, *value)).count();
+            beyond.chain(between).min_by_key(called).unwrap_or(1.0)
+        })
+    };
+    plan.points.iter().zip(points).map(|(plan, point)| value(plan, point)).collect()
 }

@@ -1,12 +1,12 @@
-//! Random closures and random sights of a point, on which native and interpreted are compared: for the property
-//! test.
+//! Random closures and random sights of a point, on which the ways to judge are compared: for the property test and
+//! the fuzz target. Both draw from bytes.
 
 #![allow(clippy::unwrap_used, reason = "what is drawn is sound; where it is not, the draw is wrong")]
 
 use std::rc::Rc;
 use std::time::Duration;
 
-use proptest::prelude::*;
+use arbitrary::Unstructured;
 
 use crate::engine::{Health, Past, Wants};
 use crate::journal::RuleFile;
@@ -21,184 +21,284 @@ const SPANS: [&str; 2] = ["1m", "10m"];
 /// Selectors of a closure; a scene says how many points each of them names.
 const GROUPS: [&str; 4] =
     ["p.point(\"fan\")", "p.related(\"redundant\")", "p.related(\"feed\")", "p.all(\"co\", \"\")"];
+const ARITHMETIC: [&str; 6] = ["+", "-", "*", "/", "%", "**"];
 
-/// A number that other points, or the clock, have to say.
-fn around(depth: u32) -> BoxedStrategy<String> {
-    let group = || prop::sample::select(GROUPS.to_vec());
-    let asks = vec!["value", "age", "max", "min", "mean", "median", "sum", "spread", "known", "size"];
-    let figure = (group(), prop::sample::select(asks)).prop_map(|(group, ask)| format!("{group}.{ask}"));
-    let window = (group(), prop::sample::select(vec!["mean", "count", "rate"]), prop::sample::select(SPANS.to_vec()))
-        .prop_map(|(group, function, span)| format!("{group}.{function}(\"{span}\")"));
-    let limit = if depth == 0 { Just("1.0".to_owned()).boxed() } else { number(depth - 1) };
-    let count = (group(), prop::sample::select(vec!["over", "under"]), limit)
-        .prop_map(|(group, count, limit)| format!("{group}.{count}({limit})"));
-    prop_oneof![3 => figure, 1 => window, 1 => count, 1 => Just("p.hour".to_owned())].boxed()
-}
+/// Choices out of bytes; where they have run out, the first of each.
+struct Draw<'a>(Unstructured<'a>);
 
-/// Something true or false that they have to say.
-fn around_verdict(depth: u32) -> BoxedStrategy<String> {
-    let group = || prop::sample::select(GROUPS.to_vec());
-    let limit = if depth == 0 { Just("1".to_owned()).boxed() } else { number(depth - 1) };
-    let vote = (group(), 1_usize..5, prop::sample::select(vec![">=", ">", "<=", "<"]), limit)
-        .prop_map(|(group, k, word, limit)| format!("{group}.vote({k}, \"{word}\", {limit})"));
-    let word = (group(), prop::sample::select(vec!["good", "uncertain", "bad", "no such word"]))
-        .prop_map(|(group, word)| format!("({group}.quality == \"{word}\")"));
-    let has = group().prop_map(|group| format!("{group}.has(\"over_range\")"));
-    let bearing = prop::sample::select(vec![
-        "(p.site == \"stopped\")",
-        "(p.site != \"producing\")",
-        "(p.site == \"asleep\")",
-        "p.season(\"flood\")",
-        "p.season(\"dry\")",
-    ])
-    .prop_map(str::to_owned);
-    prop_oneof![3 => vote, 1 => word, 1 => has, 2 => bearing].boxed()
-}
+impl Draw<'_> {
+    fn below(&mut self, end: usize) -> usize {
+        self.0.int_in_range(0..=end - 1).unwrap_or_default()
+    }
 
-/// A level of a function: known before a sample comes.
-fn level() -> impl Strategy<Value = String> {
-    let leaf = prop::sample::select(vec![
-        "p.limit.alarm",
-        "p.limit.low",
-        "0.0",
-        "1.0",
-        "2",
-        "-1",
-        "0.30000000000000004",
-        "1e300",
-        "5e-324",
-        "-3.5",
-    ])
-    .prop_map(str::to_owned);
-    let arithmetic = (leaf.clone(), prop::sample::select(vec!["+", "-", "*", "/", "%", "**"]), leaf.clone())
-        .prop_map(|(a, op, b)| format!("({a} {op} ({b} * 1.0))"));
-    let call = (prop::sample::select(vec!["min", "max"]), leaf.clone()).prop_map(|(f, a)| format!("{f}({a}, 0.5)"));
-    prop_oneof![4 => leaf.clone(), 1 => arithmetic, 1 => call, 1 => leaf.prop_map(|a| format!("abs(-({a} * 1.0))"))]
-}
+    fn one<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len())]
+    }
 
-/// A call of any function in the catalogue; `question`: of those that say true or false.
-fn call(question: bool) -> impl Strategy<Value = String> {
-    let functions: Vec<Function> = Function::ALL.into_iter().filter(|one| one.is_question() == question).collect();
-    let words = prop::sample::select(vec![">", ">=", "<", "<="]);
-    let slack = prop::sample::select(vec!["0.0", "0.05", "1", "abs(p.limit.low)"]);
-    (prop::sample::select(functions), prop::sample::select(SPANS.to_vec()), level(), words, slack).prop_map(
-        |(function, span, level, word, slack)| match (function.name(), function.shape()) {
+    /// Place in the list of weights.
+    fn weighted(&mut self, weights: &[usize]) -> usize {
+        let mut left = self.below(weights.iter().sum());
+        weights.iter().position(|weight| left.checked_sub(*weight).map(|rest| left = rest).is_none()).unwrap_or(0)
+    }
+
+    fn chance(&mut self, of_twenty: usize) -> bool {
+        self.below(20) < of_twenty
+    }
+
+    fn between(&mut self, low: f64, high: f64) -> f64 {
+        let share = f64::from(self.0.arbitrary::<u32>().unwrap_or_default()) / f64::from(u32::MAX);
+        low + (high - low) * share
+    }
+
+    fn bits(&mut self) -> u16 {
+        self.0.arbitrary().unwrap_or_default()
+    }
+
+    fn awkward(&mut self) -> f64 {
+        match self.weighted(&[4, 1, 1]) {
+            0 => self.between(-5.0, 5.0),
+            1 => self.one(&[0.0, -0.0, 1.0, 0.1 + 0.2, f64::MAX, f64::MIN_POSITIVE, f64::NAN, f64::INFINITY]),
+            _ => f64::from_bits(self.0.arbitrary().unwrap_or_default()),
+        }
+    }
+
+    /// A number that other points, or the clock, have to say.
+    fn around(&mut self, depth: u32) -> String {
+        let group = self.one(&GROUPS);
+        match self.weighted(&[3, 1, 1, 1]) {
+            0 => {
+                let asks = ["value", "age", "max", "min", "mean", "median", "sum", "spread", "known", "size"];
+                format!("{group}.{}", self.one(&asks))
+            }
+            1 => format!("{group}.{}(\"{}\")", self.one(&["mean", "count", "rate"]), self.one(&SPANS)),
+            2 => {
+                let count = self.one(&["over", "under"]);
+                let limit = if depth == 0 { "1.0".to_owned() } else { self.number(depth - 1) };
+                format!("{group}.{count}({limit})")
+            }
+            _ => "p.hour".to_owned(),
+        }
+    }
+
+    /// Something true or false that they have to say.
+    fn around_verdict(&mut self, depth: u32) -> String {
+        const BEARINGS: [&str; 5] = [
+            "(p.site == \"stopped\")",
+            "(p.site != \"producing\")",
+            "(p.site == \"asleep\")",
+            "p.season(\"flood\")",
+            "p.season(\"dry\")",
+        ];
+        let group = self.one(&GROUPS);
+        match self.weighted(&[3, 1, 1, 2]) {
+            0 => {
+                let (k, word) = (1 + self.below(4), self.one(&[">=", ">", "<=", "<"]));
+                let limit = if depth == 0 { "1".to_owned() } else { self.number(depth - 1) };
+                format!("{group}.vote({k}, \"{word}\", {limit})")
+            }
+            1 => format!("({group}.quality == \"{}\")", self.one(&["good", "uncertain", "bad", "no such word"])),
+            2 => format!("{group}.has(\"over_range\")"),
+            _ => self.one(&BEARINGS).to_owned(),
+        }
+    }
+
+    /// A level of a function: known before a sample comes.
+    fn level(&mut self) -> String {
+        const LEAVES: [&str; 10] =
+            ["p.limit.alarm", "p.limit.low", "0.0", "1.0", "2", "-1", "0.30000000000000004", "1e300", "5e-324", "-3.5"];
+        let leaf = self.one(&LEAVES);
+        match self.weighted(&[4, 1, 1, 1]) {
+            0 => leaf.to_owned(),
+            1 => format!("({leaf} {} ({} * 1.0))", self.one(&ARITHMETIC), self.one(&LEAVES)),
+            2 => format!("{}({leaf}, 0.5)", self.one(&["min", "max"])),
+            _ => format!("abs(-({leaf} * 1.0))"),
+        }
+    }
+
+    /// A call of any function in the catalogue; `question`: of those that say true or false.
+    fn call(&mut self, question: bool) -> String {
+        let functions: Vec<Function> = Function::ALL.into_iter().filter(|one| one.is_question() == question).collect();
+        let (function, span) = (self.one(&functions), self.one(&SPANS));
+        match (function.name(), function.shape()) {
             (name, Shape::Span) => format!("p.{name}(\"{span}\")"),
-            (name, Shape::Level) => format!("p.{name}({level})"),
-            (name, Shape::LevelSpan) => format!("p.{name}({level}, \"{span}\")"),
-            (name, Shape::Comparison) => format!("p.{name}(\"{word}\", {level})"),
-            (name, Shape::Levels) => format!("p.{name}({level}, {slack})"),
-        },
-    )
-}
-
-/// A number of the language as text; `depth` bounds its size.
-fn number(depth: u32) -> BoxedStrategy<String> {
-    let asked = prop::sample::select(vec![
-        "p.value",
-        "p.age",
-        "p.period",
-        "p.limit.alarm",
-        "p.limit.low",
-        "p.flat_for",
-        "p.stood_for",
-        "p.clock",
-        "p.fall_for",
-        "p.fall_to",
-        "p.twin_for",
-        "p.resolution",
-        "p.range_low",
-        "p.range_high",
-    ])
-    .prop_map(str::to_owned);
-    let constant = prop_oneof![
-        prop::sample::select(vec![
-            "0.0",
-            "1.0",
-            "0.1",
-            "1e-17",
-            "1e300",
-            "0.30000000000000004",
-            "5e-324",
-            "2",
-            "0",
-            "100"
-        ])
-        .prop_map(str::to_owned),
-        (-1000.0_f64..1000.0).prop_map(|number| format!("{number:?}")),
-    ];
-    let leaf = prop_oneof![3 => asked, 4 => call(false), 2 => constant, 2 => around(depth)];
-    if depth == 0 {
-        return leaf.boxed();
+            (name, Shape::Level) => format!("p.{name}({})", self.level()),
+            (name, Shape::LevelSpan) => format!("p.{name}({}, \"{span}\")", self.level()),
+            (name, Shape::Comparison) => {
+                format!("p.{name}(\"{}\", {})", self.one(&[">", ">=", "<", "<="]), self.level())
+            }
+            (name, Shape::Levels) => {
+                let slack = self.one(&["0.0", "0.05", "1", "abs(p.limit.low)"]);
+                format!("p.{name}({}, {slack})", self.level())
+            }
+        }
     }
-    let (a, b) = (number(depth - 1), number(depth - 1));
-    prop_oneof![
-        2 => leaf,
-        3 => (a.clone(), prop::sample::select(vec!["+", "-", "*", "/", "%", "**"]), b.clone())
-            .prop_map(|(a, op, b)| format!("({a} {op} {b})")),
-        1 => (prop::sample::select(vec!["min", "max"]), a.clone(), b.clone())
-            .prop_map(|(function, a, b)| format!("{function}({a}, {b})")),
-        1 => a.clone().prop_map(|a| format!("abs({a})")),
-        1 => a.clone().prop_map(|a| format!("({a}).abs()")),
-        1 => a.clone().prop_map(|a| format!("-({a})")),
-        1 => (verdict(depth - 1), a, b).prop_map(|(c, a, b)| format!("(if {c} {{ {a} }} else {{ {b} }})")),
-    ]
-    .boxed()
-}
 
-/// Something true or false.
-fn verdict(depth: u32) -> BoxedStrategy<String> {
-    let compare =
-        (number(depth.min(2)), prop::sample::select(vec!["==", "!=", ">", ">=", "<", "<="]), number(depth.min(2)))
-            .prop_map(|(a, op, b)| format!("({a} {op} {b})"));
-    let asked = prop::sample::select(vec![
-        "true",
-        "false",
-        "p.has(\"over_range\")",
-        "p.has(\"line_break\")",
-        "(p.quality == \"uncertain\")",
-        "(p.quality != \"good\")",
-        "(\"bad\" == p.quality)",
-        "(p.quality == \"no such word\")",
-        "(p.permit == \"\")",
-        "(p.permit != \"calibration\")",
-    ])
-    .prop_map(str::to_owned);
-    if depth == 0 {
-        return prop_oneof![3 => compare, 1 => asked, 1 => call(true), 1 => around_verdict(depth)].boxed();
+    fn constant(&mut self) -> String {
+        const WRITTEN: [&str; 10] =
+            ["0.0", "1.0", "0.1", "1e-17", "1e300", "0.30000000000000004", "5e-324", "2", "0", "100"];
+        if self.chance(10) { format!("{:?}", self.between(-1000.0, 1000.0)) } else { self.one(&WRITTEN).to_owned() }
     }
-    let (a, b, c) = (verdict(depth - 1), verdict(depth - 1), verdict(depth - 1));
-    prop_oneof![
-        4 => compare,
-        1 => asked,
-        1 => call(true),
-        2 => around_verdict(depth.min(2)),
-        2 => (a.clone(), b.clone()).prop_map(|(a, b)| format!("({a} && {b})")),
-        2 => (a.clone(), b.clone(), c.clone()).prop_map(|(a, b, c)| format!("({a} || {b} || {c})")),
-        1 => a.clone().prop_map(|a| format!("!{a}")),
-        1 => (a, b, c).prop_map(|(a, b, c)| format!("(if {a} {{ {b} }} else {{ {c} }})")),
-    ]
-    .boxed()
+
+    /// A number of the language as text; `depth` bounds its size.
+    fn number(&mut self, depth: u32) -> String {
+        const ASKED: [&str; 14] = [
+            "p.value",
+            "p.age",
+            "p.period",
+            "p.limit.alarm",
+            "p.limit.low",
+            "p.flat_for",
+            "p.stood_for",
+            "p.clock",
+            "p.fall_for",
+            "p.fall_to",
+            "p.twin_for",
+            "p.resolution",
+            "p.range_low",
+            "p.range_high",
+        ];
+        let form = if depth == 0 { 0 } else { self.weighted(&[2, 3, 1, 1, 1, 1, 1]) };
+        if form == 0 {
+            return match self.weighted(&[3, 4, 2, 2]) {
+                0 => self.one(&ASKED).to_owned(),
+                1 => self.call(false),
+                2 => self.constant(),
+                _ => self.around(depth),
+            };
+        }
+        let a = self.number(depth - 1);
+        match form {
+            1 => format!("({a} {} {})", self.one(&ARITHMETIC), self.number(depth - 1)),
+            2 => format!("{}({a}, {})", self.one(&["min", "max"]), self.number(depth - 1)),
+            3 => format!("abs({a})"),
+            4 => format!("({a}).abs()"),
+            5 => format!("-({a})"),
+            _ => format!("(if {} {{ {a} }} else {{ {} }})", self.verdict(depth - 1), self.number(depth - 1)),
+        }
+    }
+
+    /// Something true or false.
+    fn verdict(&mut self, depth: u32) -> String {
+        const ASKED: [&str; 10] = [
+            "true",
+            "false",
+            "p.has(\"over_range\")",
+            "p.has(\"line_break\")",
+            "(p.quality == \"uncertain\")",
+            "(p.quality != \"good\")",
+            "(\"bad\" == p.quality)",
+            "(p.quality == \"no such word\")",
+            "(p.permit == \"\")",
+            "(p.permit != \"calibration\")",
+        ];
+        let weights: &[usize] = if depth == 0 { &[3, 1, 1, 1] } else { &[4, 1, 1, 2, 2, 2, 1, 1] };
+        match self.weighted(weights) {
+            0 => {
+                let a = self.number(depth.min(2));
+                format!("({a} {} {})", self.one(&["==", "!=", ">", ">=", "<", "<="]), self.number(depth.min(2)))
+            }
+            1 => self.one(&ASKED).to_owned(),
+            2 => self.call(true),
+            3 => self.around_verdict(depth.min(2)),
+            4 => format!("({} && {})", self.verdict(depth - 1), self.verdict(depth - 1)),
+            5 => {
+                let (a, b, c) = (self.verdict(depth - 1), self.verdict(depth - 1), self.verdict(depth - 1));
+                format!("({a} || {b} || {c})")
+            }
+            6 => format!("!{}", self.verdict(depth - 1)),
+            _ => {
+                let (a, b, c) = (self.verdict(depth - 1), self.verdict(depth - 1), self.verdict(depth - 1));
+                format!("(if {a} {{ {b} }} else {{ {c} }})")
+            }
+        }
+    }
+
+    /// A closure's body, with or without `let`.
+    fn body(&mut self) -> String {
+        match self.weighted(&[3, 1, 1, 1]) {
+            0 => self.verdict(3),
+            1 => format!("{{ let x = {}; let y = !x; ({}) && (y || x) }}", self.verdict(1), self.verdict(1)),
+            2 => {
+                let (group, a) = (self.one(&GROUPS), self.verdict(2));
+                format!("{{ let g = {group}; let n = g.max; ({a}) || g.vote(2, \">=\", n) || g.quality == \"bad\" }}")
+            }
+            _ => format!("{{ let x = {}; let y = x; {} && (y >= x + 0.0) }}", self.number(2), self.verdict(2)),
+        }
+    }
+
+    fn standing(&mut self) -> Standing {
+        match self.weighted(&[4, 2, 1, 1]) {
+            0 => Standing::Usable(self.one(&[-1.0, 0.0, 0.3, 0.1 + 0.2, 1.0, 1.5])),
+            1 => Standing::Usable(self.between(-1e9, 1e9)),
+            2 => Standing::Broken,
+            _ => Standing::Awaited,
+        }
+    }
+
+    fn surroundings(&mut self) -> Surroundings {
+        Surroundings {
+            seen: self.chance(19),
+            points: (0..10).map(|_| (self.standing(), self.bits(), self.between(0.0, 100.0))).collect(),
+            named: GROUPS.iter().map(|_| (self.one(&[1, 1, 2, 3, 4, 5, 1, 0]), self.chance(10))).collect(),
+            seasons: (0..2).map(|_| self.chance(18).then(|| self.chance(10))).collect(),
+            site: self.one(&SiteState::ALL),
+            hour: self.between(0.0, 23.999),
+            own: self.standing(),
+            holding: self.chance(10),
+        }
+    }
+
+    fn scene(&mut self) -> Scene {
+        let (a, b, c) = (self.awkward(), self.awkward(), self.awkward());
+        let permit = self.chance(10).then(|| self.one(&PermitKind::ALL));
+        Scene {
+            value: self.chance(16).then(|| self.awkward()),
+            health: Health {
+                quality: Quality::from_bits(self.bits()),
+                flat_s: a,
+                stood_s: b,
+                clock_s: c,
+                fall_s: a,
+                fall_to: b,
+                twin_s: c,
+                permit,
+            },
+            age_s: self.awkward(),
+            limits: [self.awkward(), self.awkward()],
+            range: self.chance(10).then(|| Range { low: self.awkward(), high: self.awkward() }),
+            samples: (0..self.below(14))
+                .map(|_| {
+                    let overtaken = if self.chance(16) { 0 } else { 1 + self.below(8) };
+                    (self.below(90) as u64, overtaken as u64, self.awkward())
+                })
+                .collect(),
+            stricter: self.one(&[None, Some(Stricter::Lower), Some(Stricter::Higher)]),
+            surroundings: self.surroundings(),
+        }
+    }
 }
 
-/// A closure's body, with or without `let`.
-pub fn body() -> impl Strategy<Value = String> {
-    prop_oneof![
-        3 => verdict(3),
-        1 => (verdict(1), verdict(1)).prop_map(|(x, a)| format!("{{ let x = {x}; let y = !x; ({a}) && (y || x) }}")),
-        1 => (prop::sample::select(GROUPS.to_vec()), verdict(2)).prop_map(|(group, a)| {
-            format!("{{ let g = {group}; let n = g.max; ({a}) || g.vote(2, \">=\", n) || g.quality == \"bad\" }}")
-        }),
-        1 => (number(2), verdict(2)).prop_map(|(x, a)| format!("{{ let x = {x}; let y = x; {a} && (y >= x + 0.0) }}")),
-    ]
+/// A closure, and what it is asked at.
+pub fn drawn(bytes: &[u8]) -> (String, Vec<Scene>) {
+    let mut draw = Draw(Unstructured::new(bytes));
+    let code = draw.body();
+    let scenes = (0..1 + draw.below(8)).map(|_| draw.scene()).collect();
+    (code, scenes)
 }
 
-fn awkward() -> impl Strategy<Value = f64> {
-    prop_oneof![
-        4 => -5.0_f64..5.0,
-        1 => any::<f64>(),
-        1 => prop::sample::select(vec![0.0, -0.0, 1.0, 0.1 + 0.2, f64::MAX, f64::MIN_POSITIVE, f64::NAN, f64::INFINITY]),
-    ]
+/// Panics where the ways to judge differ on what is drawn from the bytes.
+pub fn same_every_way(bytes: &[u8]) {
+    let (code, scenes) = drawn(bytes);
+    let language = Language::new();
+    let program = program(&language, &code);
+    for scene in &scenes {
+        let said = every_way(&program, &language, scene);
+        let why = program.native.as_ref().err();
+        // What is answered without asking is what Rhai says too.
+        assert!(!said.quiet || said.tree == Judged::Says(false), "{code} is not quiet on {scene:?}");
+        assert_eq!(said.native, said.tree, "{code} ({why:?}) natively and by the tree, on {scene:?}");
+        assert_eq!(said.machine, said.tree, "{code} by Rhai's machine and by the tree, on {scene:?}");
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -225,39 +325,6 @@ pub struct Surroundings {
     pub hour: f64,
     pub own: Standing,
     pub holding: bool,
-}
-
-fn standing() -> impl Strategy<Value = Standing> {
-    prop_oneof![
-        4 => prop::sample::select(vec![-1.0, 0.0, 0.3, 0.1 + 0.2, 1.0, 1.5]).prop_map(Standing::Usable),
-        2 => (-1e9_f64..1e9).prop_map(Standing::Usable),
-        1 => Just(Standing::Broken),
-        1 => Just(Standing::Awaited),
-    ]
-}
-
-fn surroundings() -> impl Strategy<Value = Surroundings> {
-    let named = prop_oneof![1 => Just(0_usize), 4 => Just(1), 3 => 2_usize..6];
-    (
-        prop::bool::weighted(0.95),
-        prop::collection::vec((standing(), any::<u16>(), 0.0_f64..100.0), 10),
-        prop::collection::vec((named, any::<bool>()), GROUPS.len()),
-        prop::collection::vec(prop::option::weighted(0.9, any::<bool>()), 2),
-        prop::sample::select(SiteState::ALL.to_vec()),
-        0.0_f64..24.0,
-        standing(),
-        any::<bool>(),
-    )
-        .prop_map(|(seen, points, named, seasons, site, hour, own, holding)| Surroundings {
-            seen,
-            points,
-            named,
-            seasons,
-            site,
-            hour,
-            own,
-            holding,
-        })
 }
 
 /// What the engine would have seen for the program.
@@ -289,46 +356,6 @@ fn look(program: &Program, surroundings: &Surroundings, wants: &Wants, past: &Pa
     surroundings.seen.then(|| Rc::new(around))
 }
 
-pub fn scene() -> impl Strategy<Value = Scene> {
-    let health = (
-        any::<u16>(),
-        awkward(),
-        awkward(),
-        awkward(),
-        prop::option::of(prop::sample::select(PermitKind::ALL.to_vec())),
-    )
-        .prop_map(|(bits, a, b, c, permit)| Health {
-            quality: Quality::from_bits(bits),
-            flat_s: a,
-            stood_s: b,
-            clock_s: c,
-            fall_s: a,
-            fall_to: b,
-            twin_s: c,
-            permit,
-        });
-    (
-        prop::option::weighted(0.8, awkward()),
-        health,
-        awkward(),
-        [awkward(), awkward()],
-        prop::option::of((awkward(), awkward())),
-        prop::collection::vec((0_u64..90, prop_oneof![4 => Just(0_u64), 1 => 1_u64..9], awkward()), 0..14),
-        prop::sample::select(vec![None, Some(Stricter::Lower), Some(Stricter::Higher)]),
-        surroundings(),
-    )
-        .prop_map(|(value, health, age_s, limits, range, samples, stricter, surroundings)| Scene {
-            value,
-            health,
-            age_s,
-            limits,
-            range: range.map(|(low, high)| Range { low, high }),
-            samples,
-            surroundings,
-            stricter,
-        })
-}
-
 pub fn program(language: &Language, code: &str) -> Program {
     let text = format!(
         "rule(\"r\", #{{ title: \"t\", advice: \"a\", watches: #{{}}, priority: \"P2\", level: \"orange\", raise: |p| {code} }});"
@@ -337,7 +364,18 @@ pub fn program(language: &Language, code: &str) -> Program {
     Program::new(&rules[0].raise, &ast, ["alarm".to_owned(), "low".to_owned()].iter()).unwrap()
 }
 
-pub fn both(program: &Program, language: &Language, scene: &Scene) -> (Judged, Judged, bool) {
+/// What each way to judge says of one scene.
+pub struct Said {
+    pub native: Judged,
+    /// By Rhai, walking the syntax tree.
+    pub tree: Judged,
+    /// By Rhai's machine.
+    pub machine: Judged,
+    /// Answered as false without being asked.
+    pub quiet: bool,
+}
+
+pub fn every_way(program: &Program, language: &Language, scene: &Scene) -> Said {
     let mut point: Point = trial::read_point(&["t1", "methane", "T1", "%VOL"]).unwrap();
     point.range = scene.range;
     let limits: Rc<[_]> = Rc::from([("alarm".into(), scene.limits[0]), ("low".into(), scene.limits[1])]);
@@ -371,5 +409,6 @@ pub fn both(program: &Program, language: &Language, scene: &Scene) -> (Judged, J
     let native = judge.judge(program, &reading, &mut past);
     let quiet = program.native.as_ref().ok().and_then(|native| Quiet::of(native, &limits, &point));
     let quiet = quiet.is_some_and(|quiet| quiet.holds(&reading));
-    (native, judge.interpret(program, &reading, &mut past), quiet)
+    let tree = judge.interpret(program, &reading, &mut past);
+    Said { native, tree, machine: judge.by_machine(program, &reading, &mut past), quiet }
 }
