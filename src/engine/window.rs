@@ -83,7 +83,8 @@ impl Parts {
     pub const fn bytes(self, samples: usize) -> usize {
         let queues = self.has(Self::LOWS) as usize + self.has(Self::HIGHS) as usize + self.has(Self::GAPS) as usize;
         let order = if self.has(Self::ORDER) { BYTES_A_NUMBER } else { 0 };
-        size_of::<Window>() + samples * (queues * size_of::<(Timestamp, f64)>() + order)
+        let boxed = size_of::<Line>() + size_of::<Rises>() + size_of::<Gaps>();
+        size_of::<Window>() + boxed + samples * (queues * size_of::<(Timestamp, f64)>() + order)
     }
 }
 
@@ -95,12 +96,13 @@ pub struct Window {
     /// Samples that left since the sums were built.
     removed: u64,
     sums: Option<Sums>,
-    line: Option<Line>,
-    rises: Option<Rises>,
     lows: Option<VecDeque<(Timestamp, f64)>>,
     highs: Option<VecDeque<(Timestamp, f64)>>,
+    // What few rules ask for takes no room where it is not: a sample has to fetch the whole window.
+    line: Option<Box<Line>>,
+    rises: Option<Box<Rises>>,
     order: Option<Box<Order>>,
-    gaps: Option<Gaps>,
+    gaps: Option<Box<Gaps>>,
 }
 
 impl Window {
@@ -144,9 +146,9 @@ impl Window {
         let (start, has) = (self.start, |part| parts.has(part));
         let samples = || track.from(start);
         self.sums = has(Parts::SUMS).then(|| self.sums.take().unwrap_or_else(|| Sums::of(track, start)));
-        self.line = has(Parts::LINE).then(|| self.line.take().unwrap_or_else(|| Line::of(track, start)));
-        self.rises = has(Parts::RISES).then(|| self.rises.take().unwrap_or_else(|| Rises::of(track, start)));
-        self.gaps = has(Parts::GAPS).then(|| self.gaps.take().unwrap_or_else(|| Gaps::of(track, start)));
+        self.line = has(Parts::LINE).then(|| self.line.take().unwrap_or_else(|| Line::of(track, start).into()));
+        self.rises = has(Parts::RISES).then(|| self.rises.take().unwrap_or_else(|| Rises::of(track, start).into()));
+        self.gaps = has(Parts::GAPS).then(|| self.gaps.take().unwrap_or_else(|| Gaps::of(track, start).into()));
         let extremes = |yields: fn(f64, f64) -> bool| {
             let mut queue = VecDeque::new();
             samples().for_each(|(at, value)| push_extreme(&mut queue, at, value, yields));
@@ -251,7 +253,7 @@ impl Window {
             if number > track.end() - 1 - UNSETTLED.min(track.end() - 1) {
                 gaps.settle(track, self.start);
             } else {
-                *gaps = Gaps::of(track, self.start);
+                **gaps = Gaps::of(track, self.start);
             }
         }
     }
@@ -296,8 +298,8 @@ impl Window {
     fn rebuild(&mut self, track: &Track) {
         self.removed = 0;
         self.sums = self.sums.as_ref().map(|_| Sums::of(track, self.start));
-        self.line = self.line.as_ref().map(|_| Line::of(track, self.start));
-        self.rises = self.rises.as_ref().map(|_| Rises::of(track, self.start));
+        self.line = self.line.as_ref().map(|_| Line::of(track, self.start).into());
+        self.rises = self.rises.as_ref().map(|_| Rises::of(track, self.start).into());
     }
 
     pub fn count(&self, track: &Track) -> usize {
@@ -341,8 +343,14 @@ impl Window {
     pub fn bytes(&self) -> usize {
         let queues = [&self.lows, &self.highs].into_iter().flatten().map(VecDeque::capacity).sum::<usize>();
         let gaps = self.gaps.as_ref().map_or(0, |gaps| gaps.settled.capacity());
+        let boxed = [
+            (self.line.is_some(), size_of::<Line>()),
+            (self.rises.is_some(), size_of::<Rises>()),
+            (self.gaps.is_some(), size_of::<Gaps>()),
+        ];
+        let boxed: usize = boxed.into_iter().filter(|(there, _)| *there).map(|(_, bytes)| bytes).sum();
         let order = self.order.as_ref().map_or(0, |order| size_of::<Order>() + order.bytes());
-        size_of::<Self>() + (queues + gaps) * size_of::<(Timestamp, f64)>() + order
+        size_of::<Self>() + boxed + (queues + gaps) * size_of::<(Timestamp, f64)>() + order
     }
 }
 

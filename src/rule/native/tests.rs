@@ -26,8 +26,9 @@ fn what_is_drawn_is_of_all_kinds() {
     let language = Language::new();
     let (mut lowered, mut yes, mut no, mut unknown) = (0, 0, 0, 0);
     for seed in 0_u32..300 {
-        let bytes: Vec<u8> =
-            (0..3_000_u32).map(|place| (place + 1).wrapping_mul(seed.wrapping_mul(2_654_435_761) + 97).to_be_bytes()[0]).collect();
+        let bytes: Vec<u8> = (0..3_000_u32)
+            .map(|place| (place + 1).wrapping_mul(seed.wrapping_mul(2_654_435_761) + 97).to_be_bytes()[0])
+            .collect();
         let (code, scenes) = drawn(&bytes);
         let program = program(&language, &code);
         lowered += usize::from(program.native.is_ok());
