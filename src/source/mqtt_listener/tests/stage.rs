@@ -169,7 +169,7 @@ impl Stage {
             })
         };
         let served =
-            tokio::spawn(listener.serve(account.clone(), deliver, subscribers.clone(), decoders, stop.clone()));
+            tokio::spawn(listener.serve(account.clone(), deliver, (subscribers.clone(), Arc::default()), decoders, stop.clone()));
         Self { port, account, board, subscribers, journal, stop, served }
     }
 
