@@ -104,9 +104,8 @@ impl Config {
             listener.expected().map(move |(user, _)| (format!("mqtt_listener.{}/{user}", listener.name), key(user)))
         });
         let senders = self.senders.iter().filter(|sender| sender.away.is_some());
-        let senders = senders.map(|sender| {
-            (format!("http.{}", sender.name), Key::of("source.http").field(&sender.name).field("away"))
-        });
+        let senders = senders
+            .map(|sender| (format!("http.{}", sender.name), Key::of("source.http").field(&sender.name).field("away")));
         for (source, at) in users.chain(senders).filter(|(source, _)| !parents.contains_key(source)) {
             let message = format!(
                 "no point comes through {source} alone: when it is away each point still calls; give its points to it alone, \

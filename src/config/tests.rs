@@ -550,8 +550,10 @@ fn what_comes_one_way_only_hangs_from_it_and_check_names_a_parent_of_nothing() {
     let told: Vec<String> = warnings.iter().map(ToString::to_string).collect();
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(
-        told[0].starts_with("davy.toml: source.mqtt_listener.front.user.none.away: no point comes through \
-                             mqtt_listener.front/none alone"),
+        told[0].starts_with(
+            "davy.toml: source.mqtt_listener.front.user.none.away: no point comes through \
+                             mqtt_listener.front/none alone"
+        ),
         "{told:?}"
     );
 }

@@ -86,7 +86,8 @@ impl Attendance {
                     info!(source = %subject, "is there");
                 }
                 let span = duration_text(member.patience);
-                let detail = if away { format!("{span} 无连接或数据 / nothing for {span}") } else { String::new() };
+                let detail =
+                    if away { format!("{span} 无连接或数据 / nothing for {span}") } else { String::new() };
                 news.push(down(&subject, away, &detail));
             }
         }

@@ -223,9 +223,10 @@ impl Raw {
             .set_clock_beyond
             .as_deref()
             .and_then(|text| problems.duration(at.field("set_clock_beyond"), text, Duration::from_secs(1)..=24 * hour));
-        let away = self.away.as_deref().and_then(|text| {
-            problems.duration(at.field("away"), text, Duration::from_secs(1)..=30 * 24 * hour)
-        });
+        let away = self
+            .away
+            .as_deref()
+            .and_then(|text| problems.duration(at.field("away"), text, Duration::from_secs(1)..=30 * 24 * hour));
         let secret = Secret { file: self.password_file, env: self.password_env };
         let password = secret.read(protocol, at, problems);
         let devices = self.device.into_iter().filter_map(|(name, raw)| {

@@ -137,7 +137,14 @@ impl Host {
     pub fn new(mapping: Mapping, table: Arc<PointTable>, host_id: &str) -> Self {
         let states = vec![State::default(); table.len()];
         let book = Book { table, states, metrics: 0 };
-        let mut host = Self { nodes: HashMap::new(), book, own_state: topic::state(host_id), crowded: false, told: HashMap::new(), mapping };
+        let mut host = Self {
+            nodes: HashMap::new(),
+            book,
+            own_state: topic::state(host_id),
+            crowded: false,
+            told: HashMap::new(),
+            mapping,
+        };
         let bound: Vec<(String, String)> =
             host.mapping.nodes().map(|(group, node)| (group.to_owned(), node.to_owned())).collect();
         for (group, name) in bound {
@@ -544,7 +551,8 @@ impl Node {
 
     /// Devices whose births are due and do not come.
     fn miss_devices(&mut self, now: Timestamp) {
-        let overdue = |(device, since): (&Box<str>, &Timestamp)| (now.since(*since) >= BIRTH_WAIT).then(|| device.clone());
+        let overdue =
+            |(device, since): (&Box<str>, &Timestamp)| (now.since(*since) >= BIRTH_WAIT).then(|| device.clone());
         let gone: Vec<Box<str>> = self.due.iter().filter_map(overdue).collect();
         for device in gone {
             self.due.remove(&device);

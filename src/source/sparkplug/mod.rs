@@ -159,7 +159,11 @@ impl Sparkplug {
                 return Some("the journal is closed".into());
             }
             for (who, away) in self.host.absences() {
-                let detail = if away { "边缘节点或设备已离线 / its death was announced, or its birth did not come" } else { "" };
+                let detail = if away {
+                    "边缘节点或设备已离线 / its death was announced, or its birth did not come"
+                } else {
+                    ""
+                };
                 let condition = super::down(&format!("{}/{who}", out.account.name), away, detail);
                 if out.intake.submit(Entry::Note(Note::Condition(condition))).await.is_err() {
                     return Some("the journal is closed".into());
