@@ -167,7 +167,9 @@ fn enter(
         }
         Input::Site(state) => {
             let (by, reason) = ("trial".into(), "trial".into());
-            let standing = SiteStanding { site: SITE.into(), state: *state, since: now, by, reason };
+            let approved_by = String::new();
+            let standing =
+                SiteStanding { site: SITE.into(), state: *state, since: now, by, reason, approved_by, until: None };
             Ok(Some(Entry::Note(Note::SiteSet(SiteSet { command: 0, standing }))))
         }
     }
