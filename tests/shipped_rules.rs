@@ -122,7 +122,7 @@ fn every_rule_is_raised_and_cleared_by_its_samples() {
         let expected = expected(&text);
         for rule in rules_of(&file) {
             let told = expected.get(&*rule.id).cloned().unwrap_or_default();
-            for word in ["raised", "cleared"] {
+            for word in ["raised", if rule.latch { "latched" } else { "cleared" }] {
                 let elsewhere = word == "cleared" && CLEARED_BY_THE_POINT_TABLE.contains(&&*rule.id);
                 if !told.contains(word) && !elsewhere {
                     let name = samples_of(&file);
@@ -132,6 +132,25 @@ fn every_rule_is_raised_and_cleared_by_its_samples() {
         }
     }
     none(failures);
+}
+
+/// Where the value cuts power a person who has looked lets it go, not a value that is low again.
+#[test]
+fn what_cuts_power_in_a_mine_latches_and_nothing_else_in_its_methane_files() {
+    let mut latching = BTreeSet::new();
+    for file in shipped().iter().filter(|file| file.path.starts_with("coal/methane")) {
+        latching.extend(rules_of(file).into_iter().filter(|rule| rule.latch).map(|rule| rule.id.to_string()));
+    }
+    let cuts = [
+        "methane-bleeder",
+        "methane-bunker",
+        "methane-face-cut",
+        "methane-fan-inlet",
+        "methane-fan-inlet-cut",
+        "methane-intake",
+        "methane-return",
+    ];
+    assert_eq!(latching, cuts.map(str::to_owned).into());
 }
 
 /// A bad sample and a point that is stricter than the rule stand in every samples file. A contact is not stricter.

@@ -220,3 +220,115 @@ async fn a_substation_that_is_lost_is_one_message_and_what_stays_silent_calls_wh
     assert_eq!(raised, 1, "one message for the substation");
     plc.stop().await;
 }
+
+/// Who comes to Davy: a gateway over MQTT, a program over HTTP, a fire device.
+struct Comers {
+    gateway: tokio::task::JoinHandle<()>,
+    mast: tokio::task::JoinHandle<()>,
+    fire: tokio::net::TcpStream,
+}
+
+/// The gateway's session, over which these points come twice a second.
+fn gateway(port: u16, points: &'static [&'static str]) -> tokio::task::JoinHandle<()> {
+    let mut options = rumqttc::MqttOptions::new("gw", "127.0.0.1", port);
+    options.set_credentials("gw", "secret-of-the-gateway");
+    let (client, mut events) = rumqttc::AsyncClient::new(options, 16);
+    tokio::spawn(async move {
+        let mut pace = tokio::time::interval(Duration::from_millis(500));
+        loop {
+            tokio::select! {
+                event = events.poll() => drop(event.unwrap()),
+                _ = pace.tick() => for point in points {
+                    client.try_publish(format!("pit/{point}"), rumqttc::QoS::AtLeastOnce, false, "0.2").ok();
+                }
+            }
+        }
+    })
+}
+
+async fn comers(davy: &stage::Davy, fire_port: u16) -> Comers {
+    let (http, url) = (davy.client(), davy.url("/api/v1/samples"));
+    let mast = tokio::spawn(async move {
+        loop {
+            let wind = json!([{ "point": "pit.wind", "value": 3.0 }, { "point": "pit.both", "value": 3.0 }]);
+            let request = http.post(&url).bearer_auth("a-token-of-the-weather-mast").json(&wind);
+            drop(request.send().await);
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    });
+    let mut fire = tokio::net::TcpStream::connect(("127.0.0.1", fire_port)).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut fire, &panel()).await.unwrap();
+    Comers { gateway: gateway(davy.mqtt().port(), &["gw-1", "gw-2", "both"]), mast, fire }
+}
+
+/// Part 7 of the fire device runs.
+fn panel() -> Vec<u8> {
+    use davy::decode::frames::{Zone, gb26875};
+    let clock = gb26875::clock(davy::clock::now(), Zone::BEIJING);
+    let (source, command) = ([6, 5, 4, 3, 2, 1], gb26875::Command::Send);
+    let head = gb26875::Head { serial: 1, version: [1, 1], clock, source, target: [0; 6], command };
+    let mut data = vec![gb26875::kind::PART_STATE, 1, 1, 1, 42, 7, 0, 0, 0, 1, 0];
+    data.extend([0; 31]);
+    data.extend(clock);
+    let mut frame = Vec::new();
+    head.write(&data, &mut frame);
+    frame
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_a_sender_or_a_panel_that_is_away_is_one_alarm_each_and_what_comes_twice_calls() {
+    let pager = Pager::start().await;
+    let fire_port = stage::free_port();
+    let mut config = format!(
+        "[web]\naddress = \"127.0.0.1:0\"\n[notify.webhook.duty]\nurl = \"http://{}/hook\"\n\
+         [source.mqtt_listener.front]\naddress = \"127.0.0.1:0\"\n\
+         user.gw = {{ password_file = \"gw\", points = [\"pit.gw-*\", \"pit.both\"], away = \"1s\" }}\n\
+         [source.http.mast]\ntoken_file = \"mast\"\npoints = [\"pit.wind\", \"pit.both\"]\naway = \"2s\"\n\
+         [source.gb26875.tower]\naddress = \"127.0.0.1:{fire_port}\"\npermanent = true\naway = \"1s\"\n\
+         device.\"060504030201\" = {{ points = \"tower.p{{part}}-{{bit}}\" }}\n\
+         [point.\"tower.p7-fire\"]\nkind = \"smoke\"\nperiod = \"2s\"\n",
+        pager.address
+    );
+    for point in ["gw-1", "gw-2", "wind", "both"] {
+        config.push_str(&format!("[point.\"pit.{point}\"]\nkind = \"wind\"\nperiod = \"2s\"\n"));
+    }
+    let site = Site::new(&config, &[("lost.rhai", LOST)]);
+    site.write("gw", "secret-of-the-gateway\n");
+    site.write("mast", "a-token-of-the-weather-mast\n");
+    let davy = site.start().await;
+    let Comers { gateway: session, mast, fire } = comers(&davy, fire_port).await;
+    for point in ["pit.gw-2", "pit.wind", "pit.both", "tower.p7-fire"] {
+        until(point, async || !davy.samples(point, 0).await.is_empty()).await;
+    }
+
+    session.abort();
+    mast.abort();
+    drop(fire);
+    let standing = async |standing: &str| {
+        let open = davy.open_alarms().await;
+        let lost = open.iter().filter(|alarm| alarm["rule"] == "comm-loss" && alarm["standing"] == standing);
+        let mut points: Vec<String> = lost.map(|alarm| alarm["subject"].as_str().unwrap().to_owned()).collect();
+        points.sort();
+        points
+    };
+    until("what comes through one of them hangs from it", async || {
+        standing("suppressed").await == ["pit.gw-1", "pit.gw-2", "pit.wind", "tower.p7-fire"]
+    })
+    .await;
+    until("what comes two ways calls", async || standing("unacknowledged").await == ["pit.both"]).await;
+    let open = davy.open_alarms().await;
+    let mut parents: Vec<&str> = open
+        .iter()
+        .filter(|alarm| alarm["rule"] == "davy-source-down" && alarm["cleared"].is_null())
+        .map(|alarm| alarm["subject"].as_str().unwrap())
+        .collect();
+    parents.sort_unstable();
+    assert_eq!(parents, ["gb26875.tower/060504030201", "http.mast", "mqtt_listener.front/gw"]);
+
+    // The gateway is back without one of its sensors.
+    let session = gateway(davy.mqtt().port(), &["gw-1"]);
+    until("the sensor that it lost calls", async || standing("unacknowledged").await == ["pit.both", "pit.gw-2"]).await;
+    assert_eq!(standing("suppressed").await, ["pit.wind", "tower.p7-fire"]);
+    until("the pager hears of the two alone", async || pager.of_rule("comm-loss").len() == 2).await;
+    session.abort();
+}

@@ -5,13 +5,14 @@
 //! themselves. What is not named here is one of these until somebody decides otherwise.
 
 /// Doubts about the configuration, work on instruments that is due, and outlets that no person hears.
-const SHELVABLE: [&str; 6] = [
+const SHELVABLE: [&str; 7] = [
     "davy-calibration-due",
     "davy-chatter",
     "davy-exemption-ends",
     "davy-influxdb",
     "davy-rule-draft",
     "davy-rules-frozen",
+    "davy-site-ends",
 ];
 
 /// Is it about Davy itself, and not about a point?

@@ -29,6 +29,12 @@ pub enum Command {
         by: String,
         #[arg(long)]
         reason: String,
+        /// The second person, for a state that takes alarms away; where people have tokens it is theirs that is sent.
+        #[arg(long, default_value = "")]
+        approved_by: String,
+        /// For how long, such as 3d; then the site is producing again by itself.
+        #[arg(long = "for")]
+        length: Option<String>,
         #[command(flatten)]
         at: Gateway,
     },
@@ -53,17 +59,23 @@ pub fn run(command: &Command) -> Result<ExitCode, Refusal> {
                 let (name, state, by) = (text(&site["site"]), text(&site["state"]), text(&site["by"]));
                 let said = match by {
                     "" => String::new(),
-                    by => format!("{}  {by}: {}", text(&site["since"]), text(&site["reason"])),
+                    by => {
+                        format!("{}  {by}: {}  {}", text(&site["since"]), text(&site["reason"]), text(&site["until"]))
+                    }
                 };
                 println!("{name:<26} {state:<12} {said}");
             }
         }
-        Command::Set { site, state, by, reason, at } => {
+        Command::Set { site, state, by, reason, approved_by, length, at } => {
             let state = state.to_possible_value().map(|value| value.get_name().to_owned());
-            let body = json!({ "state": state, "by": by, "reason": reason });
+            let mut body = json!({ "state": state, "by": by, "reason": reason, "approved_by": approved_by });
+            if let Some(length) = length {
+                body["for"] = json!(length);
+            }
             let path = format!("/api/v1/sites/{site}/state");
             let told = ask_by(at, Method::PUT, &path, Some(body))?;
-            println!("{} is {} since {}", text(&told["site"]), text(&told["state"]), text(&told["since"]));
+            let until = told["until"].as_str().map_or_else(String::new, |until| format!(", until {until}"));
+            println!("{} is {} since {}{until}", text(&told["site"]), text(&told["state"]), text(&told["since"]));
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -3,11 +3,13 @@
 //! ```toml
 //! [calendar]
 //! utc_offset = "+08:00"
+//! longest_stop = "30d"              # a site that is stopped or in maintenance is producing again after that
 //! season.flood = { from = "05-15", to = "09-30" }                              # 汛期, both days count
 //! season.dry = [{ from = "11-01", to = "03-31", sites = ["river-*"] }]         # a list: several parts or sites
 //! ```
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -19,6 +21,7 @@ use crate::model::{Calendar, MonthDay, Season, Zone};
 pub(super) struct Raw {
     #[serde(default = "beijing")]
     utc_offset: String,
+    longest_stop: Option<String>,
     #[serde(default)]
     season: BTreeMap<String, Parts>,
 }
@@ -73,6 +76,12 @@ impl Raw {
                 }
             }
         }
-        (problems.len() == before).then(|| Calendar { zone: zone.unwrap_or_default(), seasons })
+        let mut calendar = Calendar { zone: zone.unwrap_or_default(), seasons, ..Calendar::default() };
+        if let Some(text) = &self.longest_stop {
+            let span = Duration::from_hours(1)..=Duration::from_hours(366 * 24);
+            let read = problems.duration(at.field("longest_stop"), text, span);
+            calendar.longest_stop = read.unwrap_or(calendar.longest_stop);
+        }
+        (problems.len() == before).then_some(calendar)
     }
 }

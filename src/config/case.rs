@@ -38,8 +38,8 @@ pub(super) struct Raw {
     update: BTreeMap<String, String>,
     #[serde(default)]
     close: BTreeMap<String, String>,
-    #[serde(default)]
-    halved_sites: Vec<String>,
+    /// Gone; told what to write instead.
+    halved_sites: Option<serde::de::IgnoredAny>,
     reopen_within: Option<String>,
     file_mib: Option<u64>,
     files_mib: Option<u64>,
@@ -111,7 +111,11 @@ impl Raw {
         for (priority, time) in times(&self.close, &at.field("close"), problems) {
             policy.close[priority as usize] = time;
         }
-        policy.halved = self.halved_sites;
+        if self.halved_sites.is_some() {
+            let told = "is not read any more: write class = \"C\" (or \"D\") in the [area.NAME] that has these sites; it \
+                        halves all times, of calls and of cases";
+            problems.add(at.field("halved_sites"), told);
+        }
         span(&mut policy.reopen_within, self.reopen_within.as_deref(), at.field("reopen_within"), problems);
         if let Some(mib) = self.file_mib.and_then(|mib| problems.within(at.field("file_mib"), mib, 1..=MOST_FILE_MIB)) {
             policy.file_bytes = mib << 20;

@@ -24,6 +24,7 @@ pub(super) fn note(config: &Config, warnings: &mut Problems) {
     empty_areas(config, warnings);
     never_called(&config.duty, warnings);
     patient_alarms(config, warnings);
+    config.note_parents(warnings);
 }
 
 /// A sick disk must not hold an alarm back.

@@ -355,7 +355,10 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
     points::check_doors(&found.sound, &kinds, problems);
     let (recipients, keys) = &names;
     let around = duty::Around { calendar: &seasons, recipients, users: keys };
-    let duty = duty::read(file, &around, problems);
+    let mut duty = duty::read(file, &around, problems);
+    for recipient in notify.iter().flat_map(notify::recipients).filter(|recipient| !recipient.sites.is_empty()) {
+        duty.recipients.insert(format!("{}.{}", recipient.channel, recipient.name), recipient.sites);
+    }
     let limits = limits::read(file.remove("limit"), &seasons, &found.sound, problems);
     let by_sparkplug = found.sound.iter().filter_map(|configured| match &configured.binding {
         Binding::Sparkplug(binding) => Some((&*configured.point.id, binding)),

@@ -461,3 +461,107 @@ fn points_hang_from_their_device_and_from_a_shared_bus() {
         "a sensor that dials in may come from anywhere"
     );
 }
+
+#[test]
+fn what_comes_one_way_only_hangs_from_it_and_check_names_a_parent_of_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = |name: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, format!("a-secret-of-{name}")).unwrap();
+        path
+    };
+    let text = format!(
+        r#"
+        [source.mqtt_listener.front]
+        address = "127.0.0.1:0"
+        user.gw = {{ password_file = {gw:?}, points = ["pit.gw-*", "pit.both"], away = "30s" }}
+        user.none = {{ password_file = {none:?}, points = ["pit.both"], away = "30s" }}
+        user.often = {{ password_file = {often:?}, points = ["pit.often"] }}
+        [source.http.mast]
+        token_file = {mast:?}
+        points = ["pit.wind", "pit.both"]
+        away = "5m"
+        [source.sparkplug.county]
+        broker = "mqtt://10.0.4.2"
+        host_id = "davy"
+        points = ""
+        [source.gb26875.fire]
+        address = "127.0.0.1:0"
+        permanent = true
+        device."060504030201" = {{ points = "tower.p{{part}}-{{bit}}" }}
+        [source.sl651.river]
+        address = "127.0.0.1:0"
+        [source.modbus.a]
+        address = "serial:/dev/ttyUSB0"
+        unit = 1
+        [source.modbus.b]
+        address = "serial:/dev/ttyUSB0"
+        unit = 2
+        [point."pit.gw-1"]
+        kind = "methane"
+        [point."pit.often"]
+        kind = "methane"
+        [point."pit.wind"]
+        kind = "wind"
+        [point."pit.both"]
+        kind = "wind"
+        [point."pit.sp"]
+        kind = "methane"
+        sparkplug = {{ group = "g", node = "n", device = "d", metric = "x" }}
+        [point."pit.own"]
+        kind = "methane"
+        sparkplug = {{ group = "g", node = "n", metric = "x" }}
+        [point."tower.p7-fire"]
+        kind = "smoke"
+        [point."tower.panel"]
+        kind = "switch"
+        fire = {{ device = "060504030201", bit = "panel_line_fault" }}
+        [point."river.level"]
+        kind = "water_level"
+        sl651 = {{ station = "0012345678", element = "39" }}
+        [point."pit.p"]
+        kind = "pressure"
+        modbus = {{ device = "b", function = 3, address = 0, type = "uint16" }}
+        "#,
+        gw = secret("gw"),
+        none = secret("none"),
+        often = secret("often"),
+        mast = secret("mast"),
+    );
+    let path = folder.path().join("davy.toml");
+    let config = parse(&text, &path, Problems::in_file("davy.toml")).unwrap_or_else(|problems| panic!("{problems:#?}"));
+    let parents = config.parents();
+    let told: Vec<String> = parents.iter().map(|(source, points)| format!("{source}: {}", points.join(" "))).collect();
+    assert_eq!(
+        told,
+        [
+            "gb26875.fire/060504030201: tower.p7-fire tower.panel",
+            "http.mast: pit.wind",
+            "modbus.b: pit.p",
+            "modbus.serial:/dev/ttyUSB0: pit.p",
+            "mqtt_listener.front/gw: pit.gw-1",
+            "sparkplug.county: pit.own pit.sp",
+            "sparkplug.county/g/n: pit.own pit.sp",
+            "sparkplug.county/g/n/d: pit.sp",
+        ]
+    );
+    let mut warnings = Problems::in_file("davy.toml");
+    config.note_parents(&mut warnings);
+    let told: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].starts_with(
+            "davy.toml: source.mqtt_listener.front.user.none.away: no point comes through \
+                             mqtt_listener.front/none alone"
+        ),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn the_list_of_halved_sites_is_refused_with_what_to_write_instead() {
+    let told = told("[case]\nhalved_sites = [\"mine-c-*\"]\n");
+    let said = told.iter().find(|line| line.contains("halved_sites")).unwrap();
+    assert!(said.starts_with("davy.toml: case.halved_sites: is not read any more: write class = \"C\""), "{said}");
+    assert!(said.contains("[area.NAME]"), "{said}");
+}

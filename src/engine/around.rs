@@ -15,9 +15,7 @@ use super::Effect;
 use super::open::Moment;
 use super::shard::{AHEAD, Asked, PointState, Shard, patience};
 use crate::alarm::State;
-use crate::facts::Answer;
-use crate::journal::SiteSet;
-use crate::model::{Point, PointIndex, PointTable, Record, SiteId, SiteStanding, Timestamp};
+use crate::model::{Point, PointIndex, PointTable, SiteId, Timestamp};
 use crate::rule::{Around, Compiled, Member, Outlook, Standing, Watch};
 
 /// Points whose rules are to be judged at the end of the entry.
@@ -84,7 +82,13 @@ impl Shard<'_> {
     }
 
     /// Asks the rules of a point that look beyond it. `now` is Davy's clock with the grain of ticks.
-    fn judge_onlooker(&mut self, index: PointIndex, now: Timestamp, received: Timestamp, effects: &mut Vec<Effect>) {
+    pub(super) fn judge_onlooker(
+        &mut self,
+        index: PointIndex,
+        now: Timestamp,
+        received: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
         let (Some(state), Some(point)) = (self.points.get(index.at()), self.table.get(index)) else { return };
         // As the last tick had it; what came since was measured no earlier than its own samples.
         let tick = self.last_tick(now);
@@ -166,40 +170,6 @@ impl Shard<'_> {
                 self.judge_onlooker(point, now, now, effects);
             }
         }
-    }
-
-    /// Somebody says what a site is doing.
-    pub(super) fn on_site(&mut self, set: &SiteSet, effects: &mut Vec<Effect>) {
-        let SiteSet { command, standing } = set;
-        let here = |point: &Point| point.site == standing.site && !point.retired;
-        if !self.table.list().iter().any(here) {
-            effects.push(Effect::Answered { command: *command, answer: Answer::NoSuchSite });
-            return;
-        }
-        let now = self.arrival(standing.since, effects);
-        let before = self.sites.insert(standing.site.clone(), standing.clone());
-        effects.push(Effect::Record(Record {
-            action: "site.set".into(),
-            subject: standing.site.to_string(),
-            reason: standing.reason.clone(),
-            before: before.map(|before| before.state).unwrap_or_default().word().to_owned(),
-            after: standing.state.word().to_owned(),
-            ..Record::by(&standing.by, standing.since)
-        }));
-        effects.push(Effect::Site(standing.clone()));
-        effects.push(Effect::Answered { command: *command, answer: Answer::SiteSet(standing.clone()) });
-        self.suppress_by_design(standing.since, effects);
-        for point in self.plan.lookers.clone() {
-            if self.table.get(point).is_some_and(here) {
-                self.judge_onlooker(point, now, standing.since, effects);
-            }
-        }
-    }
-
-    /// What sites are doing, where somebody has said so.
-    #[must_use]
-    pub fn sites(&self) -> Vec<SiteStanding> {
-        self.sites.values().cloned().collect()
     }
 }
 

@@ -20,6 +20,7 @@ mod parent;
 mod past;
 mod revision;
 mod shard;
+mod site;
 mod snapshot;
 mod thread;
 mod track;

@@ -549,7 +549,7 @@ impl<'a> Shard<'a> {
         const MINUTE: i64 = 60_000_000;
         let minute = Timestamp::from_micros((self.now.micros().div_euclid(MINUTE) + 1).saturating_mul(MINUTE));
         let ends = self.permits.iter().filter(|(_, overdue)| !overdue).map(|(permit, _)| permit.until);
-        ends.chain(self.wakes.first()).chain(self.asides.due()).fold(minute, Timestamp::min)
+        ends.chain(self.site_due()).chain(self.wakes.first()).chain(self.asides.due()).fold(minute, Timestamp::min)
     }
 
     /// From when on a tick can change something at the point.
@@ -621,6 +621,7 @@ impl<'a> Shard<'a> {
             self.wake_all();
         }
         self.look_at_permits(now, effects);
+        self.look_at_sites(now, effects);
         if back > SET_BACK {
             self.set_asides_back(back, now, effects);
         }
@@ -630,6 +631,7 @@ impl<'a> Shard<'a> {
         if next_minute {
             self.held = self.points.iter().fold(Held::default(), |sum, state| sum.and(state.past.held()));
             self.warn_of_ends(now, effects);
+            self.remind_of_sites(now, effects);
             self.look_at_calendar(now, effects);
             let points = (0_u32..).map(PointIndex).zip(self.table.list()).zip(&self.plan.points).zip(&mut self.points);
             find_twins(

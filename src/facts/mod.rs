@@ -160,6 +160,8 @@ pub enum Answer {
     SiteSet(SiteStanding),
     /// No point belongs to a site of that name.
     NoSuchSite,
+    /// Why the site does not get that state.
+    SiteRefused(String),
     /// It is done, durable and in `facts.db`.
     Recorded,
     /// What is on record now, or why nothing was done.
@@ -186,6 +188,7 @@ impl Answer {
             | Self::NoSuchPermit
             | Self::SiteSet(_)
             | Self::NoSuchSite
+            | Self::SiteRefused(_)
             | Self::Recorded
             | Self::Limits(_)
             | Self::Aside(_)

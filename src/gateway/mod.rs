@@ -175,6 +175,8 @@ impl Gateway {
         let web_address = web_listener.local_addr().map_err(|_| Error::Broken)?;
         let vitals = Arc::new(vitals::Vitals::new(&core, &history, &subscribers));
         let backtests = Jobs::new(&config.data);
+        let senders = http::Senders::new(config.senders.clone(), &table, &intake, &ledger);
+        tasks.spawn(senders.watch(intake.clone(), stop.clone()));
         let edge = Web {
             board: core.board.clone(),
             alarms: Arc::new(core.facts.clone()),
@@ -193,7 +195,7 @@ impl Gateway {
             publications: Arc::new(core.facts.clone()),
             feeds: Arc::new(feeds(&config)),
             figures: Arc::new(figures::Book::new(core.facts.clone())),
-            senders: Arc::new(http::Senders::new(config.senders.clone(), &table, &intake, &ledger)),
+            senders: Arc::new(senders),
             devices: devices.clone(),
             backtests: backtests.clone(),
             health: vitals.clone(),

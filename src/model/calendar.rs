@@ -3,6 +3,8 @@
 //! In come moments in UTC; out come the date and hour at the site. Plain arithmetic with a fixed offset: the
 //! clocks of plants are not put forward in summer.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Timestamp, fits};
@@ -116,10 +118,23 @@ pub struct Season {
 
 /// Local time and the seasons of the sites. A name may stand several times: with other dates at other sites,
 /// or for two parts of one year.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Calendar {
     pub zone: Zone,
     pub seasons: Vec<Season>,
+    /// A site is not producing for so long at most; then its rules count in full again.
+    #[serde(default = "thirty_days")]
+    pub longest_stop: Duration,
+}
+
+const fn thirty_days() -> Duration {
+    Duration::from_hours(30 * 24)
+}
+
+impl Default for Calendar {
+    fn default() -> Self {
+        Self { zone: Zone::default(), seasons: Vec::new(), longest_stop: thirty_days() }
+    }
 }
 
 impl Calendar {
@@ -180,6 +195,7 @@ mod tests {
                 season("flood", &["hill"], "06-01", "08-31"),
                 season("dry", &[], "11-01", "03-31"),
             ],
+            ..Calendar::default()
         };
         for (name, site, moment, inside) in [
             ("flood", "river-1", "2026-05-14T15:59:59Z", false),

@@ -383,6 +383,9 @@ pub struct Duty {
     /// With the shipped ones: `P1` .. `P4` and `exercise`.
     pub policies: BTreeMap<String, Policy>,
     pub leave: Vec<Leave>,
+    /// Patterns of sites of those recipients (`siren.yard`) that are not for every site.
+    #[serde(default)]
+    pub recipients: BTreeMap<String, Vec<String>>,
 }
 
 impl Duty {

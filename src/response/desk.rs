@@ -5,6 +5,7 @@
 //! console that nobody has open, the daily list of minor alarms. A missed question and a closed console are called for
 //! at the level above. Without positions nothing happens.
 
+mod concern;
 mod daily;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +20,7 @@ use super::escalation::{About, Escalation, NOBODY, Run, Told};
 use super::people::{self, Now, Place, Said};
 use super::step::{Step, StepKind};
 use crate::alarm::{Alarm, AlarmChange, Happening, Level, OccurrenceId, Priority};
-use crate::engine::{DOWN, Effect, GATEWAY};
+use crate::engine::{Effect, GATEWAY};
 use crate::facts::Answer;
 use crate::journal::{Condition, DutyOrder, Setup};
 use crate::model::{
@@ -36,8 +37,6 @@ pub use daily::DAILY;
 const OWN: [&str; 7] = [QUESTION, MISSED, CONSOLE, UNSIGNED, HANDOVER, DAILY, NOBODY];
 /// Alarms that are named where nobody is there to be called for them.
 const NAMED: usize = 10;
-/// Sirens that do not sound, for whatever cause: the level above hears of it.
-const SIRENS: [&str; 2] = ["davy-siren-failing", "davy-siren-muted"];
 /// A shift may sign for the next one so long before it begins.
 const EARLY: Duration = Duration::from_secs(3_600);
 /// A wall clock that steps back by more than this was set.
@@ -304,24 +303,23 @@ impl Desk {
         self.call_about(alarm, place, (false, anew), &setup, out);
     }
 
-    /// Where people are called for it, and from which level on. What Davy says of one site's source or case is that
-    /// site's business, if anybody stands for it; what it says of itself is everybody's.
+    /// Where people are called for it, and from which level on. What Davy says of one site's source, siren or case,
+    /// or of somebody's phone, is their business, if anybody stands there; what it says of itself is everybody's.
     fn place_of(&self, alarm: &Alarm, case_at: Option<&str>, setup: &Setup) -> (Place, Option<Tier>) {
         let now = self.at(setup);
         let position = setup.duty.positions.get(&*alarm.subject);
         if let Some(position) = position.filter(|_| [MISSED, CONSOLE].contains(&&*alarm.rule)) {
             return (now.place_of(position), Some(position.tier.above().unwrap_or(position.tier)));
         }
-        let from = SIRENS.contains(&&*alarm.rule).then_some(Tier::Leader);
+        let from = concern::SIRENS.contains(&&*alarm.rule).then_some(Tier::Leader);
         let subject = alarm.subject.to_string();
-        let source = self.sources.get(&*alarm.subject).filter(|_| *alarm.rule == *DOWN);
-        if let Some(site) = case_at.or_else(|| source.map(|site| &**site)) {
-            let place = Place { site: site.to_owned(), subject: subject.clone(), everywhere: false };
-            if Tier::ALL.into_iter().any(|tier| !now.positions(tier, &place).is_empty()) {
-                return (place, from);
-            }
+        let of_case = case_at.map(|site| Place { site: site.to_owned(), subject: subject.clone(), everywhere: false });
+        let about = of_case.or_else(|| concern::place(alarm, &self.sources, now, setup));
+        let stands = |place: &Place| Tier::ALL.into_iter().any(|tier| !now.positions(tier, place).is_empty());
+        match about.filter(|place| !place.everywhere && stands(place)) {
+            Some(place) => (place, from),
+            None => (Place { site: alarm.site.to_string(), subject, everywhere: alarm.point.is_none() }, from),
         }
-        (Place { site: alarm.site.to_string(), subject, everywhere: alarm.point.is_none() }, from)
     }
 
     /// `late`: it was open before anybody was there to be called; `anew`: it came back, or became worse.

@@ -14,6 +14,7 @@
 //! start  2026-06-01T08:00:00+08:00                         when 0s is; its offset is the site's
 //! season flood 05-15 09-30                                 both days count
 //! ```
+//! What is over is `cleared`, or `latched` where its rule says that a person has to reset it.
 //! The very engine that runs in the gateway judges the lines; a change that is not expected is a failure,
 //! and so is an expected one that does not come. `""` is an empty place or unit, `"fire tank"` one word.
 
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Language;
+use crate::alarm::{Happening, Standing};
 use crate::engine::{Effect, Shard};
 use crate::journal::{Entry, Note, PermitOpened, RuleFile, Setup, SiteSet};
 use crate::model::{
@@ -33,6 +35,8 @@ use crate::model::{
 /// Trials begin at a fixed moment, unless they say when: nothing in them depends on today.
 const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 const SITE: &str = "trial";
+/// What is over, and stays until a person resets it.
+const LATCHED: &str = "latched";
 /// Points times seconds: a trial of more would hold up whoever waits for it.
 const MOST_POINT_SECONDS: u64 = 50_000_000;
 
@@ -167,14 +171,20 @@ fn enter(
         }
         Input::Site(state) => {
             let (by, reason) = ("trial".into(), "trial".into());
-            let standing = SiteStanding { site: SITE.into(), state: *state, since: now, by, reason };
+            let approved_by = String::new();
+            let standing =
+                SiteStanding { site: SITE.into(), state: *state, since: now, by, reason, approved_by, until: None };
             Ok(Some(Entry::Note(Note::SiteSet(SiteSet { command: 0, standing }))))
         }
     }
 }
 
 fn told(effect: &Effect) -> Option<String> {
-    effect.change().map(|change| format!("{} {}", change.happening.word(), change.alarm.rule))
+    effect.change().map(|change| {
+        let latched = matches!(change.alarm.standing, Standing::LatchedUnacknowledged | Standing::LatchedAcknowledged);
+        let word = if latched && change.happening == Happening::Cleared { LATCHED } else { change.happening.word() };
+        format!("{word} {}", change.alarm.rule)
+    })
 }
 
 type Wrong = Vec<(usize, String)>;

@@ -4,6 +4,7 @@
 //! the supervisor's job, so that every kind backs off, is counted and is reported in the same way.
 //! In come bytes from the field; out go samples with honest quality through an [`Outlet`].
 
+mod attendance;
 mod broker;
 pub mod frames;
 pub mod http;

@@ -222,6 +222,7 @@ pub(super) async fn acknowledge(
         | Answer::NoSuchPermit
         | Answer::SiteSet(_)
         | Answer::NoSuchSite
+        | Answer::SiteRefused(_)
         | Answer::Recorded
         | Answer::Limits(_)
         | Answer::Aside(_)

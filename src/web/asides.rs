@@ -202,6 +202,7 @@ pub(super) async fn reset(
         | Answer::NoSuchPermit
         | Answer::SiteSet(_)
         | Answer::NoSuchSite
+        | Answer::SiteRefused(_)
         | Answer::Recorded
         | Answer::Limits(_)
         | Answer::Aside(_)
@@ -227,6 +228,7 @@ async fn ask(edge: &Edge, order: impl FnOnce(u64) -> AsideOrder) -> Result<Aside
         | Answer::NoSuchPermit
         | Answer::SiteSet(_)
         | Answer::NoSuchSite
+        | Answer::SiteRefused(_)
         | Answer::Recorded
         | Answer::Limits(_)
         | Answer::Case(_)

@@ -101,7 +101,7 @@ pub(super) async fn find(edge: &Edge, id: &str) -> Result<Case, Error> {
 
 /// What is in force; the defaults before the first setup.
 pub(super) fn policy(edge: &Edge) -> Policy {
-    edge.web.board.setup().map(|setup| setup.cases.clone()).unwrap_or_default()
+    edge.web.board.setup().map(|setup| setup.cases.within(&setup.duty)).unwrap_or_default()
 }
 
 /// A case with times as people read them.

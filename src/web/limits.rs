@@ -297,6 +297,7 @@ async fn ask(
         | Answer::NoSuchPermit
         | Answer::SiteSet(_)
         | Answer::NoSuchSite
+        | Answer::SiteRefused(_)
         | Answer::Refused(..)
         | Answer::Aside(_)
         | Answer::Case(_)

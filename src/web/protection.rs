@@ -16,7 +16,9 @@ use crate::alarm::{Alarm, Aside, AsideFact};
 use crate::clock;
 use crate::facts;
 use crate::journal::Setup;
-use crate::model::{Exemption, Exercise, ExerciseFact, Permit, PointIndex, PointTable, SiteStanding, SiteState};
+use crate::model::{
+    Calendar, Exemption, Exercise, ExerciseFact, Permit, PointIndex, PointTable, SiteStanding, SiteState,
+};
 use crate::rule::{self, Language};
 
 /// Permits and exemptions that are looked at.
@@ -90,12 +92,15 @@ fn reductions(web: &Web, table: &PointTable) -> Result<Vec<Reduction>, facts::Er
         });
         list.push(Reduction { view, points });
     }
+    let longest_stop = web.board.setup().map_or_else(Calendar::default, |setup| setup.calendar.clone()).longest_stop;
     for standing in web.permits.sites()?.into_iter().filter(|standing| standing.state != SiteState::default()) {
         // Which rules ask for it nobody has to know: no point counts as reduced.
-        let SiteStanding { site, state, since, by, reason } = standing;
+        let until = standing.ends(longest_stop).map(|until| until.to_string());
+        let SiteStanding { site, state, since, by, reason, approved_by, .. } = standing;
+        let approval = (!approved_by.is_empty()).then_some(approved_by);
         let view = json!({
             "kind": "site", "id": &*site, "subject": format!("{site} is {}", state.word()), "owner": by,
-            "reason": reason, "approval": null, "since": since.to_string(), "until": null, "points": 0,
+            "reason": reason, "approval": approval, "since": since.to_string(), "until": until, "points": 0,
         });
         list.push(Reduction { view, points: Vec::new() });
     }

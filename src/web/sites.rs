@@ -1,10 +1,11 @@
 //! `/api/v1/sites`: what sites are doing; `PUT /api/v1/sites/{site}/state` says so.
 //!
-//! A state names the person and the reason, is answered when it is durable and in force, and holds until
-//! somebody gives another. Any state but "producing" may take rules out of force that ask for it, so it is
-//! listed as what it is: less protection.
+//! A state names the person and the reason, and is answered when it is durable and in force. Any state but
+//! "producing" may take rules out of force that ask for it: a second person approves it, it has an end at which the
+//! site is producing again by itself, and it is listed as what it is, less protection. The engine decides.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection};
@@ -14,12 +15,13 @@ use serde_json::{Value, json};
 use tracing::info;
 
 use super::alarms::{command, plain};
+use super::permits::named;
 use super::users::{Person, Role};
 use super::{Error, Shared};
 use crate::clock;
 use crate::facts::Answer;
 use crate::journal::{Note, SiteSet};
-use crate::model::{SiteStanding, SiteState};
+use crate::model::{Calendar, SiteStanding, SiteState, parse_duration};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,6 +30,11 @@ pub(super) struct Wanted {
     #[serde(default)]
     by: String,
     reason: String,
+    #[serde(default)]
+    approved_by: String,
+    /// How long, such as "3d".
+    #[serde(rename = "for")]
+    length: Option<String>,
 }
 
 pub(super) async fn list(State(edge): State<Shared>) -> Result<Json<Value>, Error> {
@@ -37,11 +44,12 @@ pub(super) async fn list(State(edge): State<Shared>) -> Result<Json<Value>, Erro
     for (_, point) in table.iter().filter(|(_, point)| !point.retired) {
         *points.entry(&point.site).or_default() += 1;
     }
+    let longest = longest_stop(&edge);
     let views: Vec<Value> = points
         .into_iter()
         .map(|(site, points)| {
             let mut view = match standings.iter().find(|standing| *standing.site == *site) {
-                Some(standing) => view(standing),
+                Some(standing) => view(standing, longest),
                 None => json!({ "site": site, "state": SiteState::default().word(), "reduced": false }),
             };
             view["points"] = json!(points);
@@ -58,7 +66,24 @@ pub(super) async fn set(
     wanted: Result<Json<Wanted>, JsonRejection>,
 ) -> Result<Json<Value>, Error> {
     let (Path(site), Json(wanted)) = (site?, wanted?);
-    let by = person.acts(Role::Operator, &wanted.by)?;
+    let (by, approved_by) = if wanted.state.reduces() {
+        // Whoever approves sends it with their own token, as an exemption.
+        if wanted.approved_by.is_empty() && person.0.is_none() {
+            return Err(Error::bad("approved_by: say who approves it, another person than in by"));
+        }
+        let approved_by = person.acts(Role::SafetyApprover, &wanted.approved_by)?;
+        (named("by", &wanted.by)?, approved_by)
+    } else {
+        (person.acts(Role::Operator, &wanted.by)?, String::new())
+    };
+    let since = clock::now();
+    let until = match (&wanted.length, wanted.state.reduces()) {
+        (Some(text), true) => Some(since + parse_duration(text).map_err(|error| Error::bad(format!("for: {error}")))?),
+        (None, true) => {
+            return Err(Error::bad("for: say for how long, such as \"3d\"; then the site is producing again"));
+        }
+        (_, false) => None,
+    };
     let reason = plain("reason", &wanted.reason, 500)?;
     if reason.is_empty() {
         return Err(Error::bad("reason: say why, such as \"holiday\""));
@@ -67,17 +92,27 @@ pub(super) async fn set(
     if !table.iter().any(|(_, point)| *point.site == *site && !point.retired) {
         return Err(Error::no_such("site", &site));
     }
-    let standing = SiteStanding { site: site.as_str().into(), state: wanted.state, since: clock::now(), by, reason };
+    let (name, state) = (site.as_str().into(), wanted.state);
+    let standing = SiteStanding { site: name, state, since, by, reason, approved_by, until };
     let note = |command| Note::SiteSet(SiteSet { command, standing });
     let answer = command(&edge, note).await?;
+    if let Answer::SiteRefused(words) = answer {
+        return Err(Error::refused(words));
+    }
     let Answer::SiteSet(standing) = answer else { return Err(Error::no_such("site", &site)) };
     info!(%site, state = standing.state.word(), by = %standing.by, reason = %standing.reason, "state of the site set");
-    Ok(Json(view(&standing)))
+    Ok(Json(view(&standing, longest_stop(&edge))))
 }
 
-fn view(standing: &SiteStanding) -> Value {
+fn longest_stop(edge: &Shared) -> Duration {
+    edge.web.board.setup().map_or_else(Calendar::default, |setup| setup.calendar.clone()).longest_stop
+}
+
+fn view(standing: &SiteStanding, longest: Duration) -> Value {
+    let approved_by = (!standing.approved_by.is_empty()).then_some(&standing.approved_by);
     json!({
         "site": &*standing.site, "state": standing.state.word(), "since": standing.since.to_string(),
-        "by": standing.by, "reason": standing.reason, "reduced": standing.state != SiteState::default(),
+        "by": standing.by, "reason": standing.reason, "reduced": standing.state.reduces(), "approved_by": approved_by,
+        "until": standing.ends(longest).map(|until| until.to_string()),
     })
 }

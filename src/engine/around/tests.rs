@@ -9,8 +9,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::alarm::AlarmChange;
 use crate::engine::Shard;
-use crate::journal::{Entry, Note, RuleFile, Setup};
-use crate::model::{Calendar, MonthDay, Quality, Reason, Sample, Season, SiteState, Zone};
+use crate::facts::Answer;
+use crate::journal::{Entry, Note, RuleFile, Setup, SiteSet};
+use crate::model::{Calendar, MonthDay, Quality, Reason, Sample, Season, SiteStanding, SiteState, Zone};
 use crate::rule::{Language, trial};
 
 /// One rule with these closures.
@@ -195,7 +196,7 @@ fn setup() -> Entry {
     let setup = Setup {
         at: at(0),
         rules: vec![RuleFile { path: "x.rhai".into(), text: rules }],
-        calendar: Calendar { zone: Zone::BEIJING, seasons: vec![season] },
+        calendar: Calendar { zone: Zone::BEIJING, seasons: vec![season], ..Calendar::default() },
         ..Setup::of(points)
     };
     Entry::Note(Note::Setup(Arc::new(setup)))
@@ -230,7 +231,7 @@ fn entries() -> impl Strategy<Value = Vec<Entry>> {
                 0 | 1 => {
                     let state = if other == 0 { SiteState::Stopped } else { SiteState::Producing };
                     let (by, reason) = ("Li".into(), "shift".into());
-                    let standing = SiteStanding { site: "trial".into(), state, since: at(now), by, reason };
+                    let standing = SiteStanding { site: "trial".into(), state, since: at(now), by, reason, ..nobody() };
                     entries.push(Entry::Note(Note::SiteSet(SiteSet { command: 1, standing })));
                 }
                 2 => now += 30_000,
@@ -323,6 +324,7 @@ fn an_alarm_says_whom_it_looked_at_and_a_site_that_nobody_knows_is_refused() {
         since: at(2_000),
         by: "Li".into(),
         reason: "holiday".into(),
+        ..nobody()
     };
     let set = |site: &str| Entry::Note(Note::SiteSet(SiteSet { command: 7, standing: standing(site) }));
     let mut effects = Vec::new();
@@ -345,7 +347,8 @@ fn what_a_site_is_doing_outlives_an_update_without_a_snapshot() {
     let language = Language::new();
     let mut shard = Shard::new(&language);
     let (by, reason) = ("Li".into(), "holiday".into());
-    let standing = SiteStanding { site: "trial".into(), state: SiteState::Stopped, since: at(0), by, reason };
+    let standing =
+        SiteStanding { site: "trial".into(), state: SiteState::Stopped, since: at(0), by, reason, ..nobody() };
     let Entry::Note(Note::Setup(setup)) = setup() else { panic!("a setup") };
     let remembered = crate::engine::Remembered {
         setup: Some(Setup::clone(&setup)),
@@ -357,4 +360,95 @@ fn what_a_site_is_doing_outlives_an_update_without_a_snapshot() {
     let high = Sample::received(PointIndex(0), 0.9, Some(at(90_000_000)), at(90_000_000));
     let told = changes(&mut shard, &[Entry::Tick(at(90_000_000)), Entry::Samples(Arc::new(vec![high]))]);
     assert!(told.iter().any(|change| &*change.alarm.rule == "site"), "{told:?}");
+}
+
+/// A state as old journals have it: nobody approved it, and it has no end.
+fn nobody() -> SiteStanding {
+    serde_json::from_str(r#"{"site":"trial","state":"producing","since":0,"by":"","reason":""}"#).unwrap()
+}
+
+const DAY: i64 = 86_400_000;
+
+fn stopped(millis: i64, approved_by: &str, until: Option<i64>) -> Entry {
+    let (by, reason) = ("Li".into(), "holiday".into());
+    let (since, until, approved_by) = (at(millis), until.map(at), approved_by.into());
+    let standing =
+        SiteStanding { site: "trial".into(), state: SiteState::Stopped, since, by, reason, approved_by, until };
+    Entry::Note(Note::SiteSet(SiteSet { command: 9, standing }))
+}
+
+fn answer(shard: &mut Shard<'_>, entry: &Entry) -> Answer {
+    let mut effects = Vec::new();
+    shard.on_entry(entry, &mut effects);
+    let answers = effects.into_iter().filter_map(|effect| {
+        let Effect::Answered { answer, .. } = effect else { return None };
+        Some(answer)
+    });
+    answers.last().unwrap()
+}
+
+#[test]
+fn a_site_stops_with_a_second_person_and_an_end_and_produces_again_with_one() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    changes(&mut shard, &[setup(), Entry::Tick(at(1_000))]);
+    for (approved_by, until, word) in [
+        ("", 2 * DAY, "another person"),
+        ("Li", 2 * DAY, "another person"),
+        ("Wang", 1_500, "after the beginning"),
+        ("Wang", 31 * DAY, "within 30d"),
+    ] {
+        let refused = answer(&mut shard, &stopped(2_000, approved_by, Some(until)));
+        let Answer::SiteRefused(words) = refused else { panic!("{refused:?}") };
+        assert!(words.contains(word), "{words}");
+        assert!(shard.sites().is_empty());
+    }
+    assert!(matches!(answer(&mut shard, &stopped(2_000, "Wang", Some(30 * DAY))), Answer::SiteSet(_)));
+    assert_eq!(shard.sites()[0].state, SiteState::Stopped);
+    let producing = SiteStanding { since: at(3_000), by: "Li".into(), reason: "over".into(), ..nobody() };
+    let back = Entry::Note(Note::SiteSet(SiteSet { command: 9, standing: producing }));
+    assert!(matches!(answer(&mut shard, &back), Answer::SiteSet(_)));
+}
+
+/// The reminder comes a day before, or in the last quarter of a shorter time; what old journals have ends too.
+#[test]
+fn a_stopped_site_is_reminded_of_and_ends_by_itself_over_a_restart_of_either_kind() {
+    for (set, ends, reminds) in [
+        (stopped(2_000, "Wang", Some(10 * DAY)), 10 * DAY, 9 * DAY),
+        (stopped(0, "Wang", Some(DAY / 6)), DAY / 6, DAY / 8),
+        (stopped(0, "", None), 30 * DAY, 29 * DAY),
+    ] {
+        for by_snapshot in [true, false] {
+            let language = Language::new();
+            let mut shard = Shard::new(&language);
+            changes(&mut shard, &[setup(), set.clone()]);
+            let words = |list: Vec<AlarmChange>| -> Vec<String> {
+                let own = list.into_iter().filter(|change| change.alarm.rule.starts_with("davy-site"));
+                own.map(|change| format!("{} {}", change.happening.word(), change.alarm.rule)).collect()
+            };
+            // Each second step is a new minute to the engine.
+            assert_eq!(
+                words(changes(&mut shard, &[Entry::Tick(at(reminds - 120_000)), Entry::Tick(at(reminds - 60_001))])),
+                [""; 0]
+            );
+            let reminded = changes(&mut shard, &[Entry::Tick(at(reminds)), Entry::Tick(at(reminds + 60_000))]);
+            assert_eq!(words(reminded), ["raised davy-site-ends"]);
+            let mut second = Shard::new(&language);
+            if by_snapshot {
+                second.resume(&shard.snapshot(&crate::response::Response::default())).unwrap();
+            } else {
+                second.adopt(crate::engine::Remembered {
+                    setup: shard.setup().map(|setup| Setup::clone(setup)),
+                    sites: shard.sites(),
+                    alarms: shard.all_open().cloned().collect(),
+                    ..crate::engine::Remembered::default()
+                });
+            }
+            let over = changes(&mut second, &[Entry::Tick(at(ends - 1_000)), Entry::Tick(at(ends + 1_000))]);
+            assert_eq!(words(over), ["cleared davy-site-ends", "raised davy-site-ended", "cleared davy-site-ended"]);
+            assert_eq!((second.sites()[0].state, &*second.sites()[0].by), (SiteState::Producing, "davy"));
+            let later = changes(&mut second, &[Entry::Tick(at(ends + 90_000)), Entry::Tick(at(ends + 180_000))]);
+            assert_eq!(words(later), [""; 0]);
+        }
+    }
 }

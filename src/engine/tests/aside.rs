@@ -234,7 +234,8 @@ fn a_rule_says_itself_when_the_design_suppresses_it() {
     play(&mut shard, [setup(0.0, &["t1"], vec![quiet]), value(1.0, 1.2)]);
     let site = |seconds, state| {
         let (site, by, reason) = ("mine".into(), "李".into(), "停产".into());
-        let standing = crate::model::SiteStanding { site, state, since: at(seconds), by, reason };
+        let (approved_by, until, since) = ("王".into(), Some(at(seconds + 3_600.0)), at(seconds));
+        let standing = crate::model::SiteStanding { site, state, since, by, reason, approved_by, until };
         Entry::Note(Note::SiteSet(crate::journal::SiteSet { command: 1, standing }))
     };
     let changes = play(&mut shard, [site(2.0, crate::model::SiteState::Stopped)]);

@@ -49,6 +49,7 @@ fn ground() -> Setup {
         calendar: Calendar {
             zone: Zone::BEIJING,
             seasons: vec![season("june", (6, 1), (6, 30)), season("july", (7, 1), (7, 2))],
+            ..Calendar::default()
         },
         ..Setup::of(points.to_vec())
     }

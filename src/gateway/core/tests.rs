@@ -201,6 +201,8 @@ fn an_update_with_another_form_of_snapshot_keeps_every_alarm_and_permit() {
         since: clock::now(),
         by: "赵".into(),
         reason: "holiday".into(),
+        approved_by: "Wang".into(),
+        until: Some(clock::now() + Duration::from_secs(86_400)),
     };
     plant.sees(Entry::Note(Note::SiteSet(crate::journal::SiteSet { command: 0, standing: standing.clone() })));
     plant.stop();

@@ -109,7 +109,7 @@ impl Cases {
     }
 
     pub fn set_up(&mut self, setup: &Arc<Setup>) {
-        self.policy = setup.cases.clone();
+        self.policy = setup.cases.within(&setup.duty);
         self.setup = Some(setup.clone());
         (self.next, self.running) = (BTreeSet::new(), BTreeMap::new());
         for number in self.cases.keys().copied().collect::<Vec<_>>() {

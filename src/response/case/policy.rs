@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::alarm::Priority;
-use crate::model::{Kind, fits};
+use crate::model::{Area, Class, Duty, Kind, fits};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -22,8 +22,9 @@ pub struct Policy {
     /// While it is handled, the level above hears this often how things stand.
     pub update: [Option<Duration>; 4],
     pub close: [Duration; 4],
-    /// Patterns of sites (class C and D) where answers are due in half the time.
-    pub halved: Vec<String>,
+    /// Areas of class C and D, where everything is due in half the time; worked out from the setup.
+    #[serde(skip)]
+    pub hurried: Vec<Area>,
     /// The same point and rule again so long after closing reopens the case.
     pub reopen_within: Duration,
     pub supervise: Supervise,
@@ -78,7 +79,7 @@ impl Default for Policy {
             answer: [Some(10 * MINUTE), Some(30 * MINUTE), None, None],
             update: [Some(30 * MINUTE), Some(30 * MINUTE), None, None],
             close: [24 * HOUR, 48 * HOUR, 72 * HOUR, 7 * 24 * HOUR],
-            halved: Vec::new(),
+            hurried: Vec::new(),
             reopen_within: 24 * HOUR,
             supervise: Supervise {
                 from_priority: Some(Priority::P2),
@@ -98,17 +99,27 @@ impl Default for Policy {
 }
 
 impl Policy {
-    pub(super) fn answer_within(&self, priority: Priority, site: &str) -> Option<Duration> {
-        let halved = self.halved.iter().any(|pattern| fits(pattern, site));
-        self.answer[priority as usize].map(|time| if halved { time / 2 } else { time })
+    /// The same, and the areas of that duty whose class halves the times.
+    #[must_use]
+    pub fn within(&self, duty: &Duty) -> Self {
+        let hurried = duty.areas.values().filter(|area| area.class.is_some_and(Class::hurries)).cloned().collect();
+        Self { hurried, ..self.clone() }
     }
 
-    pub(super) fn update_every(&self, priority: Priority) -> Option<Duration> {
-        self.update[priority as usize]
+    fn at(&self, time: Duration, (site, subject): (&str, &str)) -> Duration {
+        if self.hurried.iter().any(|area| area.holds(site, subject)) { time / 2 } else { time }
     }
 
-    pub(super) fn close_within(&self, priority: Priority) -> Duration {
-        self.close[priority as usize]
+    pub(super) fn answer_within(&self, priority: Priority, place: (&str, &str)) -> Option<Duration> {
+        self.answer[priority as usize].map(|time| self.at(time, place))
+    }
+
+    pub(super) fn update_every(&self, priority: Priority, place: (&str, &str)) -> Option<Duration> {
+        self.update[priority as usize].map(|time| self.at(time, place))
+    }
+
+    pub(super) fn close_within(&self, priority: Priority, place: (&str, &str)) -> Duration {
+        self.at(self.close[priority as usize], place)
     }
 
     /// The rule of joining that an alarm of that rule falls under.

@@ -367,7 +367,7 @@ impl Case {
         if self.verified.is_some() {
             return Stage::Verified;
         }
-        let owed = policy.answer_within(self.priority, &self.site).is_some();
+        let owed = policy.answer_within(self.priority, self.place()).is_some();
         match (self.acknowledged.is_some(), !self.answers.is_empty()) {
             (false, _) => Stage::Open,
             (true, false) if owed => Stage::Acknowledged,
@@ -404,7 +404,7 @@ impl Case {
         let unseen =
             self.acknowledged.is_none() || self.alarms.iter().any(|alarm| alarm.open && alarm.acknowledged.is_none());
         list.extend(unseen.then_some(Missing::Acknowledgement));
-        let owed = policy.answer_within(self.priority, &self.site).is_some();
+        let owed = policy.answer_within(self.priority, self.place()).is_some();
         list.extend((owed && self.answers.is_empty()).then_some(Missing::Answer));
         list.extend(self.unhandled());
         list.extend(self.alarms.iter().any(|alarm| alarm.open).then_some(Missing::AlarmOver));
@@ -438,6 +438,11 @@ impl Case {
         clocks
     }
 
+    /// For areas: its site, and the point that opened it.
+    fn place(&self) -> (&str, &str) {
+        (&self.site, &self.subject)
+    }
+
     /// When that is due, whether or not it has been missed; none: nobody owes it (any more).
     #[must_use]
     pub fn due(&self, clock: Clock, policy: &Policy) -> Option<Timestamp> {
@@ -446,14 +451,14 @@ impl Case {
         }
         match clock {
             Clock::Answer if self.answers.is_empty() => {
-                Some(self.since + policy.answer_within(self.priority, &self.site)?)
+                Some(self.since + policy.answer_within(self.priority, self.place())?)
             }
             Clock::Update if self.holds() || !self.unhandled().is_empty() => {
                 let begun = self.acknowledged.as_ref().map(|did| did.at);
                 let newest = [begun, self.answers.last().map(|one| one.at), self.updated.as_ref().map(|did| did.at)];
-                Some(newest.into_iter().flatten().max()? + policy.update_every(self.priority)?)
+                Some(newest.into_iter().flatten().max()? + policy.update_every(self.priority, self.place())?)
             }
-            Clock::Close => Some(self.since + policy.close_within(self.priority)),
+            Clock::Close => Some(self.since + policy.close_within(self.priority, self.place())),
             Clock::SignOff => {
                 let open = self.demands.iter().filter(|one| one.signed.is_none());
                 open.filter_map(|one| one.until).min()

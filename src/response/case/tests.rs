@@ -264,12 +264,36 @@ fn a_clock_that_is_set_back_gives_nobody_more_time() {
     assert_eq!(desk.told(), [("answer".to_owned(), true)], "ten minutes after it was raised");
 }
 
+/// An area of points alone counts as one of sites does; one of class B halves nothing.
 #[test]
-fn sites_of_class_c_answer_in_half_the_time() {
-    let mut desk = Desk::new(Policy { halved: vec!["p*".into()], ..calm() });
-    desk.raise(1, at(0));
-    desk.tick(at(5));
-    assert_eq!(desk.told(), [("answer".to_owned(), true)]);
+fn in_areas_of_class_c_and_d_every_time_of_a_case_is_halved() {
+    use crate::model::{Area, AreaKind, Class, Duty};
+    let area = |class, sites: &[&str], points: &[&str]| {
+        let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Area { kind: AreaKind::Site, sites: list(sites), points: list(points), class: Some(class) }
+    };
+    let (by_site, by_point) = (area(Class::C, &["p*"], &[]), area(Class::D, &[], &["pit.t1"]));
+    for (area, halved) in [(by_site, true), (by_point, true), (area(Class::B, &["p*"], &["pit.t1"]), false)] {
+        let mut desk = Desk::default();
+        let points: Vec<Point> = (0..4).map(|number| point(&format!("pit.t{number}"))).collect();
+        let duty = Duty { areas: [("pit".to_owned(), area)].into(), ..Duty::default() };
+        desk.cases.set_up(&Arc::new(Setup { cases: calm(), duty, ..Setup::of(points) }));
+        let mut alarm = desk.raise(1, at(0));
+        let half = |minutes: i64| if halved { minutes / 2 } else { minutes };
+        desk.tick(at(half(10) - 1));
+        assert_eq!(desk.told(), []);
+        desk.tick(at(half(10)));
+        assert_eq!(desk.told(), [("answer".to_owned(), true)]);
+        desk.acknowledge(&mut alarm, at(half(10)), "Li");
+        desk.tick(at(half(10) + half(30) - 1));
+        assert_eq!(desk.told(), []);
+        desk.tick(at(half(10) + half(30)));
+        assert_eq!(desk.told(), [("update".to_owned(), true)]);
+        desk.tick(at(half(24 * 60) - 1));
+        assert_eq!(desk.told(), []);
+        desk.tick(at(half(24 * 60)));
+        assert_eq!(desk.told(), [("close".to_owned(), true)]);
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::alarm::Standing;
-use crate::engine::{Remembered, Shard, respond};
+use crate::engine::{DOWN, Remembered, Shard, respond};
 use crate::journal::{Acknowledge, Entry, Note, RuleFile};
 use crate::model::{Duty, Kind, Point, PresenceChecks, Someone};
 use crate::response::{self, Response};
@@ -455,8 +455,8 @@ fn a_site_that_no_position_covers_is_an_alarm_of_its_own_until_somebody_stands_f
 }
 
 /// Two sites with a control room each: what is lost at the one, and a case of it that is late, is not the other's business.
-#[test]
-fn what_is_about_one_sites_source_or_case_calls_that_sites_people() {
+/// `gone` stands for another pit, `asleep` for ours.
+fn of_two_sites() -> Duty {
     use crate::model::{Area, AreaKind};
     let mut duty = duty();
     let whole = duty.positions.remove("operator").unwrap();
@@ -466,6 +466,12 @@ fn what_is_about_one_sites_source_or_case_calls_that_sites_people() {
         let who = vec![Who::Person(person.into())];
         duty.positions.insert(name.into(), Position { area: Some(site.into()), who, ..whole.clone() });
     }
+    duty
+}
+
+#[test]
+fn what_is_about_one_sites_source_or_case_calls_that_sites_people() {
+    let duty = of_two_sites();
     let language = Language::new();
     let mut room = Room::of(&language, duty.clone());
     let rules = vec![RuleFile { path: "smoke.rhai".into(), text: RULE.into() }];
@@ -487,6 +493,52 @@ fn what_is_about_one_sites_source_or_case_calls_that_sites_people() {
     let late = room.told("davy-case-answer", StepKind::Call);
     assert_eq!(late[0].0, "asleep");
     assert!(late.iter().all(|call| call.0 != "gone"), "{late:?}");
+}
+
+#[test]
+fn what_is_about_a_point_a_siren_or_a_phone_calls_those_whose_it_is_and_else_everybody() {
+    let mut duty = of_two_sites();
+    duty.positions.retain(|_, position| position.tier == Tier::Operator);
+    let ways = [("asleep", "sms.asleep"), ("gone", "sms.gone")];
+    for (person, way) in ways {
+        duty.people.get_mut(person).unwrap().reach = vec![way.into()];
+    }
+    duty.recipients = [
+        ("siren.yard".to_owned(), vec!["pit".to_owned()]),
+        ("siren.all".to_owned(), vec!["*pit".to_owned()]),
+        ("webhook.pit".to_owned(), vec!["pit".to_owned()]),
+        ("siren.nowhere".to_owned(), vec!["pit-9".to_owned()]),
+    ]
+    .into();
+    let setup = {
+        let other = Point { id: "other-pit.t1".into(), site: "other-pit".into(), ..point() };
+        let bare = Point { id: "bare.t1".into(), site: "bare".into(), ..point() };
+        let rules = vec![RuleFile { path: "smoke.rhai".into(), text: RULE.into() }];
+        Setup { at: at(1.0), rules, duty: duty.clone(), ..Setup::of(vec![point(), other, bare]) }
+    };
+    let language = Language::new();
+    for (rule, subject, expected) in [
+        ("davy-chatter", "smoke pit.t1", vec!["asleep"]),
+        ("davy-chatter", "smoke other-pit.t1", vec!["gone"]),
+        ("davy-chatter", "smoke bare.t1", vec!["gone", "asleep"]),
+        ("davy-siren-muted", "yard", vec!["asleep"]),
+        ("davy-siren-failing", "all", vec!["gone", "asleep"]),
+        ("davy-siren-failing", "nowhere", vec!["gone", "asleep"]),
+        ("davy-notify-failing", "sms asleep", vec!["asleep"]),
+        ("davy-notify-refused", "sms gone", vec!["gone"]),
+        ("davy-notify-failing", "webhook pit", vec!["asleep"]),
+        ("davy-notify-failing", "webhook else", vec!["gone", "asleep"]),
+        ("davy-calibration-due", "pit", vec!["asleep"]),
+    ] {
+        let mut room = Room::of(&language, duty.clone());
+        room.sees(Entry::Note(Note::Setup(Arc::new(setup.clone()))));
+        room.until(2.0);
+        room.sees(Entry::Note(Note::Condition(condition(rule, subject, true, at(room.now), String::new()))));
+        let alarm = room.changes.iter().rev().find(|change| *change.alarm.rule == *rule).unwrap().alarm.clone();
+        let place = room.response.duty.place_of(&alarm, None, &setup).0;
+        let now = Now { duty: &setup.duty, said: &room.response.duty.said, zone: setup.calendar.zone, at: at(2.0) };
+        assert_eq!(now.persons(&Who::Tier(Tier::Operator), &place), expected, "{rule} {subject}");
+    }
 }
 
 fn with_console() -> Duty {

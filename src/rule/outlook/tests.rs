@@ -17,7 +17,7 @@ fn plan(raise: &str, points: &[&str]) -> Plan {
     let points = points.iter().map(|line| trial::read_point(&line.split(' ').collect::<Vec<_>>()).unwrap()).collect();
     let day = |day| MonthDay { month: 5, day };
     let season = Season { name: "flood".into(), sites: Vec::new(), from: day(1), to: day(9) };
-    let calendar = Calendar { zone: Zone::BEIJING, seasons: vec![season] };
+    let calendar = Calendar { zone: Zone::BEIJING, seasons: vec![season], ..Calendar::default() };
     Plan::new(&Language::new(), &Setup { rules: vec![rule(raise)], calendar, ..Setup::of(points) })
 }
 

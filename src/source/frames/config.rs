@@ -4,7 +4,9 @@
 //! [source.gb26875.county-fire]
 //! address = "0.0.0.0:9600"
 //! utc_offset = "+08:00"           # of the devices' clocks
-//! permanent = false               # true: a lost connection marks the device's points line_break at once
+//! permanent = false               # true: a lost connection marks the device's points as not polled at once
+//! away = "10s"                    # an alarm for a device of which nothing came for so long; where permanent, one
+//!                                 # without a connection for so long (10s unless said); without either none
 //! set_clock_beyond = "5s"         # fire only: set a device's clock when it is off by more; without it never
 //! trust_test_bit = false          # fire only: mark samples of parts in test as exercise. Off, since many panels
 //!                                 # leave that bit at "test" for real fires; bind "running" to see it
@@ -30,6 +32,9 @@ use super::binding::{NamePattern, device};
 use crate::config::{Key, Problems};
 use crate::decode::frames::unhex;
 use crate::model::Zone;
+
+/// A device whose line is to stay up is back within so long.
+const RECONNECTS: Duration = Duration::from_secs(10);
 
 /// What is spoken at a door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +64,7 @@ pub struct Raw {
     utc_offset: String,
     #[serde(default)]
     permanent: bool,
+    away: Option<String>,
     set_clock_beyond: Option<String>,
     trust_test_bit: Option<bool>,
     stay_online: Option<bool>,
@@ -143,6 +149,8 @@ pub struct Config {
     pub limits: Limits,
     pub(super) zone: Zone,
     pub(super) permanent: bool,
+    /// A device is missed after so long.
+    pub away: Option<Duration>,
     pub(super) set_clock_beyond: Option<Duration>,
     pub(super) trust_test_bit: bool,
     pub(super) stay_online: bool,
@@ -180,6 +188,12 @@ impl fmt::Debug for Password {
 }
 
 impl Config {
+    /// The devices whose name patterns fit the point.
+    pub fn named(&self, id: &str) -> impl Iterator<Item = &str> {
+        let fits = move |device: &Device| device.points.as_ref().is_some_and(|points| points.read(id).is_some());
+        self.devices.iter().filter(move |(_, device)| fits(device)).map(|(name, _)| name.as_str())
+    }
+
     /// The device's own password, or the door's.
     pub(super) fn password_of(&self, device: &str) -> Password {
         let own = self.devices.get(device).map(|device| device.password.clone());
@@ -209,6 +223,10 @@ impl Raw {
             .set_clock_beyond
             .as_deref()
             .and_then(|text| problems.duration(at.field("set_clock_beyond"), text, Duration::from_secs(1)..=24 * hour));
+        let away = self
+            .away
+            .as_deref()
+            .and_then(|text| problems.duration(at.field("away"), text, Duration::from_secs(1)..=30 * 24 * hour));
         let secret = Secret { file: self.password_file, env: self.password_env };
         let password = secret.read(protocol, at, problems);
         let devices = self.device.into_iter().filter_map(|(name, raw)| {
@@ -227,6 +245,7 @@ impl Raw {
             limits: limits?,
             zone: zone?,
             permanent: self.permanent,
+            away: away.or(self.permanent.then_some(RECONNECTS)),
             set_clock_beyond,
             trust_test_bit: self.trust_test_bit.unwrap_or(false),
             stay_online: self.stay_online.unwrap_or(false),

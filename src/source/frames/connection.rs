@@ -116,7 +116,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             }
         };
         let stopping = self.front.stop.is_cancelled();
-        let gone = self.front.stations.stand(self.number, std::mem::take(&mut self.devices));
+        let devices = std::mem::take(&mut self.devices);
+        if self.front.config.permanent {
+            devices.iter().for_each(|device| self.front.attendance.leaves(device));
+        }
+        let gone = self.front.stations.stand(self.number, devices);
         if self.front.config.permanent && !stopping {
             mark_lost(&self.front, &gone).await;
         }
@@ -233,8 +237,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             self.heard = Stopwatch::start();
         }
         for device in heard {
+            front.attendance.speaks(&device);
             if !self.devices.contains(&device) {
                 front.stations.sit(&device, self.number, self.peer, self.to_orders.clone(), received);
+                if front.config.permanent {
+                    front.attendance.arrives(&device);
+                }
                 self.devices.push(device);
             }
         }
@@ -277,7 +285,7 @@ async fn deliver(front: &Front, samples: Vec<Sample>) -> Result<(), End> {
 async fn mark_lost(front: &Front, devices: &[String]) {
     let now = clock::now();
     let lost = devices.iter().filter_map(|device| front.known.get(device)).flat_map(super::known::Device::all);
-    let samples: Vec<Sample> = lost.map(|point| Sample::missing(point, Reason::LineBreak, now)).collect();
+    let samples: Vec<Sample> = lost.map(|point| Sample::missing(point, Reason::NotPolled, now)).collect();
     if let Err(end) = deliver(front, samples).await {
         tracing::warn!(name = %front.config.name, reason = %end.what, "a lost line could not be noted");
     }

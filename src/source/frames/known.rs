@@ -64,6 +64,10 @@ impl Known {
         })
     }
 
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     pub fn len(&self) -> usize {
         self.0.len()
     }

@@ -16,8 +16,8 @@
 //! A device that hangs up is no loss by itself: stations of SL 651 and monitors of HJ 212 call when they have
 //! something, and GB/T 26875.3 does not ask for a lasting connection either. Silence is noticed by each point's
 //! period; a point bound to `alive` gets a 1 with each good frame of its device, heartbeats included. Where a
-//! line is to stay up, `permanent = true` marks all points of a device `line_break` as soon as its last
-//! connection is gone.
+//! line is to stay up, `permanent = true` marks all points of a device `not_polled` as soon as its last
+//! connection is gone; `away` makes a device of which nothing comes one alarm.
 
 mod binding;
 mod config;
@@ -50,6 +50,7 @@ pub use stations::{AskError, Order, Reply, StationState, Stations};
 use self::connection::Connection;
 use self::known::Known;
 use self::talk::Talk;
+use super::attendance::Attendance;
 use super::{Failure, Outlet};
 use crate::ledger::Fate;
 use crate::model::{PointIndex, PointTable};
@@ -78,6 +79,7 @@ struct Front {
     points: Arc<PointTable>,
     known: Known,
     stations: Stations,
+    attendance: Attendance,
     connections: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
     /// Connections are being turned away at the limit; said once until one is let in again.
@@ -114,7 +116,10 @@ impl FrameServer {
         let known = Known::new(&config, &points, &bound);
         let (door, name) = (config.protocol.word(), config.name.clone());
         info!(door, name, %address, devices = known.len(), "frame server open");
+        let patience = |device: &str| Some((device.to_owned(), config.away?));
+        let attendance = Attendance::of(format!("{door}.{name}/"), known.names().filter_map(patience));
         let front = Arc::new(Front {
+            attendance,
             connections: Arc::new(Semaphore::new(config.limits.connections)),
             waiting: Arc::new(Semaphore::new(config.limits.waiting_for_frame)),
             config,
@@ -126,6 +131,10 @@ impl FrameServer {
             numbers: AtomicU64::new(0),
             told: Mutex::default(),
             stop: stop.clone(),
+        });
+        let watching = front.clone();
+        let watched = tokio::spawn(async move {
+            watching.attendance.watch(watching.outlet.intake.clone(), watching.stop.clone()).await;
         });
         let mut open = JoinSet::new();
         loop {
@@ -146,6 +155,7 @@ impl FrameServer {
         while let Some(ended) = open.join_next().await {
             front.report(ended);
         }
+        watched.await.ok();
         info!(door, name, "frame server closed");
     }
 }

@@ -6,6 +6,7 @@
 //! points     = ["hongli.wind-*"]       # ids that it may write; * stands for anything
 //! body_bytes = 4194304                 # of a body, unpacked
 //! requests   = 8                       # at the same time
+//! away       = "5m"                    # it is missed when nothing of it came for so long; without it never
 //! line-protocol = { point = "{tag:site}.{field}", precision = "s" }  # see `decode`, format line-protocol
 //! ```
 //! In comes the table as written; out comes a [`Config`], or every problem. Of a token only its digest is
@@ -13,6 +14,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -31,6 +33,7 @@ pub struct Raw {
     body_bytes: usize,
     #[serde(default = "requests")]
     requests: usize,
+    away: Option<String>,
     #[serde(default, rename = "line-protocol")]
     line_protocol: RawLines,
 }
@@ -51,6 +54,8 @@ pub struct Config {
     points: Vec<String>,
     pub(super) body_bytes: usize,
     pub(super) requests: usize,
+    /// It is missed when nothing came for so long.
+    pub away: Option<Duration>,
     pub(super) precision: String,
     pub(super) patterns: Vec<Pattern>,
 }
@@ -89,6 +94,8 @@ impl Raw {
         }
         let body_bytes = problems.within(at.field("body_bytes"), self.body_bytes, 1_024..=64 * 1024 * 1024);
         let requests = problems.within(at.field("requests"), self.requests, 1..=1_000);
+        let span = Duration::from_secs(1)..=Duration::from_hours(24 * 7);
+        let away = self.away.as_deref().and_then(|text| problems.duration(at.field("away"), text, span));
         let patterns = api_patterns(&self.line_protocol, &at.field("line-protocol"), problems);
         Some(Config {
             name: name.to_owned(),
@@ -96,6 +103,7 @@ impl Raw {
             points: self.points,
             body_bytes: body_bytes?,
             requests: requests?,
+            away,
             precision: self.line_protocol.precision().to_owned(),
             patterns: patterns?,
         })

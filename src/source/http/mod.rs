@@ -23,11 +23,13 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 pub use body::{Batch, Kind, Unread, Unusable};
 pub use config::{Config, Raw, check_tokens};
 
 use super::Outlet;
+use super::attendance::Attendance;
 use crate::decode::Forms;
 use crate::journal::{Commit, Entry, Intake};
 use crate::ledger::{Account, Fate, Ledger};
@@ -42,7 +44,10 @@ const CHUNK: usize = 4_096;
 
 /// Who may send, by their tokens.
 #[derive(Debug, Default)]
-pub struct Senders(Vec<Arc<Sender>>);
+pub struct Senders {
+    all: Vec<Arc<Sender>>,
+    attendance: Arc<Attendance>,
+}
 
 /// One program that may send samples.
 #[derive(Debug)]
@@ -54,6 +59,7 @@ pub struct Sender {
     points: Arc<PointTable>,
     outlet: Outlet,
     requests: Arc<Semaphore>,
+    attendance: Arc<Attendance>,
 }
 
 /// Why samples were not made durable. They may be on the disk all the same: the sender has to send again.
@@ -68,6 +74,8 @@ pub enum Undelivered {
 impl Senders {
     #[must_use]
     pub fn new(configs: Vec<Config>, points: &Arc<PointTable>, intake: &Intake, ledger: &Ledger) -> Self {
+        let expected = configs.iter().filter_map(|config| Some((config.name.clone(), config.away?)));
+        let attendance = Arc::new(Attendance::of("http.", expected));
         let sender = |config: Config| {
             let outlet = Outlet { intake: intake.clone(), account: ledger.account(&format!("http.{}", config.name)) };
             Arc::new(Sender {
@@ -76,15 +84,22 @@ impl Senders {
                 points: points.clone(),
                 outlet,
                 requests: Arc::new(Semaphore::new(config.requests)),
+                attendance: attendance.clone(),
                 config,
             })
         };
-        Self(configs.into_iter().map(sender).collect())
+        Self { all: configs.into_iter().map(sender).collect(), attendance }
+    }
+
+    /// Tells which senders are away until `stop`.
+    pub fn watch(&self, intake: Intake, stop: CancellationToken) -> impl Future<Output = ()> + use<> {
+        let attendance = self.attendance.clone();
+        async move { attendance.watch(intake, stop).await }
     }
 
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 
     /// Whose token this is. Looks at every sender, so that the time it takes tells nothing.
@@ -95,7 +110,7 @@ impl Senders {
             let same = bool::from(asked.ct_eq(&sender.config.token));
             if same { Some(sender.clone()) } else { found.cloned() }
         };
-        self.0.iter().fold(None, |found, sender| known(found.as_ref(), sender))
+        self.all.iter().fold(None, |found, sender| known(found.as_ref(), sender))
     }
 }
 
@@ -130,6 +145,9 @@ impl Sender {
     /// Hands the samples to the journal and waits until they are durable.
     pub async fn deliver(&self, samples: &[Sample]) -> Result<(), Undelivered> {
         let outcome = self.hand_over(samples).await;
+        if outcome.is_ok() && !samples.is_empty() {
+            self.attendance.speaks(self.name());
+        }
         let fate = if outcome.is_ok() { Fate::Accepted } else { Fate::Unacknowledged };
         self.outlet.account.add(fate, samples.len() as u64);
         outcome

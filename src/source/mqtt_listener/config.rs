@@ -49,6 +49,8 @@ struct RawUser {
     points: Option<Vec<String>>,
     #[serde(default)]
     subscribe: bool,
+    /// How long it may be without a session; without it a session may end for any time.
+    away: Option<String>,
 }
 
 /// `true`, `false`, or topic filters.
@@ -171,15 +173,28 @@ impl Config {
     /// Is there anybody whose samples of that point are taken?
     #[must_use]
     pub fn may_come(&self, id: &str) -> bool {
+        self.users.anonymous || self.publishers(id).next().is_some()
+    }
+
+    /// The users whose samples of that point are taken.
+    pub fn publishers(&self, id: &str) -> impl Iterator<Item = &str> {
+        let may = move |user: &User| {
+            let points = user.rights.points.as_ref();
+            user.rights.publish != Publish::Nowhere
+                && points.is_none_or(|points| points.patterns().any(|pattern| fits(pattern, id)))
+        };
+        self.users.named.iter().filter(move |(_, user)| may(user)).map(|(name, _)| name.as_str())
+    }
+
+    /// Anybody may publish, whoever it is.
+    #[must_use]
+    pub fn anonymous(&self) -> bool {
         self.users.anonymous
-            || self.users.named.values().any(|user| {
-                user.rights.publish != Publish::Nowhere
-                    && user
-                        .rights
-                        .points
-                        .as_ref()
-                        .is_none_or(|points| points.patterns().any(|pattern| fits(pattern, id)))
-            })
+    }
+
+    /// The users that are missed when they have no session, and after how long.
+    pub fn expected(&self) -> impl Iterator<Item = (&str, Duration)> {
+        self.users.named.iter().filter_map(|(name, user)| Some((name.as_str(), user.away?)))
     }
 }
 
@@ -197,6 +212,8 @@ struct User {
     /// Only with a certificate.
     certificate: bool,
     rights: Rights,
+    /// It is missed when it has no session for so long.
+    away: Option<Duration>,
 }
 
 /// Whether somebody may come in.
@@ -338,11 +355,13 @@ impl RawUser {
             );
         }
         let rights = Rights { publish, subscribe: self.subscribe, points: self.points.map(Points::new).map(Arc::new) };
+        let span = Duration::from_secs(1)..=Duration::from_hours(24);
+        let away = self.away.as_deref().and_then(|text| problems.duration(at.field("away"), text, span));
         let secret = match (self.password_file, self.password_env) {
             (None, None) if self.certificate => None,
             (file, env) => Some(password(at, file, env, problems)?),
         };
-        (problems.len() == before).then_some(User { password: secret, certificate: self.certificate, rights })
+        (problems.len() == before).then_some(User { password: secret, certificate: self.certificate, rights, away })
     }
 }
 

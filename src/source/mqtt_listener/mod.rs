@@ -63,6 +63,7 @@ use self::frame::{Breach, Scan, scan};
 use self::greet::{Hello, Refusal, greet, welcome};
 use self::pace::{Arrival, Arrivals};
 use self::roll::Roll;
+use super::attendance::Attendance;
 use super::{Failure, Outlet};
 use crate::journal;
 use crate::ledger::{Account, Fate};
@@ -126,6 +127,7 @@ struct Front {
     deliver: Box<dyn Fn(Vec<Sample>) -> Submission + Send + Sync>,
     tls: Option<TlsAcceptor>,
     roll: Roll,
+    attendance: Arc<Attendance>,
     connections: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
     arrivals: Arrivals,
@@ -157,7 +159,9 @@ impl MqttListener {
         decoders: DecoderFactory,
         stop: CancellationToken,
     ) {
-        let account = outlet.account.clone();
+        let (account, intake) = (outlet.account.clone(), outlet.intake.clone());
+        let expected = self.config.expected().map(|(name, patience)| (name.to_owned(), patience));
+        let attendance = Arc::new(Attendance::of(format!("mqtt_listener.{}/", self.config.name), expected));
         let deliver = move |samples| {
             let outlet = outlet.clone();
             Box::pin(async move {
@@ -165,14 +169,16 @@ impl MqttListener {
                 Ok(Box::pin(commit.durable()) as Durable)
             }) as Submission
         };
-        self.serve(account, Box::new(deliver), subscribers, decoders, stop).await;
+        let missing = attendance.watch(intake, stop.clone());
+        let (roll, deliver) = (attendance.clone(), Box::new(deliver));
+        tokio::join!(missing, self.serve(account, deliver, (subscribers, roll), decoders, stop));
     }
 
     async fn serve(
         self,
         account: Arc<Account>,
         deliver: Box<dyn Fn(Vec<Sample>) -> Submission + Send + Sync>,
-        subscribers: Arc<Subscribers>,
+        (subscribers, attendance): (Arc<Subscribers>, Arc<Attendance>),
         decoders: DecoderFactory,
         stop: CancellationToken,
     ) {
@@ -190,6 +196,7 @@ impl MqttListener {
             deliver,
             tls: tls.map(TlsAcceptor::from),
             roll: Roll::default(),
+            attendance,
             crowded: AtomicBool::new(false),
             numbers: AtomicU64::new(0),
             stop: stop.clone(),
@@ -364,8 +371,11 @@ impl Front {
         welcome(&mut out, hello.version, &self.limits, assigned.as_deref());
         let client = assigned.unwrap_or_else(|| chosen.clone());
         debug!(listener = %self.name, %peer, client, user = %hello.user, version = ?hello.version, "mqtt client connected");
+        let user = hello.user.clone();
+        self.attendance.arrives(&user);
         let end = Connection::new(halves, self.clone(), hello, inbox, out).run(&kick, &self.stop).await;
         self.roll.stand(&chosen, number);
+        self.attendance.leaves(&user);
         match end.fate {
             None => debug!(listener = %self.name, %peer, client, reason = %end.what, "mqtt client left"),
             Some(fate) => {

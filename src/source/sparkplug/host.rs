@@ -12,7 +12,7 @@
 //! changed hands; when one dies, all its points are missing at once. A death of an earlier session is
 //! ignored. Bounded: nodes, devices and metrics. Never: I/O, a clock, a wish more often than its pause.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,6 +54,7 @@ pub struct Host {
     book: Book,
     own_state: String,
     crowded: bool,
+    told: HashMap<String, bool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +81,11 @@ struct Node {
     skew_micros: i64,
     /// Since when a birth is due.
     awaited: Option<Timestamp>,
+    /// Its absence is certain: it died, or its birth did not come. `None` until something is known.
+    away: Option<bool>,
+    /// The same of devices that bindings name, and since when their births are due.
+    absent: BTreeMap<Box<str>, bool>,
+    due: BTreeMap<Box<str>, Timestamp>,
     asked: Option<Timestamp>,
     pause: Duration,
 }
@@ -131,7 +137,14 @@ impl Host {
     pub fn new(mapping: Mapping, table: Arc<PointTable>, host_id: &str) -> Self {
         let states = vec![State::default(); table.len()];
         let book = Book { table, states, metrics: 0 };
-        let mut host = Self { nodes: HashMap::new(), book, own_state: topic::state(host_id), crowded: false, mapping };
+        let mut host = Self {
+            nodes: HashMap::new(),
+            book,
+            own_state: topic::state(host_id),
+            crowded: false,
+            told: HashMap::new(),
+            mapping,
+        };
         let bound: Vec<(String, String)> =
             host.mapping.nodes().map(|(group, node)| (group.to_owned(), node.to_owned())).collect();
         for (group, name) in bound {
@@ -173,17 +186,34 @@ impl Host {
                 warn!(%group, node = %name, "edge node did not announce itself; its points are missing");
                 node.forget(&self.mapping, &mut self.book, out);
                 node.standing = Standing::Unknown;
+                node.away = Some(true);
             } else {
                 for device in gone {
                     warn!(%group, node = %name, %device, "device was not announced again; its points are missing");
                     node.forget_device(&device, &self.mapping, &mut self.book, out);
                 }
+                node.miss_devices(out.now);
             }
             if matches!(node.standing, Standing::Unknown | Standing::Doubted) {
                 wishes.extend(node.ask(out.now));
             }
         }
         wishes
+    }
+
+    /// The absences of nodes and devices that bindings name, `group/node` or `group/node/device`, that began (true) or
+    /// ended since the last look. One that is away takes its devices with it: they are not told beside it.
+    pub(super) fn absences(&mut self) -> Vec<(String, bool)> {
+        let mut news = Vec::new();
+        for (group, name) in self.mapping.nodes() {
+            let key = format!("{group}/{name}");
+            let Some((node, away)) = self.nodes.get(&key).and_then(|node| Some((node, node.away?))) else { continue };
+            for (device, absent) in self.mapping.devices(group, name).filter_map(|one| node.absent.get_key_value(one)) {
+                tell(&mut self.told, format!("{key}/{device}"), *absent && !away, &mut news);
+            }
+            tell(&mut self.told, key, away, &mut news);
+        }
+        news
     }
 
     /// One message. `Err` is the fate of a message of which nothing could be used, counted by the caller.
@@ -239,6 +269,12 @@ impl Host {
     }
 }
 
+fn tell(told: &mut HashMap<String, bool>, who: String, away: bool, news: &mut Vec<(String, bool)>) {
+    if told.insert(who.clone(), away) != Some(away) {
+        news.push((who, away));
+    }
+}
+
 /// `{"online":false,..}`
 fn says_offline(payload: &[u8]) -> bool {
     #[derive(serde::Deserialize)]
@@ -291,6 +327,9 @@ impl AtWork<'_> {
         node.bd_seq = session(birth);
         node.next = seq.wrapping_add(1);
         node.awaited = None;
+        node.away = Some(false);
+        let devices = self.mapping.devices(&node.group, &node.name);
+        node.due = devices.map(|device| (device.into(), out.now)).collect();
         node.pause = FIRST_PAUSE;
         node.note_clock(birth, out.now);
         for device in node.devices.values_mut() {
@@ -305,6 +344,9 @@ impl AtWork<'_> {
             return Err(Fate::Refused);
         }
         self.node.note_clock(birth, out.now);
+        if self.node.due.remove(device).is_some() || self.node.absent.contains_key(device) {
+            self.node.absent.insert(device.into(), false);
+        }
         self.learn(Some(device), birth, out)
     }
 
@@ -361,6 +403,7 @@ impl AtWork<'_> {
         }
         self.node.forget(self.mapping, self.book, out);
         self.node.standing = Standing::Dead;
+        self.node.away = Some(true);
     }
 
     fn device_death(&mut self, device: &str, death: &Payload<'_>, out: &mut Output<'_>) -> Result<(), Fate> {
@@ -368,6 +411,10 @@ impl AtWork<'_> {
         if self.node.devices.contains_key(device) {
             info!(group = %self.node.group, node = %self.node.name, device, "device died; its points are missing");
             out.account.one(Fate::Death);
+        }
+        if self.mapping.devices(&self.node.group, &self.node.name).any(|bound| bound == device) {
+            self.node.due.remove(device);
+            self.node.absent.insert(device.into(), true);
         }
         self.node.forget_device(device, self.mapping, self.book, out);
         alive
@@ -494,8 +541,22 @@ impl Node {
             devices: HashMap::new(),
             skew_micros: 0,
             awaited: None,
+            away: None,
+            absent: BTreeMap::new(),
+            due: BTreeMap::new(),
             asked: None,
             pause: FIRST_PAUSE,
+        }
+    }
+
+    /// Devices whose births are due and do not come.
+    fn miss_devices(&mut self, now: Timestamp) {
+        let overdue =
+            |(device, since): (&Box<str>, &Timestamp)| (now.since(*since) >= BIRTH_WAIT).then(|| device.clone());
+        let gone: Vec<Box<str>> = self.due.iter().filter_map(overdue).collect();
+        for device in gone {
+            self.due.remove(&device);
+            self.absent.insert(device, true);
         }
     }
 
@@ -523,6 +584,7 @@ impl Node {
     /// No birth holds any more: all points of the node and its devices are missing.
     fn forget(&mut self, mapping: &Mapping, book: &mut Book, out: &mut Output<'_>) {
         self.awaited = None;
+        self.due.clear();
         for (_, edge) in self.devices.drain() {
             book.close(&edge, self.skew_micros, out);
         }

@@ -208,6 +208,12 @@ impl Mapping {
         self.nodes.keys().map(|(group, node)| (group.as_str(), node.as_str()))
     }
 
+    /// The devices of this node that bindings name.
+    pub(super) fn devices(&self, group: &str, node: &str) -> impl Iterator<Item = &str> {
+        let bound = self.bound(group, node).iter().map(|bound| &*bound.device).filter(|device| !device.is_empty());
+        bound.collect::<std::collections::BTreeSet<_>>().into_iter()
+    }
+
     /// The points that are bound by name to this node.
     pub(super) fn bound(&self, group: &str, node: &str) -> &[Bound] {
         self.nodes.get(&(group.to_owned(), node.to_owned())).map_or(&[], Vec::as_slice)

@@ -10,7 +10,8 @@
 //! Sparkplug sends data once (QoS 0), so what is lost on the way is noticed by its sequence number and asked
 //! for. Promised: when a node or device dies, or the broker is gone, its points are missing at once. Reading
 //! waits for the journal, at most a quarter of the keep-alive time; then the connection is given up and the
-//! points are missing, rather than values dropped that nobody misses.
+//! points are missing, rather than values dropped that nobody misses. A node, or a device of a living node, that is
+//! gone is one alarm (`davy-source-down`), from which the silence of its points hangs.
 
 mod config;
 mod host;
@@ -33,6 +34,7 @@ use self::host::{Host, Output, Wish};
 use super::{Failure, Outlet, Source, broker};
 use crate::clock::{self, Stopwatch};
 use crate::decode::sparkplug::rebirth_request;
+use crate::journal::{Entry, Note};
 use crate::ledger::Fate;
 use crate::model::{PointTable, Timestamp};
 
@@ -155,6 +157,17 @@ impl Sparkplug {
             wishes.into_iter().for_each(|wish| self.fulfil(client, wish, since));
             if !samples.is_empty() && out.deliver(samples).await.is_err() {
                 return Some("the journal is closed".into());
+            }
+            for (who, away) in self.host.absences() {
+                let detail = if away {
+                    "边缘节点或设备已离线 / its death was announced, or its birth did not come"
+                } else {
+                    ""
+                };
+                let condition = super::down(&format!("{}/{who}", out.account.name), away, detail);
+                if out.intake.submit(Entry::Note(Note::Condition(condition))).await.is_err() {
+                    return Some("the journal is closed".into());
+                }
             }
         }
     }

@@ -271,9 +271,11 @@ async fn a_site_is_producing_until_somebody_says_otherwise_with_a_reason() {
         let request = stage.client.put(stage.url(&format!("/api/v1/sites/{site}/state"))).json(body);
         answer(request)
     };
-    let stopped = json!({ "state": "stopped", "by": "李", "reason": "holiday" });
+    let stopped = json!({ "state": "stopped", "by": "李", "approved_by": "王", "for": "3d", "reason": "holiday" });
     assert_eq!(put("nowhere", &stopped).await.0, 404);
-    for (key, value) in [("state", "asleep"), ("by", ""), ("reason", " ")] {
+    for (key, value) in
+        [("state", "asleep"), ("by", ""), ("reason", " "), ("approved_by", ""), ("for", "long"), ("for", "")]
+    {
         let mut wrong = stopped.clone();
         wrong[key] = value.into();
         let (status, told) = put("mine", &wrong).await;
@@ -281,8 +283,15 @@ async fn a_site_is_producing_until_somebody_says_otherwise_with_a_reason() {
     }
     let (status, told) = put("mine", &stopped).await;
     assert_eq!((status, &told["state"], &told["reduced"]), (200, &"stopped".into(), &true.into()), "{told}");
+    assert!(told["approved_by"] == "王" && told["until"].is_string(), "{told}");
+    let (_, listed) = stage.asks("/api/v1/protection").await;
+    let entry = listed["entries"].as_array().unwrap().iter().find(|entry| entry["kind"] == "site").unwrap();
+    assert_eq!((&entry["approval"], &entry["until"]), (&"王".into(), &told["until"]), "{listed}");
     let (_, told) = stage.asks("/api/v1/sites").await;
     assert_eq!((&told["sites"][0]["by"], &told["sites"][0]["reason"]), (&"李".into(), &"holiday".into()));
+    let back = json!({ "state": "producing", "by": "李", "reason": "over" });
+    let (status, told) = put("mine", &back).await;
+    assert_eq!((status, &told["until"]), (200, &Value::Null), "one person is enough: {told}");
 }
 
 #[tokio::test]

@@ -229,11 +229,32 @@ async fn a_line_that_was_to_stay_up_marks_its_points_when_it_breaks() {
     assert!(stage.journal.samples().iter().all(|sample| sample.quality.usable()));
     assert_eq!(again.is_let_go().await, b"", "no frame within 300 ms");
     stage
-        .until("the marks", |stage| stage.told().iter().filter(|line| line.ends_with("bad:line_break")).count() == 6)
+        .until("the marks", |stage| stage.told().iter().filter(|line| line.ends_with("bad:not_polled")).count() == 6)
         .await;
     stage.counted(Fate::KeepAlive, 1).await;
-    let marked = stage.journal.samples().into_iter().filter(|sample| sample.quality.has(Reason::LineBreak));
+    let marked = stage.journal.samples().into_iter().filter(|sample| sample.quality.has(Reason::NotPolled));
     assert_eq!(marked.map(|sample| sample.point).collect::<std::collections::BTreeSet<_>>().len(), 6);
+}
+
+#[tokio::test]
+async fn a_device_that_is_away_is_one_alarm_until_it_is_back() {
+    let gone = |away| ("gb26875.county/000000000000".to_owned(), away);
+    // Where the line stays up its connection counts, where it does not its words.
+    for (keys, word) in [("permanent = true\n away = \"1s\"", "a line"), ("away = \"1s\"", "words")] {
+        let stage = Stage::start(&DOOR.replace("device.", &format!("{keys}\n device."))).await;
+        let mut device = stage.device().await;
+        device.sends(&frame(1, Command::Send, &part(1))).await;
+        device.hears(30).await;
+        stage.until(word, |stage| stage.journal.absences() == [gone(false)]).await;
+        if keys.starts_with("permanent") {
+            drop(device);
+        }
+        stage.until(word, |stage| stage.journal.absences() == [gone(false), gone(true)]).await;
+        let mut back = stage.device().await;
+        back.sends(&frame(2, Command::Send, &part(1))).await;
+        back.hears(30).await;
+        stage.until(word, |stage| stage.journal.absences() == [gone(false), gone(true), gone(false)]).await;
+    }
 }
 
 #[tokio::test]

@@ -31,6 +31,7 @@ fn played(door: &str, stream: &[u8], cuts: &[usize]) -> (Vec<Sample>, usize, u64
             outlet: Outlet { intake, account: account.clone() },
             points,
             stations: Stations::default(),
+            attendance: Default::default(),
             connections: Arc::new(Semaphore::new(1)),
             waiting: Arc::new(Semaphore::new(1)),
             crowded: Default::default(),

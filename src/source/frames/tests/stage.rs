@@ -15,7 +15,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::super::{Bound, FrameServer, Stations};
 use crate::config::{self, Problems};
 use crate::decode::frames::unhex;
-use crate::journal::{Entry, Intake, Seq};
+use crate::journal::{Entry, Intake, Note, Seq};
 use crate::ledger::{Account, Fate, Ledger};
 use crate::model::{PointTable, Sample};
 use crate::source::Outlet;
@@ -28,6 +28,8 @@ const A_WHILE: Duration = Duration::from_millis(150);
 #[derive(Default)]
 pub struct Journal {
     samples: Mutex<Vec<Sample>>,
+    /// Alarms about devices: the subject, and whether it is away.
+    absences: Mutex<Vec<(String, bool)>>,
     holds: AtomicBool,
     waiting: Mutex<Vec<oneshot::Sender<Seq>>>,
 }
@@ -47,13 +49,23 @@ impl Journal {
     }
 
     pub fn take(&self, entry: Entry, done: Option<oneshot::Sender<Seq>>) {
-        let Entry::Samples(samples) = entry else { panic!("a door submitted {entry:?}") };
-        self.samples.lock().unwrap().extend(samples.iter());
+        match entry {
+            Entry::Samples(samples) => self.samples.lock().unwrap().extend(samples.iter()),
+            // Nobody waits until an alarm is durable.
+            Entry::Note(Note::Condition(about)) => {
+                return self.absences.lock().unwrap().push((about.subject, about.holds));
+            }
+            Entry::Note(_) | Entry::Tick(_) => panic!("a door submitted {entry:?}"),
+        }
         match done {
             Some(done) if self.holds.load(SeqCst) => self.waiting.lock().unwrap().push(done),
             Some(done) => done.send(1).expect("somebody waits"),
             None => {}
         }
+    }
+
+    pub fn absences(&self) -> Vec<(String, bool)> {
+        self.absences.lock().unwrap().clone()
     }
 
     pub fn samples(&self) -> Vec<Sample> {

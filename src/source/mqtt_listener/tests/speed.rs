@@ -39,7 +39,13 @@ fn measure(qos: u8, connections: usize, messages: usize) -> f64 {
             Box::pin(async { Ok(Box::pin(async { Ok(1_u64) }) as Durable) }) as super::super::Submission
         });
         let subscribers = Subscribers::new(Arc::new(Board::new()), written);
-        let served = tokio::spawn(listener.serve(account.clone(), deliver, subscribers, decoders, stop.clone()));
+        let served = tokio::spawn(listener.serve(
+            account.clone(),
+            deliver,
+            (subscribers, Arc::default()),
+            decoders,
+            stop.clone(),
+        ));
         (address, served)
     });
     let clients = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();

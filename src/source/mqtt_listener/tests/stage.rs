@@ -168,8 +168,13 @@ impl Stage {
                 journal.submit(samples)
             })
         };
-        let served =
-            tokio::spawn(listener.serve(account.clone(), deliver, subscribers.clone(), decoders, stop.clone()));
+        let served = tokio::spawn(listener.serve(
+            account.clone(),
+            deliver,
+            (subscribers.clone(), Arc::default()),
+            decoders,
+            stop.clone(),
+        ));
         Self { port, account, board, subscribers, journal, stop, served }
     }
 

@@ -232,6 +232,40 @@ fn a_device_that_dies_leaves_its_node_alive() {
     assert_eq!(plant.seen(), ["g.n-x=2 good"]);
 }
 
+/// A node is told in place of its devices, a device only beside a node that lives, and what nobody binds not at all.
+#[test]
+fn absences_of_bound_nodes_and_devices_are_told_once_on_two_levels() {
+    let mut plant = Plant::alive();
+    let told = |plant: &mut Plant| plant.host.absences();
+    let node = |away| ("bound/n".to_owned(), away);
+    let device = |away| ("bound/n/d".to_owned(), away);
+    assert_eq!(told(&mut plant), [], "it has ten seconds to be born");
+    plant.wait(20);
+    assert_eq!((told(&mut plant), told(&mut plant)), (vec![node(true)], vec![]));
+    let time = ms(plant.now);
+    plant.hear("bound/NBIRTH/n", birth(time, 0, 4, [])).unwrap();
+    assert_eq!(told(&mut plant), [node(false)]);
+    plant.wait(5);
+    assert_eq!(told(&mut plant), [], "its device has ten seconds too");
+    plant.wait(6);
+    assert_eq!(told(&mut plant), [device(true)]);
+    plant.hear("bound/DBIRTH/n/d", birth_of_device(time, 1, [metric("Gas/CH4", 2, 0.2, time)])).unwrap();
+    assert_eq!(told(&mut plant), [device(false)]);
+    plant.hear("bound/DDEATH/n/d", payload(time, Some(2), [])).unwrap();
+    assert_eq!(told(&mut plant), [device(true)]);
+    plant.hear("bound/NDEATH/n", payload(1, None, [bd_seq(4)])).unwrap();
+    assert_eq!(told(&mut plant), [device(false), node(true)]);
+    plant.hear("bound/NBIRTH/n", birth(time, 0, 5, [])).unwrap();
+    assert_eq!(told(&mut plant), [device(true), node(false)], "it was not announced since its own death");
+    plant.hear("bound/DBIRTH/n/d", birth_of_device(time, 1, [])).unwrap();
+    assert_eq!(told(&mut plant), [device(false)]);
+    // The broker is lost: its own alarm says so.
+    plant.lose();
+    assert_eq!(told(&mut plant), []);
+    plant.hear("g/NDEATH/n", payload(1, None, [bd_seq(4)])).unwrap();
+    assert_eq!(told(&mut plant), [], "nobody binds it");
+}
+
 /// After its node's birth a device has ten seconds for its own.
 #[test]
 fn a_device_that_is_not_announced_again_is_missing() {
