@@ -551,9 +551,8 @@ impl Node {
 
     /// Devices whose births are due and do not come.
     fn miss_devices(&mut self, now: Timestamp) {
-        let overdue =
-            |(device, since): (&Box<str>, &Timestamp)| (now.since(*since) >= BIRTH_WAIT).then(|| device.clone());
-        let gone: Vec<Box<str>> = self.due.iter().filter_map(overdue).collect();
+        let overdue = self.due.iter().filter(|(_, since)| now.since(**since) >= BIRTH_WAIT);
+        let gone: Vec<Box<str>> = overdue.map(|(device, _)| device.clone()).collect();
         for device in gone {
             self.due.remove(&device);
             self.absent.insert(device, true);
