@@ -185,6 +185,7 @@ impl Gateway {
             cases: Arc::new(core.facts.clone()),
             case_files: config.data.join("cases"),
             duty: Arc::new(core.facts.clone()),
+            recipients: notify::recipients(&config.notify).into(),
             desk: Arc::new(FrontDesk { intake: intake.clone(), answers: core.answers.clone() }),
             ledger: ledger.clone(),
             losses: losses.clone(),

@@ -1,5 +1,7 @@
 //! Stories of the middle with real files: what is in them after a stop, a crash and a restart.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::alarm::{Priority, Standing};
 use crate::facts::{Answer, Lane};
@@ -54,6 +56,8 @@ struct Plant {
     duty: crate::model::Duty,
     storm: storm::Policy,
     rule: String,
+    /// Of points that are elsewhere than at T1.
+    places: BTreeMap<&'static str, &'static str>,
     core: Option<(Core, Intake)>,
 }
 
@@ -75,7 +79,8 @@ impl Plant {
         let (folder, publish) = (tempfile::tempdir().unwrap(), publishes());
         // Davy shelves no P2 by itself.
         let rule = if storm.chatter.is_some() { RULE.replace("\"P2\"", "\"P3\"") } else { RULE.to_owned() };
-        let mut plant = Self { folder, points: points.to_vec(), publish, duty, storm, rule, core: None };
+        let (points, places) = (points.to_vec(), BTreeMap::new());
+        let mut plant = Self { folder, points, publish, duty, storm, rule, places, core: None };
         plant.start().unwrap();
         plant
     }
@@ -87,12 +92,17 @@ impl Plant {
         assert_eq!(changed, 1);
     }
 
+    fn point(&self, name: &str) -> Point {
+        let place = self.places.get(name).copied().unwrap_or("T1");
+        Point { place: place.into(), ..point(name) }
+    }
+
     fn start(&mut self) -> Result<(), Error> {
         let rules = vec![RuleFile { path: "methane.rhai".into(), text: self.rule.clone() }];
         let options = Options {
             duty: self.duty.clone(),
             journal: journal::Options::at(self.folder.path().join("journal.db")),
-            points: self.points.iter().map(|name| point(name)).collect(),
+            points: self.points.iter().map(|name| self.point(name)).collect(),
             calendar: Default::default(),
             limits: Vec::new(),
             cases: unhurried(),
@@ -135,7 +145,10 @@ impl Plant {
 
     fn reads(&self, second: i64, point: u32, value: f64) -> Seq {
         let at = Timestamp::from_secs(1_800_000_000 + second);
-        self.sees(Entry::Samples(Arc::new(vec![Sample::received(PointIndex(point), value, Some(at), at)])))
+        let samples = Arc::new(vec![Sample::received(PointIndex(point), value, Some(at), at)]);
+        // In the gateway a follower of the journal does.
+        self.core().board.show(&samples);
+        self.sees(Entry::Samples(samples))
     }
 
     fn acknowledges(&self, id: &str, raises: u32) -> Answer {
@@ -594,6 +607,50 @@ fn an_alarm_for_which_nobody_stands_goes_to_all_recipients() {
     assert_eq!(told(&plant, "methane-face").len(), 2, "and of its end");
 }
 
+/// The message to the next shift and the API tell of one and the same thing, by one function.
+#[test]
+fn a_handover_tells_the_same_percentage_as_the_api() {
+    use crate::model::{SiteStanding, SiteState};
+    use crate::response::StepKind;
+    let mut plant = Plant::with(&["t1", "t2", "t3", "t4"], control_room());
+    plant.stop();
+    // One rule fails at what it watches, another is quiet while the site stands.
+    let at_place = |rule: &str, place: &str| {
+        let elsewhere = format!("kind: \"methane\", place: \"{place}\"");
+        RULE.replace("methane-face", rule).replace("kind: \"methane\"", &elsewhere)
+    };
+    let quiet = at_place("quiet", "T2").replace("limits:", "suppressed_when: [\"stopped\"], limits:");
+    let failing = at_place("failing", "T3").replace("raise: |p|", "raise: |p| { while true {} true }, clear: |p|");
+    plant.rule = [RULE, &quiet, &failing].join("\n");
+    plant.places = BTreeMap::from([("t2", "T2"), ("t3", "T3")]);
+    plant.start().unwrap();
+    let at = |second: i64| Timestamp::from_secs(1_800_000_000 + second);
+    let shift = 28_800;
+    plant.sees(Entry::Tick(at(0)));
+    for index in 0..4 {
+        plant.reads(shift - 5, index, 0.2);
+    }
+    let (site, by, reason) = ("mine".into(), "Wang".into(), "holiday".into());
+    let standing = SiteStanding { site, state: SiteState::Stopped, since: at(shift - 5), by, reason };
+    plant.sees(Entry::Note(Note::SiteSet(crate::journal::SiteSet { command: 0, standing })));
+    plant.sees(Entry::Tick(at(shift - 1)));
+    plant.sees(Entry::Tick(at(shift)));
+
+    let (facts, board) = (&plant.core().facts, &plant.core().board);
+    let rows = facts.pending(Lane::Real, "webhook", "county", 1_000).unwrap();
+    let steps = rows.into_iter().filter_map(|row| row.why).filter(|step| step.kind == StepKind::Handover);
+    let [told] = &steps.map(|step| step.list.unwrap().1).collect::<Vec<_>>()[..] else { panic!("one hand-over") };
+    let (list, shares) = crate::web::protection_at(facts, board, &[], at(shift)).unwrap();
+    let kinds: Vec<&str> = list.iter().map(|one| one.kind).collect();
+    assert_eq!(kinds, ["suppressed", "site", "rule_fault", "console_closed", "nobody_called"], "{told}");
+    assert_eq!((shares[0].points, shares[0].unreduced, shares[0].percent()), (4, 2, 50.0));
+    assert!(
+        told.contains("mine 50 %")
+            && told.contains("reductions of protection 5 (suppressed quiet mine.t2 davy, site mine is stopped Wang"),
+        "{told}"
+    );
+}
+
 /// Cases and duty go on from facts: nothing is told twice, nothing that was owed is forgotten.
 #[test]
 fn cases_and_duty_go_on_when_the_snapshot_is_lost() {
@@ -619,6 +676,7 @@ fn cases_and_duty_go_on_when_the_snapshot_is_lost() {
     tick(&plant, 320);
     assert_eq!(standing(&plant, "davy-console-closed"), Some(Standing::Unacknowledged));
     let shift = 28_800;
+    plant.reads(shift - 3, 1, 0.2);
     tick(&plant, shift - 1);
     tick(&plant, shift);
     let told = handovers(&plant);
@@ -629,8 +687,9 @@ fn cases_and_duty_go_on_when_the_snapshot_is_lost() {
         "mine.t1",
         "gateway",
         "open cases 1 (case-1 mine)",
-        "reductions of protection 0",
-        "mine 100 %",
+        // t1 has been silent since it alarmed, and nobody sits at the console.
+        "reductions of protection 3 (silent mine.t1 t1, console_closed position.operator, nobody_called gateway)",
+        "mine 50 %",
     ] {
         assert!(told[0].contains(part), "{part}: {}", told[0]);
     }

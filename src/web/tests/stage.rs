@@ -174,6 +174,13 @@ impl Permits for Backstage {
         Ok(done.flat_map(|(permit, end)| permit.points.iter().map(|point| (*point, end.at))).collect())
     }
 
+    fn on_record(&self, _: &[crate::model::PointId]) -> Result<crate::protection::OnRecord, facts::Error> {
+        let permits = self.permits.lock().unwrap();
+        let permits = permits.iter().filter(|(_, end)| end.is_none()).map(|(permit, _)| permit.clone()).collect();
+        let sites = self.sites.lock().unwrap().clone();
+        Ok(crate::protection::OnRecord { permits, sites, ..Default::default() })
+    }
+
     fn sites(&self) -> Result<Vec<SiteStanding>, facts::Error> {
         Ok(self.sites.lock().unwrap().clone())
     }
@@ -392,6 +399,7 @@ impl Stage {
             cases: backstage.clone(),
             case_files: folder.path().join("cases"),
             duty: backstage.clone(),
+            recipients: Arc::default(),
             desk: backstage.clone(),
             ledger: ledger.clone(),
             samples: backstage.clone(),
