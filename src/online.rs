@@ -166,6 +166,5 @@ fn sums(
     rows.collect()
 }
 
-
 #[cfg(test)]
 mod tests;

@@ -73,6 +73,7 @@ use crate::facts::Recipient;
 use crate::ledger::{Account, Ledger};
 use crate::losses::Losses;
 use crate::notify::{Doorkeeper, Tester};
+use crate::online::Online;
 use crate::publish::Feeds;
 use crate::source::http::Senders;
 use crate::source::modbus::Devices;
@@ -110,6 +111,7 @@ pub struct Web {
     pub desk: Arc<dyn Desk>,
     pub ledger: Arc<Ledger>,
     pub losses: Arc<Losses>,
+    pub online: Arc<Online>,
     pub coverage: Arc<[Unit]>,
     pub samples: Arc<dyn Samples>,
     pub figures: Arc<dyn AlarmFigures>,
