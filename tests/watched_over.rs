@@ -9,6 +9,7 @@ mod stage;
 use serde_json::{Value, json};
 
 use stage::device::{Device, Message};
+use stage::pager::Pager;
 use stage::relay::Relay;
 use stage::{Davy, Site, methane_rule, now_ms, wait_for};
 
@@ -18,16 +19,18 @@ const QUIET: &str = "[web]\naddress = \"127.0.0.1:0\"\n[notify.log]\nenabled = f
 /// So many posts are asked so often that some question comes every two seconds.
 const POSTS: usize = 80;
 
-fn posts() -> String {
+fn posts(pager: &Pager) -> String {
     let starts: Vec<String> = (0..24).map(|hour| format!("\"{hour}-{}\"", hour + 1)).collect();
     let crews = vec!["[\"li\"]"; 24].join(", ");
     let mut text = format!(
-        "{QUIET}[person.li]\nname = \"Li\"\n[roster.room]\nshifts = [{}]\ncycle = [[{crews}]]\n",
+        "{QUIET}[person.li]\nname = \"Li\"\nreach = [\"webhook.li\"]\n\
+         [notify.webhook.li]\nurl = \"http://{}/hook\"\nsecret_file = \"secret\"\n[roster.room]\nshifts = [{}]\ncycle = [[{crews}]]\n",
+        pager.address,
         starts.join(", ")
     );
     for post in 0..POSTS {
         text.push_str(&format!(
-            "[position.post-{post}]\nlevel = \"operator\"\nwho = [\"roster.room\"]\nchecks = 24\nchecks_within = \"4s\"\n"
+            "[position.post-{post}]\nlevel = \"operator\"\nwho = [\"roster.room\"]\nchecks = 24\nchecks_within = \"8s\"\n"
         ));
     }
     text
@@ -65,7 +68,9 @@ async fn is_not_shelved(davy: &Davy, alarm: &Value) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_question_is_answered_or_somebody_is_missed() {
-    let site = Site::new(&posts(), &[("methane.rhai", &methane_rule(1.0, ""))]);
+    let pager = Pager::start().await;
+    let site = Site::new(&posts(&pager), &[("methane.rhai", &methane_rule(1.0, ""))]);
+    site.write("secret", "s");
     let davy = site.start().await;
     let question = open(&davy, "davy-presence", None, "unacknowledged").await;
     assert_eq!(acknowledges(&davy, &question).await, 200);
