@@ -331,7 +331,7 @@ async fn the_figures_are_told_by_site_and_drawn_beside_the_alarms() {
 
     let html = stage.get("/?lang=en").send().await.unwrap().text().await.unwrap();
     assert!(html.contains("<dt>Alarms in 24 h (episodes)</dt><dd>1 (1)</dd>"), "{html}");
-    assert!(html.contains("<dt>P1-P4 of all, %</dt><dd>0 / 100 / 0 / 0</dd>"), "{html}");
+    assert!(html.contains("<dt>P1-P4 of all, %</dt><dd>0 &#x2f; 100 &#x2f; 0 &#x2f; 0</dd>"), "{html}");
     assert!(html.contains("<dt>On-line rate</dt><dd>25.0 %</dd>"), "{html}");
     let metrics = stage.get("/metrics").send().await.unwrap().text().await.unwrap();
     for line in [
