@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
 use crate::alarm::{Alarm, AlarmChange, OccurrenceId, Standing, Together};
+use crate::clock;
 use crate::journal::Setup;
 use crate::model::{Point, PointIndex, PointTable, Reason, Sample, Timestamp};
 
@@ -44,11 +45,22 @@ pub struct Latest {
     pub freshness: Freshness,
 }
 
+/// The newest samples of all points at one moment, and what no single sample tells.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    /// In index order.
+    pub latest: Vec<Option<Sample>>,
+    /// When the values of a point that is bad began to be bad.
+    pub bad_since: BTreeMap<PointIndex, Timestamp>,
+    /// Since when the gateway has listened: nobody knows of what was heard before.
+    pub since: Timestamp,
+}
+
 #[derive(Debug)]
 pub struct Board {
     points: RwLock<Arc<PointTable>>,
     setup: RwLock<Option<Arc<Setup>>>,
-    latest: Mutex<Vec<Option<Sample>>>,
+    heard: Mutex<Heard>,
     open: RwLock<BTreeMap<OccurrenceId, Arc<Alarm>>>,
     /// Of several alarms each, since the start. Locked before `open` where both are.
     groups: RwLock<BTreeMap<OccurrenceId, Together>>,
@@ -75,7 +87,7 @@ impl Board {
         Self {
             points: RwLock::default(),
             setup: RwLock::default(),
-            latest: Mutex::default(),
+            heard: Mutex::new(Heard { latest: Vec::new(), bad_since: BTreeMap::new(), since: clock::now() }),
             open: RwLock::default(),
             groups: RwLock::default(),
             changes: broadcast::channel(Self::LAG).0,
@@ -91,9 +103,9 @@ impl Board {
     }
 
     pub fn set_points(&self, table: Arc<PointTable>) {
-        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        let length = latest.len().max(table.len());
-        latest.resize(length, None);
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let length = heard.latest.len().max(table.len());
+        heard.latest.resize(length, None);
         *self.points.write().unwrap_or_else(PoisonError::into_inner) = table;
     }
 
@@ -109,7 +121,8 @@ impl Board {
 
     /// Durable samples. An older source time never replaces a newer one.
     pub fn show(&self, samples: &Arc<Vec<Sample>>) {
-        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let Heard { latest, bad_since, .. } = &mut *heard;
         for sample in samples.iter() {
             if let Some(place) = latest.get_mut(sample.point.at())
                 && place.is_none_or(|shown| {
@@ -120,9 +133,14 @@ impl Board {
                 })
             {
                 *place = Some(*sample);
+                if !sample.quality.usable() {
+                    bad_since.entry(sample.point).or_insert(sample.receive_time);
+                } else if !bad_since.is_empty() {
+                    bad_since.remove(&sample.point);
+                }
             }
         }
-        drop(latest);
+        drop(heard);
         if self.values.receiver_count() > 0 {
             drop(self.values.send(samples.clone()));
         }
@@ -210,15 +228,22 @@ impl Board {
     pub fn latest(&self, point: PointIndex, now: Timestamp) -> Option<Latest> {
         let table = self.points();
         let about = table.get(point)?;
-        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        let sample = (*latest.get(point.at())?)?;
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let sample = (*heard.latest.get(point.at())?)?;
+        drop(heard);
         Some(Latest { sample, freshness: freshness(about, Some(&sample), now) })
     }
 
     /// All newest samples in index order, for whoever shows a whole screen.
     #[must_use]
     pub fn latest_all(&self) -> Vec<Option<Sample>> {
-        self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).latest.clone()
+    }
+
+    /// The same with what else is known of them.
+    #[must_use]
+    pub fn heard(&self) -> Heard {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     #[must_use]

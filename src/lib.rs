@@ -38,6 +38,8 @@ pub mod history;
 pub mod influxdb;
 pub mod losses;
 pub mod notify;
+pub mod online;
+pub mod protection;
 pub mod publish;
 pub mod remote;
 pub mod web;

@@ -105,18 +105,7 @@ impl Losses {
     /// Opens or begins the file. One that cannot be opened is put aside.
     pub fn open(path: &Path, ledger: Arc<Ledger>) -> Result<Self, Error> {
         let broken = |source| Error { path: path.to_owned(), source };
-        let connection = match begin(path) {
-            Ok(connection) => connection,
-            Err(cause) => {
-                let aside = path.with_extension(format!("db.damaged-{}", clock::now().micros()));
-                warn!(%cause, aside = %aside.display(), "losses.db cannot be read: it is put aside, a new one begins");
-                std::fs::rename(path, &aside).ok();
-                for more in ["db-wal", "db-shm"] {
-                    std::fs::remove_file(path.with_extension(more)).ok();
-                }
-                begin(path).map_err(broken)?
-            }
-        };
+        let connection = open_or_put_aside(path, TABLES).map_err(broken)?;
         let rows = connection.query_row("SELECT count(*) FROM losses", [], |row| row.get(0)).map_err(broken)?;
         let state = State { connection, written: HashMap::new(), rows, most_rows: MOST_ROWS, tidied: 0 };
         Ok(Self { state: Mutex::new(state), ledger, path: path.to_owned() })
@@ -140,10 +129,27 @@ impl Losses {
     }
 }
 
-fn begin(path: &Path) -> Result<Connection, rusqlite::Error> {
+/// A file with these tables. One that cannot be opened is put aside, and a new one begins.
+pub(crate) fn open_or_put_aside(path: &Path, tables: &str) -> Result<Connection, rusqlite::Error> {
+    match begin(path, tables) {
+        Ok(connection) => Ok(connection),
+        Err(cause) => {
+            let aside = path.with_extension(format!("db.damaged-{}", clock::now().micros()));
+            let (file, moved) = (path.display(), aside.display());
+            warn!(%cause, %file, aside = %moved, "a file of counters cannot be read: it is put aside, a new one begins");
+            std::fs::rename(path, &aside).ok();
+            for more in ["db-wal", "db-shm"] {
+                std::fs::remove_file(path.with_extension(more)).ok();
+            }
+            begin(path, tables)
+        }
+    }
+}
+
+fn begin(path: &Path, tables: &str) -> Result<Connection, rusqlite::Error> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(Duration::from_secs(5))?;
-    connection.execute_batch(TABLES)?;
+    connection.execute_batch(tables)?;
     Ok(connection)
 }
 

@@ -87,6 +87,18 @@ async fn an_open_alarm_that_nobody_answers_is_told() {
     Device::new("face").send(davy.mqtt(), [Message::value("pit/t1", 1.4, now_ms())]).await;
     until("the alarm is open", async || davy.open_alarms().await.len() == 1).await;
     let (_, told) = doctor(&site);
+    assert_eq!(about(&told, "protection"), [("fine", "nothing reduces it; least is left at pit: 100 %")]);
+    let drill = json!({ "points": ["pit.t1"], "by": "Li", "reason": "drill", "for": "1h" });
+    let (status, drill) = davy.post("/api/v1/exercises", &drill).await.unwrap();
+    assert_eq!(status, 201, "{drill}");
+    let work = json!({ "kind": "maintenance", "points": ["pit.t2"], "by": "Li", "reason": "cable", "for": "1h" });
+    assert_eq!(davy.post("/api/v1/permits", &work).await.unwrap().0, 201);
+    let (_, told) = doctor(&site);
+    let until = drill["until"].as_str().unwrap();
+    let (severity, words) = about(&told, "exercise")[0];
+    assert!(severity == "warning" && words.contains(&format!("of Li runs at pit until {until}")), "{words}");
+    let listed = "2 on the list (1 exercise, 1 permit); least is left at pit: 50 %";
+    assert_eq!(about(&told, "protection"), [("warning", listed)]);
     let alarms = about(&told, "alarms");
     assert!(alarms[0].0 == "warning" && alarms[0].1.contains("1 of 1 open alarms are not acknowledged"), "{alarms:?}");
     assert!(alarms[0].1.contains("P2") && alarms[0].1.contains("pit.t1"), "{alarms:?}");

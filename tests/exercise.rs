@@ -17,8 +17,8 @@ fn config(pager: &Pager) -> String {
          [source.mqtt_listener.front]\naddress = \"127.0.0.1:0\"\nanonymous = true\n\
          [history]\nflush = \"1s\"\n[journal]\nalarm_wait = \"10s\"\n\
          [notify.log]\nenabled = false\n[notify.mqtt]\nenabled = false\n\
-         [point.\"pit.t1\"]\nname = \"3201 T1\"\nkind = \"methane\"\nplace = \"T1\"\nperiod = \"1s\"\n\
-         [point.\"well.t1\"]\nkind = \"methane\"\nplace = \"T1\"\nperiod = \"1s\"\n\
+         [point.\"pit.t1\"]\nname = \"3201 T1\"\nkind = \"methane\"\nplace = \"T1\"\nperiod = \"600s\"\n\
+         [point.\"well.t1\"]\nkind = \"methane\"\nplace = \"T1\"\nperiod = \"600s\"\n\
          [area.pit]\nkind = \"site\"\n\
          [position.operator]\narea = \"pit\"\nwho = [\"person.zhang\"]\n\
          [position.county]\nwho = [\"person.county\"]\n"

@@ -50,7 +50,7 @@ fn table(told: &Value) -> String {
         text.push_str("  (shorter than asked for: too many alarms to keep)");
     }
     text.push_str(&format!(
-        "\n{:<20} {:>7} {:>8} {:>7} {:>16} {:>7} {:>8} {:>8} {:>6} {:>7} {:>14} {:>14} {:>14} {:>9}\n",
+        "\n{:<20} {:>7} {:>8} {:>7} {:>16} {:>7} {:>8} {:>8} {:>6} {:>7} {:>14} {:>14} {:>14} {:>9} {:>8}\n",
         "site",
         "alarms",
         "episodes",
@@ -64,7 +64,8 @@ fn table(told: &Value) -> String {
         "ack med/p95 s",
         "answer",
         "close",
-        "delivered"
+        "delivered",
+        "on line"
     ));
     let sites = told["sites"].as_object().into_iter().flatten();
     let rows = sites.map(|(site, of)| (site.as_str(), of));
@@ -72,17 +73,12 @@ fn table(told: &Value) -> String {
         text.push_str(&row(site, of));
     }
     let total = &told["total"];
-    for target in told["targets"].as_array().into_iter().flatten() {
-        let figure = word(&target["figure"]);
-        let value = figure.split('.').fold(total, |value, key| &value[key]).as_f64();
-        // Ten sources or fewer are all of them, whatever they do.
-        if figure == "top.share" && count(&total["top"]["sources"]) <= 10 {
-            continue;
-        }
-        let (Some(value), Some(most)) = (value, target["at_most"].as_f64()) else { continue };
-        if value > most {
-            text.push_str(&format!("too much: {figure} is {value:.3}, at most {most} ({})\n", word(&target["basis"])));
-        }
+    text.push_str(&people(&told["positions"]));
+    text.push_str(&mix(total));
+    for target in told["targets"].as_array().into_iter().flatten().filter(|target| target["over"] == true) {
+        let (figure, value) = (word(&target["figure"]), target["value"].as_f64().unwrap_or(0.0));
+        let (most, basis) = (&target["at_most"], word(&target["basis"]));
+        text.push_str(&format!("too much: {figure} is {value:.3}, at most {most} ({basis})\n"));
     }
     for top in total["top"]["list"].as_array().into_iter().flatten() {
         let share = top["share"].as_f64().unwrap_or(0.0) * 100.0;
@@ -99,11 +95,10 @@ fn table(told: &Value) -> String {
 fn row(site: &str, of: &Value) -> String {
     let rate = &of["per_10_minutes"];
     let average = rate["average"].as_f64().unwrap_or(0.0);
-    let seconds = |value: &Value| value.as_f64().map_or("-".to_owned(), |value| format!("{value:.0}"));
-    let spread = |key: &str| format!("{}/{}", seconds(&of[key]["median"]), seconds(&of[key]["p95"]));
-    let delivered = of["deliveries"]["rate"].as_f64().map_or("-".to_owned(), |rate| format!("{:.0} %", rate * 100.0));
+    let spread = |key: &str| spread(&of[key]);
+    let (delivered, online) = (percent(&of["deliveries"]["rate"]), percent(&of["online"]["rate"]));
     format!(
-        "{site:<20} {:>7} {:>8} {:>7} {:>16} {:>7} {:>8} {:>8} {:>6} {:>7} {:>14} {:>14} {:>14} {delivered:>9}\n",
+        "{site:<20} {:>7} {:>8} {:>7} {:>16} {:>7} {:>8} {:>8} {:>6} {:>7} {:>14} {:>14} {:>14} {delivered:>9} {online:>8}\n",
         count(&of["raised"]),
         count(&of["episodes"]),
         count(&of["one_cause_episodes"]),
@@ -117,6 +112,47 @@ fn row(site: &str, of: &Value) -> String {
         spread("to_answer"),
         spread("to_close"),
     )
+}
+
+/// A row a position, with what its people have to do with.
+fn people(positions: &Value) -> String {
+    let positions = positions.as_object().into_iter().flatten();
+    let rows = positions.map(|(position, of)| {
+        format!(
+            "position {position}: {} alarms, seen after {} s, answered {} s, closed {} s, messages delivered {}\n",
+            count(&of["raised"]),
+            spread(&of["to_acknowledge"]),
+            spread(&of["to_answer"]),
+            spread(&of["to_close"]),
+            percent(&of["deliveries"]["rate"])
+        )
+    });
+    rows.collect()
+}
+
+/// Shares of the priorities beside what they should be, and what nobody approved.
+fn mix(total: &Value) -> String {
+    let shares = total["priorities"].as_array().into_iter().flatten().map(|of| {
+        let over = if of["over"] == true { ", too many" } else { "" };
+        format!("{} {} (about {}{over})", word(&of["priority"]), percent(&of["share"]), percent(&of["target"]))
+    });
+    let standing = total["stale"]["share"].as_f64().map_or("-".to_owned(), |share| format!("{:.1} %", share * 100.0));
+    let unapproved = &total["unapproved"];
+    format!(
+        "priorities: {}\nstanding for more than a day: {standing} of the points; without approval: {} shelved, {} rule files\n",
+        shares.collect::<Vec<_>>().join(", "),
+        count(&unapproved["shelved"]),
+        count(&unapproved["rules"])
+    )
+}
+
+fn spread(of: &Value) -> String {
+    let seconds = |value: &Value| value.as_f64().map_or("-".to_owned(), |value| format!("{value:.0}"));
+    format!("{}/{}", seconds(&of["median"]), seconds(&of["p95"]))
+}
+
+fn percent(share: &Value) -> String {
+    share.as_f64().map_or("-".to_owned(), |share| format!("{:.0} %", share * 100.0))
 }
 
 fn word(value: &Value) -> &str {

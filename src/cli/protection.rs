@@ -1,4 +1,5 @@
 //! `davy protection`: what reduces protection at the gateway that is running, and what is left at each site.
+//! In comes the API's answer; out goes a line a site and a line for each entry of the list.
 
 use std::process::ExitCode;
 
@@ -32,18 +33,50 @@ pub fn run(at: &Gateway, handover: bool, as_json: bool) -> Result<ExitCode, Refu
     if entries.is_empty() {
         println!("nothing reduces protection");
     }
-    for entry in entries {
-        let approval = entry["approval"].as_str().map_or_else(String::new, |by| format!(", approved by {by}"));
-        let until = entry["until"].as_str().map_or_else(String::new, |until| format!(" until {until}"));
-        let overdue = if entry["overdue"] == Value::Bool(true) { " (overdue)" } else { "" };
-        println!(
-            "{:<14} {}  {} points{until}{overdue}  {}{approval}: {}",
-            text(&entry["kind"]),
-            text(&entry["subject"]),
-            entry["points"],
-            text(&entry["owner"]),
-            text(&entry["reason"])
-        );
+    for entry in &entries {
+        println!("{}", line(entry));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What, where, since when and until when, whose, and why.
+fn line(entry: &Value) -> String {
+    let word = |key: &str, before: &str| entry[key].as_str().map_or_else(String::new, |word| format!("{before}{word}"));
+    let sites: Vec<&str> = entry["sites"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let place = match (entry["points"].as_u64().unwrap_or(0), &sites[..]) {
+        (0, []) => "everywhere".to_owned(),
+        (0, sites) => sites.join(", "),
+        (points, _) => format!("{points} points"),
+    };
+    let overdue = if entry["overdue"] == Value::Bool(true) { " (overdue)" } else { "" };
+    format!(
+        "{:<18} {}  {place}{}{}{overdue}{}{}: {}",
+        text(&entry["kind"]),
+        text(&entry["subject"]),
+        word("since", " since "),
+        word("until", " until "),
+        word("owner", "  "),
+        word("approval", ", approved by "),
+        text(&entry["reason"])
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_line_says_what_where_until_when_whose_and_why() {
+        let permit = json!({ "kind": "permit", "subject": "calibration mine.t1", "owner": "Li", "reason": "15 days",
+            "approval": null, "since": "T0", "until": "T1", "overdue": true, "points": 1, "sites": ["mine"] });
+        assert_eq!(
+            line(&permit),
+            "permit             calibration mine.t1  1 points since T0 until T1 (overdue)  Li: 15 days"
+        );
+        let siren = json!({ "kind": "siren_muted", "subject": "yard", "owner": null, "reason": "held",
+            "approval": null, "since": "T0", "until": null, "overdue": false, "points": 0, "sites": ["mine", "plant"] });
+        assert_eq!(line(&siren), "siren_muted        yard  mine, plant since T0: held");
+    }
 }

@@ -222,6 +222,12 @@ fn weigh(need: &Need, own: &[&Seen<'_>]) -> NeedSurvey {
     }
 }
 
+/// Is it live, of quality good, measured now and for real?
+#[must_use]
+pub fn is_good(point: &Point, sample: Option<&Sample>, now: Timestamp) -> bool {
+    why_not(point, sample, now).is_none()
+}
+
 /// Why a point is not good now.
 fn why_not(point: &Point, sample: Option<&Sample>, now: Timestamp) -> Option<String> {
     if point.retired {

@@ -62,6 +62,8 @@ pub struct CaseStepRow {
 pub struct CaseTimes {
     pub number: u64,
     pub site: String,
+    /// What the case is about: the point.
+    pub subject: String,
     pub since: Timestamp,
     pub acknowledged: Option<Timestamp>,
     pub answered: Option<Timestamp>,
@@ -172,7 +174,7 @@ impl Reader {
     /// are told of there.
     pub fn case_times(&self, from: Timestamp, to: Timestamp) -> Result<Vec<CaseTimes>, Error> {
         let select = "SELECT case_times.number, case_times.site, case_times.since, acknowledged, answered,
-                 case_times.closed FROM case_times JOIN cases USING (number)
+                 case_times.closed, cases.body ->> '$.subject' FROM case_times JOIN cases USING (number)
              WHERE cases.joined IS NULL AND case_times.since >= ?1 AND case_times.since < ?2";
         self.rows(select, [from.micros(), to.micros()], |row| {
             let broken = |source| self.broken(source);
@@ -184,6 +186,7 @@ impl Reader {
                 acknowledged: moment(row.get(3).map_err(broken)?),
                 answered: moment(row.get(4).map_err(broken)?),
                 closed: moment(row.get(5).map_err(broken)?),
+                subject: row.get::<_, Option<String>>(6).map_err(broken)?.unwrap_or_default(),
             })
         })
     }

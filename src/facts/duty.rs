@@ -20,7 +20,7 @@ pub(super) fn write_step(
     board: &Board,
 ) -> Result<(), rusqlite::Error> {
     let list = match step.kind {
-        StepKind::Handover => Some(handover::list(change, step, board)?),
+        StepKind::Handover => Some(handover::list(change, step, recipients, board)?),
         StepKind::Daily => Some(daily::list(change, step)?),
         StepKind::Call
         | StepKind::Copy

@@ -3,18 +3,19 @@
 //! In come the facts as they stand in the transaction that writes the hand-over down, and the places that the
 //! roster's positions look after; out go open alarms, open cases, what reduces protection with the percentage
 //! that is left at each site, and calibrations due within a day. A few of each are named and all are counted: the
-//! whole list, which is signed, is `/api/v1/handover`. Sites that are not producing and rules that fail are on
-//! that list only.
+//! whole list, which is signed, is `/api/v1/handover`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
-use rusqlite::{Params, Transaction};
-use serde::de::DeserializeOwned;
+use rusqlite::Transaction;
 
-use crate::alarm::{Alarm, AsideFact};
+use super::Recipient;
+use super::protection::{bodies, on_record};
+use crate::alarm::Alarm;
 use crate::board::Board;
-use crate::model::{Area, Exemption, ExerciseFact, Permit, PointIndex, PointTable, Timestamp, Who};
+use crate::model::{Area, PointIndex, PointTable, Timestamp, Who};
+use crate::protection::{Known, Reduction, bypassed_interlocks, reductions, shares};
 use crate::response::case::Case;
 use crate::response::{DAILY, HANDOVER, Step};
 
@@ -30,7 +31,12 @@ struct Part {
     items: Vec<String>,
 }
 
-pub(super) fn list(change: &Transaction<'_>, step: &Step, board: &Board) -> Result<(String, String), rusqlite::Error> {
+pub(super) fn list(
+    change: &Transaction<'_>,
+    step: &Step,
+    recipients: &[Recipient],
+    board: &Board,
+) -> Result<(String, String), rusqlite::Error> {
     let (table, areas) = (board.points(), areas(step, board));
     let here = |site: &str, subject: &str| {
         areas.as_ref().is_none_or(|areas| areas.iter().any(|area| area.holds(site, subject)))
@@ -43,7 +49,7 @@ pub(super) fn list(change: &Transaction<'_>, step: &Step, board: &Board) -> Resu
     alarms.sort_by_key(|alarm| (alarm.priority, alarm.raised));
     let cases: Vec<Case> =
         bodies(change, "SELECT body FROM cases WHERE closed IS NULL AND joined IS NULL ORDER BY number", [])?;
-    let (reductions, percents) = protection(change, &table, here)?;
+    let (reductions, percents) = protection(change, step, (recipients, board), here)?;
     let parts = [
         Part {
             zh: "未结束报警",
@@ -86,48 +92,35 @@ fn areas(step: &Step, board: &Board) -> Option<Vec<Area>> {
     areas.filter(|areas| !areas.is_empty())
 }
 
-/// What takes protection away, in words, and what is left at each site.
+/// What takes protection away, in words, and what is left at each site, the worst first.
 fn protection(
     change: &Transaction<'_>,
-    table: &PointTable,
+    step: &Step,
+    (recipients, board): (&[Recipient], &Board),
     here: impl Fn(&str, &str) -> bool,
 ) -> Result<(Vec<String>, Vec<String>), rusqlite::Error> {
-    let mut found: Vec<(String, Vec<PointIndex>)> = Vec::new();
-    for one in bodies::<Permit>(change, "SELECT permit FROM permits WHERE ended IS NULL ORDER BY id", [])? {
-        found.push((format!("{} {} {}", one.kind.word(), one.scope, one.by), one.points));
-    }
-    for one in bodies::<Exemption>(change, "SELECT body FROM exemptions WHERE ended IS NULL ORDER BY id", [])? {
-        found.push((format!("{} {} = {} {}", one.rule, one.limit, one.value, one.scope), one.points));
-    }
-    for AsideFact { aside, .. } in bodies(change, "SELECT body FROM asides WHERE ended IS NULL ORDER BY id", [])? {
-        let points = table.find(&aside.subject).into_iter().collect();
-        found.push((format!("{} {} {} {}", aside.way.word(), aside.rule, aside.subject, aside.by), points));
-    }
-    for ExerciseFact { exercise, .. } in
-        bodies::<ExerciseFact>(change, "SELECT body FROM exercises WHERE ended IS NULL ORDER BY id", [])?
-    {
-        // The real values of its points are judged as ever: nothing is reduced.
-        if here(&exercise.site, "") {
-            found.push((format!("演练 / exercise {} {}", exercise.scope, exercise.by), Vec::new()));
-        }
-    }
-    let local = |point: &PointIndex| table.list().get(point.at()).is_some_and(|point| here(&point.site, &point.id));
-    found.retain(|(_, points)| points.is_empty() || points.iter().any(local));
-    let reduced: BTreeSet<PointIndex> = found.iter().flat_map(|(_, points)| points.clone()).collect();
-    let mut sites: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
-    for (index, point) in table.iter().filter(|(_, point)| !point.retired && here(&point.site, &point.id)) {
-        let (all, left) = sites.entry(&*point.site).or_default();
-        *all += 1;
-        *left += usize::from(!reduced.contains(&index));
-    }
-    let mut percents: Vec<(f64, &str)> = sites
-        .into_iter()
-        .map(|(site, (all, left))| ((left as f64 / all as f64 * 1_000.0).floor() / 10.0, site))
-        .collect();
-    // The worst first.
-    percents.sort_by(|one, other| one.0.total_cmp(&other.0).then_with(|| one.1.cmp(other.1)));
-    let percents = percents.into_iter().map(|(percent, site)| format!("{site} {percent} %")).collect();
-    Ok((found.into_iter().map(|(words, _)| words).collect(), percents))
+    let (table, setup, heard) = (board.points(), board.setup(), board.heard());
+    let record = on_record(change, &bypassed_interlocks(&table, &heard))?;
+    let (at, setup) = (step.at, setup.as_deref());
+    let known = Known { at, table: &table, setup, heard: &heard, recipients, record: &record };
+    let list = reductions(&known);
+    let local = |index: &PointIndex| table.get(*index).is_some_and(|point| here(&point.site, &point.id));
+    let concerns = |one: &&Reduction| {
+        let places = one.sites.is_empty() || one.sites.iter().any(|site| here(site, ""));
+        one.points.iter().any(local) || one.points.is_empty() && places
+    };
+    let words = list.iter().filter(concerns).map(words).collect();
+    let mut left = shares(&list, &table);
+    left.retain(|share| {
+        table.list().iter().any(|point| !point.retired && point.site == share.site && here(&point.site, &point.id))
+    });
+    left.sort_by(|one, other| one.percent().total_cmp(&other.percent()).then_with(|| one.site.cmp(&other.site)));
+    Ok((words, left.iter().map(|share| format!("{} {} %", share.site, share.percent())).collect()))
+}
+
+fn words(one: &Reduction) -> String {
+    let owner = one.owner.as_ref().map_or_else(String::new, |owner| format!(" {owner}"));
+    format!("{} {}{owner}", one.kind, one.subject)
 }
 
 fn calibrations(
@@ -147,19 +140,4 @@ fn calibrations(
         }
     }
     Ok(due)
-}
-
-/// Rows of one JSON column. What cannot be read is left out: the message goes, with what there is.
-fn bodies<T: DeserializeOwned>(
-    change: &Transaction<'_>,
-    select: &str,
-    values: impl Params,
-) -> Result<Vec<T>, rusqlite::Error> {
-    let mut select = change.prepare_cached(select)?;
-    let rows = select.query_map(values, |row| row.get::<_, String>(0))?;
-    let mut list = Vec::new();
-    for row in rows {
-        list.extend(serde_json::from_str(&row?).ok());
-    }
-    Ok(list)
 }

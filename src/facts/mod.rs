@@ -14,6 +14,7 @@ mod exercise;
 mod groups;
 mod handover;
 mod limits;
+mod protection;
 mod publications;
 mod read;
 mod revision;

@@ -6,12 +6,14 @@ use rusqlite::params;
 
 use super::{Error, Reader};
 use crate::board::Published;
+use crate::engine::GATEWAY;
 use crate::model::{Reason, Timestamp};
 
-/// Messages of one site: how many were due, and what became of them.
+/// Messages about one point, or one of the gateway's conditions: how many were due, and what became of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
     pub site: Arc<str>,
+    pub subject: String,
     pub messages: u64,
     pub delivered: u64,
     pub given_up: u64,
@@ -64,15 +66,16 @@ impl Reader {
         self.rows(select, [number], |row| self.published(row))
     }
 
-    /// What became of the messages that were due in the span, by site. Exercises are not among them, nor is the
+    /// What became of the messages that were due in the span, by what they were about. Exercises are not among them, nor is the
     /// log: what is written there has reached nobody.
     pub fn deliveries_between(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Delivery>, Error> {
         let select = "SELECT alarms.site, count(*), sum(outbox.outcome IS 'delivered'),
-                 sum(outbox.outcome IS 'given_up'), sum(outbox.settled IS NULL), sum(outbox.attempts)
+                 sum(outbox.outcome IS 'given_up'), sum(outbox.settled IS NULL), sum(outbox.attempts),
+                 alarms.subject
              FROM outbox JOIN changes ON changes.id = outbox.change JOIN alarms ON alarms.id = changes.alarm
              WHERE outbox.created >= ?1 AND outbox.created < ?2 AND outbox.channel <> 'log'
                  AND coalesce(json_extract(alarms.body, '$.quality'), 0) & ?3 = 0
-             GROUP BY alarms.site";
+             GROUP BY alarms.site, alarms.subject";
         let exercise = i64::from(Reason::Exercise as u16);
         self.rows(select, params![from.micros(), to.micros(), exercise], |row| {
             let broken = |source| Error::Database { path: self.path.clone(), source };
@@ -85,7 +88,33 @@ impl Reader {
                 given_up: count(3)?,
                 waiting: count(4)?,
                 attempts: count(5)?,
+                subject: row.get(6).map_err(broken)?,
             })
         })
+    }
+
+    /// Alarms that one person shelved in the span, by site.
+    pub fn shelved_alone_between(&self, from: Timestamp, to: Timestamp) -> Result<Vec<(Arc<str>, u64)>, Error> {
+        let select = "SELECT coalesce(points.body ->> '$.site', ?3), count(*)
+             FROM asides LEFT JOIN points ON points.id = asides.subject
+             WHERE asides.at >= ?1 AND asides.at < ?2 AND asides.way = 'shelved'
+                 AND asides.body ->> '$.aside.by' <> 'davy' AND asides.body ->> '$.aside.approved_by' IS NULL
+             GROUP BY 1";
+        self.rows(select, params![from.micros(), to.micros(), GATEWAY], |row| {
+            let broken = |source| self.broken(source);
+            let site: String = row.get(0).map_err(broken)?;
+            Ok((site.into(), row.get::<_, i64>(1).map_err(broken)?.unsigned_abs()))
+        })
+    }
+
+    /// Rule files that somebody edited on the disk in the span, past draft and approval; those that the gateway was
+    /// set up with are not among them.
+    pub fn rules_edited_between(&self, from: Timestamp, to: Timestamp) -> Result<u64, Error> {
+        let select = "SELECT count(*) FROM rule_versions WHERE at >= ?1 AND at < ?2 AND origin = 'file'
+             AND at > (SELECT min(at) FROM rule_versions)";
+        let count = self.rows(select, [from.micros(), to.micros()], |row| {
+            row.get::<_, i64>(0).map_err(|source| self.broken(source))
+        })?;
+        Ok(count.first().copied().unwrap_or(0).unsigned_abs())
     }
 }

@@ -11,10 +11,10 @@ use std::time::Duration;
 use super::event::{Event, Opened};
 use super::log::Log;
 use super::places::Places;
-use super::report::{Deliveries, Report};
+use super::report::{Deliveries, Report, Unapproved};
 use super::tally::{Tally, spread};
 use super::{LEAD, WINDOW};
-use crate::facts::{self, Reader};
+use crate::facts::{self, CaseTimes, Reader};
 use crate::model::Timestamp;
 
 /// Changes read at a time.
@@ -28,11 +28,18 @@ pub enum Error {
     TooMany(usize),
 }
 
-/// How long cases of a site took.
+/// How long cases of a site or a position took.
 #[derive(Default)]
 struct Taken {
     answered: Vec<Duration>,
     closed: Vec<Duration>,
+}
+
+impl Taken {
+    fn note(&mut self, times: &CaseTimes) {
+        self.answered.extend(times.answered.map(|at| at.since(times.since)));
+        self.closed.extend(times.closed.map(|at| at.since(times.since)));
+    }
 }
 
 #[derive(Debug)]
@@ -131,19 +138,40 @@ impl Book {
 
     fn with_deliveries(&self, mut report: Report, places: &Places) -> Result<Report, Error> {
         let mut total = Deliveries::default();
-        for figures in report.sites.values_mut() {
+        for figures in report.sites.values_mut().chain(report.positions.values_mut()) {
             figures.deliveries = Some(Deliveries::default());
         }
+        let names: Vec<Arc<str>> = places.positions().cloned().collect();
         for found in self.facts.deliveries_between(report.from, report.to)? {
             let (messages, delivered) = (found.messages, found.delivered);
             let (given_up, waiting, attempts) = (found.given_up, found.waiting, found.attempts);
-            let mut of = Deliveries { messages, delivered, given_up, waiting, attempts, rate: None };
+            let of = Deliveries { messages, delivered, given_up, waiting, attempts, rate: None };
             total.add(&of);
-            of.add(&Deliveries::default());
-            report.sites.entry(found.site).or_default().deliveries = Some(of);
+            for post in places.at(&found.site, &found.subject) {
+                let figures = report.positions.entry(names[post].clone()).or_default();
+                figures.deliveries.get_or_insert_default().add(&of);
+            }
+            report.sites.entry(found.site).or_default().deliveries.get_or_insert_default().add(&of);
         }
         report.total.deliveries = Some(total);
-        self.with_cases(report).and_then(|report| self.with_calls(report, places))
+        let report = self.with_cases(report, places)?;
+        self.with_calls(report, places).and_then(|report| self.with_unapproved(report))
+    }
+
+    /// What nobody approved.
+    fn with_unapproved(&self, mut report: Report) -> Result<Report, Error> {
+        let mut total =
+            Unapproved { rules: self.facts.rules_edited_between(report.from, report.to)?, ..Default::default() };
+        for figures in report.sites.values_mut() {
+            figures.unapproved = Some(Unapproved::default());
+        }
+        for (site, shelved) in self.facts.shelved_alone_between(report.from, report.to)? {
+            total.shelved += shelved;
+            report.sites.entry(site).or_default().unapproved = Some(Unapproved { count: shelved, shelved, rules: 0 });
+        }
+        total.count = total.shelved + total.rules;
+        report.total.unapproved = Some(total);
+        Ok(report)
     }
 
     /// How many of the alarms that were called about went up.
@@ -171,15 +199,19 @@ impl Book {
     }
 
     /// Times of the rounds of cases that began in the span.
-    fn with_cases(&self, mut report: Report) -> Result<Report, Error> {
+    fn with_cases(&self, mut report: Report, places: &Places) -> Result<Report, Error> {
         let mut sites: BTreeMap<Arc<str>, Taken> = BTreeMap::new();
+        let names: Vec<Arc<str>> = places.positions().cloned().collect();
+        let mut posts: Vec<Taken> = names.iter().map(|_| Taken::default()).collect();
         let mut total = Taken::default();
         for times in self.facts.case_times(report.from, report.to)? {
-            let of = sites.entry(times.site.as_str().into()).or_default();
-            for taken in [of, &mut total] {
-                taken.answered.extend(times.answered.map(|at| at.since(times.since)));
-                taken.closed.extend(times.closed.map(|at| at.since(times.since)));
-            }
+            sites.entry(times.site.as_str().into()).or_default().note(&times);
+            places.at(&times.site, &times.subject).into_iter().for_each(|post| posts[post].note(&times));
+            total.note(&times);
+        }
+        for (name, taken) in names.into_iter().zip(posts) {
+            let figures = report.positions.entry(name).or_default();
+            (figures.to_answer, figures.to_close) = (spread(taken.answered), spread(taken.closed));
         }
         for (site, taken) in sites {
             let figures = report.sites.entry(site).or_default();

@@ -28,7 +28,10 @@ pub use cause::Said;
 pub use event::{Event, Opened, Source};
 pub use log::Log;
 pub use places::Places;
-pub use report::{Deliveries, Figures, Flood, Floods, Often, Rate, Report, Share, Spread, Stale, TARGETS, Target, Top};
+pub use report::{
+    Deliveries, Figures, Flood, Floods, Often, OnLine, Rate, Report, Share, Spread, Stale, TARGETS, Target, Top,
+    Unapproved,
+};
 pub use tally::Tally;
 
 /// What "live" looks back on.
@@ -52,5 +55,9 @@ const STALE_AFTER: Duration = Duration::from_secs(24 * 3_600);
 const FLEETING_BELOW: Duration = Duration::from_secs(60);
 /// EEMUA 191: an hour with more than 30 alarms is one too many.
 const HOUR_ABOVE: usize = 30;
+/// EEMUA 191: how many of all alarms should be of each priority, P1 first; the last is what is left.
+const MIX: [f64; 4] = [0.01, 0.05, 0.15, 0.8];
+/// Shares of fewer alarms say nothing.
+const MIX_FROM: usize = 20;
 /// Counting of 超限: the same again within 10 minutes is the same episode.
 const EPISODE_GAP: Duration = Duration::from_secs(600);

@@ -12,8 +12,8 @@ use super::event::{Event, Opened, Running, Source};
 use super::places::Places;
 use super::report::{Figures, Flood, Floods, Often, Rate, Report, Share, Spread, Stale, Top};
 use super::{
-    CHATTERS, EPISODE_GAP, FLEETING_BELOW, FLOOD_BEGINS_ABOVE, FLOOD_ENDS_BELOW, HOUR, HOUR_ABOVE, LEAD, MINUTE,
-    STALE_AFTER, TEN_MINUTES,
+    CHATTERS, EPISODE_GAP, FLEETING_BELOW, FLOOD_BEGINS_ABOVE, FLOOD_ENDS_BELOW, HOUR, HOUR_ABOVE, LEAD, MINUTE, MIX,
+    MIX_FROM, STALE_AFTER, TEN_MINUTES,
 };
 use crate::alarm::{Happening, OccurrenceId, Priority};
 use crate::model::Timestamp;
@@ -169,7 +169,7 @@ impl Count {
         self.active += usize::from(holds);
         self.unacknowledged += usize::from(running.standing.waits());
         if holds && to.since(running.since) > STALE_AFTER {
-            self.stale.add(&Stale { count: 1, oldest: Some(running.since) });
+            self.stale.add(&Stale { count: 1, oldest: Some(running.since), share: None });
         }
     }
 
@@ -261,7 +261,11 @@ impl Gathered {
             priorities: Priority::ALL
                 .iter()
                 .zip(self.of.priorities)
-                .map(|(priority, raised)| Share { priority: priority.word(), raised, share: part(raised) })
+                .zip(MIX)
+                .map(|((priority, count), target)| {
+                    let (share, weighs) = (part(count), *priority != Priority::P4 && raised >= MIX_FROM);
+                    Share { priority: priority.word(), raised: count, share, target, over: weighs && share > target }
+                })
                 .collect(),
             top: often(self.sources.len(), self.sources.iter(), LISTED, part),
             to_acknowledge: spread(self.of.to_acknowledge),
@@ -270,6 +274,8 @@ impl Gathered {
             to_close: Spread::default(),
             escalated: None,
             deliveries: None,
+            online: None,
+            unapproved: None,
         }
     }
 }

@@ -454,3 +454,46 @@ fn planned_work_is_counted_apart_and_exercises_nowhere() {
     let list = [raise("t1", 4_000, "a", true), raise("t2", 4_001, "a", true), raise("t3", 4_000, "b", false), drill];
     assert_eq!(causes(&list, &[]), (3, 1, 1));
 }
+
+#[test]
+fn each_priority_stands_beside_its_usual_share_and_too_many_are_said_only_of_many() {
+    let events = |count: i64, p1: i64| {
+        let of = |number: i64| Event {
+            priority: if number < p1 { Priority::P1 } else { Priority::P4 },
+            ..raise(&format!("t{number}"), 4_000 + 700 * number, "", false)
+        };
+        (0..count).map(of).collect::<Vec<_>>()
+    };
+    let told = |events: &[Event]| {
+        let mut tally = Tally::new(Opened::default(), second(0), second(90_000), &Places::default());
+        events.iter().for_each(|event| tally.take(event));
+        let report = tally.finish();
+        let shares = report.total.priorities.iter();
+        shares.map(|of| (of.priority, of.share, of.target, of.over)).collect::<Vec<_>>()
+    };
+    let nothing = (0.0, false);
+    let row = |name, (share, over): (f64, bool), target| (name, share, target, over);
+    let all =
+        |p1, p4| vec![row("P1", p1, 0.01), row("P2", nothing, 0.05), row("P3", nothing, 0.15), row("P4", p4, 0.8)];
+    assert_eq!(told(&events(20, 1)), all((0.05, true), (0.95, false)));
+    assert_eq!(told(&events(19, 19)), all((1.0, false), nothing), "of so few nothing can be said");
+    assert_eq!(told(&events(100, 1)), all((0.01, false), (0.99, false)), "as many as there may be");
+}
+
+#[test]
+fn every_target_names_a_figure_and_what_nobody_asked_about_is_not_known() {
+    let mut figures = Figures {
+        stale: Stale { share: Some(0.02), ..Stale::default() },
+        unapproved: Some(Unapproved { count: 3, shelved: 2, rules: 1 }),
+        top: Often { sources: 11, share: 0.5, ..Often::default() },
+        ..Figures::default()
+    };
+    for target in TARGETS {
+        assert!(figures.named(target.figure).is_some(), "{}", target.figure);
+    }
+    assert_eq!((figures.named("unapproved.count"), figures.named("stale.share")), (Some(3.0), Some(0.02)));
+    (figures.unapproved, figures.stale.share, figures.top.sources) = (None, None, 0);
+    for figure in ["unapproved.count", "stale.share", "top.share", "nothing"] {
+        assert_eq!(figures.named(figure), None, "{figure}");
+    }
+}

@@ -34,6 +34,7 @@ use crate::ledger::{Fate, Ledger};
 use crate::losses::{self, Losses};
 use crate::model::{DutyAct, PointTable, TICK};
 use crate::notify::{self, Message};
+use crate::online::{self, Online};
 use crate::publish::Feeds;
 use crate::source::frames::FrameServer;
 use crate::source::mqtt_client::MqttClient;
@@ -69,6 +70,8 @@ pub enum Error {
     Facts(#[from] crate::facts::Error),
     #[error(transparent)]
     Losses(#[from] losses::Error),
+    #[error(transparent)]
+    Online(#[from] online::Error),
     #[error(transparent)]
     LinkKey(#[from] notify::KeyError),
     #[error("a part of the gateway failed; the log says which")]
@@ -124,6 +127,8 @@ impl Gateway {
 
         let losses = Arc::new(Losses::open(&config.data.join("losses.db"), ledger.clone())?);
         tasks.spawn(keep_losses(losses.clone(), history.clone(), ledger.clone(), table.clone(), stop.clone()));
+        let online = Arc::new(Online::open(&config.data.join("online.db"))?);
+        tasks.spawn(look_each_minute(online.clone(), core.board.clone(), stop.clone()));
 
         let forms = Arc::new(Forms::new(config.patterns.clone(), mqtt_bindings(&config, &table)));
         let subscribers = Subscribers::new(core.board.clone(), Message::standing);
@@ -187,9 +192,11 @@ impl Gateway {
             cases: Arc::new(core.facts.clone()),
             case_files: config.data.join("cases"),
             duty: Arc::new(core.facts.clone()),
+            recipients: notify::recipients(&config.notify).into(),
             desk: Arc::new(FrontDesk { intake: intake.clone(), answers: core.answers.clone() }),
             ledger: ledger.clone(),
             losses: losses.clone(),
+            online: online.clone(),
             coverage: config.coverage.clone().into(),
             samples: history.clone(),
             publications: Arc::new(core.facts.clone()),
@@ -510,6 +517,28 @@ async fn keep_losses(
             Ok(()) => failing = false,
             Err(cause) if !failing => {
                 warn!(%cause, "losses cannot be written down; they are counted on and written when it works again");
+                failing = true;
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// Counts who is on line, once a minute, until `stop`.
+async fn look_each_minute(online: Arc<Online>, board: Arc<Board>, stop: CancellationToken) {
+    let mut failing = false;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(losses::EVERY) => {}
+        }
+        let (online, board) = (online.clone(), board.clone());
+        let looked = move || online.look(&board.points(), &board.latest_all(), clock::now());
+        let Ok(looked) = tokio::task::spawn_blocking(looked).await else { return };
+        match looked {
+            Ok(()) => failing = false,
+            Err(cause) if !failing => {
+                warn!(%cause, "the on-line rate cannot be written down: its minutes will count as missing");
                 failing = true;
             }
             Err(_) => {}

@@ -103,6 +103,32 @@ pub enum Kept {
     },
 }
 
+impl Kept {
+    /// What people have said, for who is on duty.
+    #[must_use]
+    pub fn said(kept: &[Self]) -> Said {
+        let mut said = Said::default();
+        for one in kept {
+            match one {
+                Self::Leave { leave, ended: false } => said.leave.push(leave.clone()),
+                Self::Signed { roster, shift } => drop(said.signed.insert(roster.clone(), *shift)),
+                Self::Run(_)
+                | Self::RunOver(_)
+                | Self::Leave { ended: true, .. }
+                | Self::Handover(_)
+                | Self::Signing(_)
+                | Self::SigningOver(_)
+                | Self::Changed { .. }
+                | Self::Listed { .. }
+                | Self::Question { .. }
+                | Self::Console { .. }
+                | Self::Missing { .. } => {}
+            }
+        }
+        said
+    }
+}
+
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Desk {
     #[serde(skip)]

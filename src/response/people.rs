@@ -193,7 +193,8 @@ impl<'a> Now<'a> {
     }
 
     /// Is there somebody who can be called?
-    fn is_staffed(&self, position: &'a Position) -> bool {
+    #[must_use]
+    pub fn is_staffed(&self, position: &'a Position) -> bool {
         let reached = |key: &&str| self.duty.people.get(*key).is_some_and(|one| !one.reach.is_empty());
         self.of_position(position).iter().any(reached)
     }

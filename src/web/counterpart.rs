@@ -18,8 +18,10 @@ use crate::facts::{self, Answer, CaseStepRow, Outgoing, Wanted, WantedCases};
 use crate::figures;
 use crate::journal::{self, Entry, Intake};
 use crate::model::{
-    Exemption, ExerciseFact, LimitEnd, Permit, PermitEnd, PointIndex, Quality, SetLimit, SiteStanding, Timestamp,
+    Exemption, ExerciseFact, LimitEnd, Permit, PermitEnd, PointId, PointIndex, Quality, SetLimit, SiteStanding,
+    Timestamp,
 };
+use crate::protection::OnRecord;
 use crate::publish::{Entry as Warning, Feed};
 use crate::response::case::Case;
 use crate::response::{Kept, Step};
@@ -67,11 +69,17 @@ pub trait Permits: Send + Sync {
     fn exercises(&self, open: bool, most: usize) -> Result<Vec<ExerciseFact>, facts::Error>;
     /// When each point was last calibrated.
     fn calibrations(&self) -> Result<HashMap<PointIndex, Timestamp>, facts::Error>;
+    /// What reduces protection and has not ended; `bypassed`: interlocks of which the alarms are asked for.
+    fn on_record(&self, bypassed: &[PointId]) -> Result<OnRecord, facts::Error>;
     /// Of sites of which somebody has said what they are doing.
     fn sites(&self) -> Result<Vec<SiteStanding>, facts::Error>;
 }
 
 impl Permits for facts::Reader {
+    fn on_record(&self, bypassed: &[PointId]) -> Result<OnRecord, facts::Error> {
+        Self::on_record(self, bypassed)
+    }
+
     fn asides(&self, open: bool, most: usize) -> Result<Vec<AsideFact>, facts::Error> {
         Self::asides(self, open, most)
     }

@@ -18,7 +18,7 @@ use crate::clock;
 use crate::facts::Answer;
 use crate::journal::{DutyOrder, Note, Setup};
 use crate::model::{Duty, DutyAct, Handover, Leave, Timestamp, Who};
-use crate::response::people::{Now, Said};
+use crate::response::people::Now;
 use crate::response::{Kept, Run};
 
 /// Hand-overs and presence checks in one answer.
@@ -71,15 +71,16 @@ pub(super) async fn show(State(edge): State<Shared>) -> Result<Json<Value>, Erro
 
 fn view(setup: Option<&Setup>, kept: &[Kept], handovers: &[Kept], questions: &[Kept], at: Timestamp) -> Value {
     let Some(setup) = setup else { return json!({ "positions": [], "escalations": [] }) };
-    let (mut said, mut runs, mut consoles, mut signing) = (Said::default(), Vec::new(), Vec::new(), Vec::new());
+    let said = Kept::said(kept);
+    let (mut runs, mut consoles, mut signing) = (Vec::new(), Vec::new(), Vec::new());
     for one in kept {
         match one {
             Kept::Run(run) => runs.push(run),
-            Kept::Leave { leave, .. } => said.leave.push(leave.clone()),
-            Kept::Signed { roster, shift } => drop(said.signed.insert(roster.clone(), *shift)),
             Kept::Console { user, .. } => consoles.push(user.as_str()),
             Kept::Signing(handover) => signing.push(awaiting(handover)),
             Kept::RunOver(_)
+            | Kept::Leave { .. }
+            | Kept::Signed { .. }
             | Kept::Handover(_)
             | Kept::SigningOver(_)
             | Kept::Question { .. }

@@ -190,7 +190,7 @@ fn text(list: &Value, at: &str, sha256: &str, zh: bool) -> String {
             "reductions",
             "保护削弱项",
             "What reduces protection",
-            &["kind", "subject", "owner", "reason", "approval", "until"],
+            &["kind", "subject", "owner", "reason", "approval", "since", "until"],
         ),
         ("sites", "各站点保护率 %", "Protection of each site, %", &["site", "percent"]),
         ("calibrations", "到期与超期标校", "Calibrations due and overdue", &["point", "due", "overdue"]),

@@ -69,9 +69,11 @@ use tokio_util::sync::CancellationToken;
 use crate::backtest::Jobs;
 use crate::board::Board;
 use crate::coverage::Unit;
+use crate::facts::Recipient;
 use crate::ledger::{Account, Ledger};
 use crate::losses::Losses;
 use crate::notify::{Doorkeeper, Tester};
+use crate::online::Online;
 use crate::publish::Feeds;
 use crate::source::http::Senders;
 use crate::source::modbus::Devices;
@@ -83,6 +85,8 @@ pub use counterpart::{
 };
 pub use devices::Door;
 pub use gate::fresh_token;
+#[cfg(test)]
+pub(crate) use protection::protection_at;
 pub use rule_desk::{Replying, RuleDesk, RuleDone, RuleFacts, RuleOrder, RuleRefusal};
 pub use serve::{Failure, bind, serve};
 pub use users::{Role, User, read_users};
@@ -102,9 +106,12 @@ pub struct Web {
     /// Where photos and files of cases lie.
     pub case_files: PathBuf,
     pub duty: Arc<dyn DutyFacts>,
+    /// Everybody who is told of alarms.
+    pub recipients: Arc<[Recipient]>,
     pub desk: Arc<dyn Desk>,
     pub ledger: Arc<Ledger>,
     pub losses: Arc<Losses>,
+    pub online: Arc<Online>,
     pub coverage: Arc<[Unit]>,
     pub samples: Arc<dyn Samples>,
     pub figures: Arc<dyn AlarmFigures>,

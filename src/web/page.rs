@@ -355,6 +355,13 @@ fn strip(of: &Figures) -> Vec<Figure> {
             false,
         ),
     ];
+    if of.raised > 0 {
+        let shares: Vec<String> = of.priorities.iter().map(|of| format!("{:.0}", of.share * 100.0)).collect();
+        strip.push(figure("kpi_mix", shares.join(" / "), of.priorities.iter().any(|of| of.over)));
+    }
+    if let Some(online) = of.online {
+        strip.push(figure("kpi_online", format!("{:.1} %", online.rate * 100.0), false));
+    }
     if let Some(rate) = of.deliveries.and_then(|of| of.rate) {
         strip.push(figure("kpi_delivered", format!("{:.0} %", rate * 100.0), rate < 1.0));
     }

@@ -3,6 +3,7 @@
 mod api;
 mod counted;
 mod door;
+mod exercises;
 mod ingest;
 mod link;
 mod live;

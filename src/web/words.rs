@@ -191,6 +191,8 @@ const WORDS: &[(&str, &str, &str)] = &[
     ("kpi_stale", "超24小时未恢复", "Stale > 24 h"),
     ("kpi_to_acknowledge", "确认用时 中位/95%", "To acknowledge median / 95 %"),
     ("kpi_delivered", "消息送达", "Delivered"),
+    ("kpi_mix", "P1-P4 构成 %", "P1-P4 of all, %"),
+    ("kpi_online", "在线率", "On-line rate"),
 ];
 
 #[cfg(test)]

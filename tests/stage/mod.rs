@@ -9,6 +9,7 @@
 
 pub mod device;
 pub mod pager;
+pub mod relay;
 pub mod storm;
 
 use std::io::{BufRead, BufReader};

@@ -1,6 +1,7 @@
 //! What is outside the data folder: Davy's own ports, the peers that it connects to, and what the running
 //! gateway says of its points.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -97,7 +98,7 @@ async fn ask(config: &Config, now: Timestamp, findings: &mut Findings) {
         Ok(api) => api.ask().await,
         Err(cause) => Err(cause),
     };
-    let (ready, points) = match answers {
+    let Answers { ready, points, exercises, protection } = match answers {
         Ok(answers) => answers,
         Err(cause) => {
             let advice = "see that the page opens in a browser; the gateway's log says more";
@@ -109,6 +110,38 @@ async fn ask(config: &Config, now: Timestamp, findings: &mut Findings) {
         findings.error(part, what, "the gateway's log says more");
     }
     silent(&points, now, findings);
+    practised(&exercises, findings);
+    reduced(&protection, findings);
+}
+
+/// Exercises that run: whoever is called may take what is real for one.
+fn practised(exercises: &Value, findings: &mut Findings) {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    for one in exercises["exercises"].as_array().into_iter().flatten() {
+        let injected = one["injections"].as_array().map_or(0, Vec::len);
+        let (id, site, by, until) = (text(&one["id"]), text(&one["site"]), text(&one["by"]), text(&one["until"]));
+        let what = format!("{id} of {by} runs at {site} until {until}, {injected} values injected");
+        findings.warn("exercise", what, "end it when the drill is over: davy exercise end");
+    }
+}
+
+/// The list of what reduces protection, in one line.
+fn reduced(protection: &Value, findings: &mut Findings) {
+    let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+    let entries = protection["entries"].as_array().map_or(&[][..], Vec::as_slice);
+    entries.iter().filter_map(|entry| entry["kind"].as_str()).for_each(|kind| *kinds.entry(kind).or_default() += 1);
+    let percent = |site: &&Value| site["percent"].as_f64().unwrap_or(0.0);
+    let sites = protection["sites"].as_array().into_iter().flatten();
+    let least = sites.min_by(|one, other| percent(one).total_cmp(&percent(other)));
+    let left = least.map_or_else(String::new, |site| {
+        format!("; least is left at {}: {} %", site["site"].as_str().unwrap_or_default(), percent(&site))
+    });
+    if entries.is_empty() {
+        return findings.fine("protection", format!("nothing reduces it{left}"));
+    }
+    let kinds: Vec<String> = kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    let what = format!("{} on the list ({}){left}", entries.len(), kinds.join(", "));
+    findings.warn("protection", what, "davy protection tells whose they are and when they end");
 }
 
 fn silent(points: &[Value], now: Timestamp, findings: &mut Findings) {
@@ -137,6 +170,14 @@ fn silent(points: &[Value], now: Timestamp, findings: &mut Findings) {
     findings.warn("points", what, "check sensor, supply and line; take a sensor that is gone out of the point table");
 }
 
+/// What the gateway says of itself.
+struct Answers {
+    ready: Value,
+    points: Vec<Value>,
+    exercises: Value,
+    protection: Value,
+}
+
 struct Api {
     client: reqwest::Client,
     base: String,
@@ -150,9 +191,10 @@ impl Api {
         Ok(Self { client, base: page(config), token: config.web.token.as_ref().map(|token| token.reveal().to_owned()) })
     }
 
-    /// `/readyz` and all points.
-    async fn ask(&self) -> Result<(Value, Vec<Value>), String> {
+    async fn ask(&self) -> Result<Answers, String> {
         let ready = self.get("/readyz").await?;
+        let exercises = self.get("/api/v1/exercises?open=true&most=1000").await?;
+        let protection = self.get("/api/v1/protection").await?;
         let (mut points, mut path) = (Vec::new(), "/api/v1/points?most=10000".to_owned());
         loop {
             let mut page = self.get(&path).await?;
@@ -160,7 +202,7 @@ impl Api {
             points.extend(list);
             match page["next"].as_str() {
                 Some(next) => path = format!("/api/v1/points?most=10000&after={next}"),
-                None => return Ok((ready, points)),
+                None => return Ok(Answers { ready, points, exercises, protection }),
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Stories of the middle with real files: what is in them after a stop, a crash and a restart.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::alarm::{Priority, Standing};
 use crate::facts::{Answer, Lane};
@@ -54,6 +56,10 @@ struct Plant {
     duty: crate::model::Duty,
     storm: storm::Policy,
     rule: String,
+    calendar: crate::model::Calendar,
+    limits: Vec<crate::model::SetLimit>,
+    /// Of points that are elsewhere than at T1.
+    places: BTreeMap<&'static str, &'static str>,
     core: Option<(Core, Intake)>,
 }
 
@@ -75,7 +81,8 @@ impl Plant {
         let (folder, publish) = (tempfile::tempdir().unwrap(), publishes());
         // Davy shelves no P2 by itself.
         let rule = if storm.chatter.is_some() { RULE.replace("\"P2\"", "\"P3\"") } else { RULE.to_owned() };
-        let mut plant = Self { folder, points: points.to_vec(), publish, duty, storm, rule, core: None };
+        let (points, places, calendar, limits) = (points.to_vec(), BTreeMap::new(), Default::default(), Vec::new());
+        let mut plant = Self { folder, points, publish, duty, storm, rule, calendar, limits, places, core: None };
         plant.start().unwrap();
         plant
     }
@@ -87,14 +94,19 @@ impl Plant {
         assert_eq!(changed, 1);
     }
 
+    fn point(&self, name: &str) -> Point {
+        let place = self.places.get(name).copied().unwrap_or("T1");
+        Point { place: place.into(), ..point(name) }
+    }
+
     fn start(&mut self) -> Result<(), Error> {
         let rules = vec![RuleFile { path: "methane.rhai".into(), text: self.rule.clone() }];
         let options = Options {
             duty: self.duty.clone(),
             journal: journal::Options::at(self.folder.path().join("journal.db")),
-            points: self.points.iter().map(|name| point(name)).collect(),
-            calendar: Default::default(),
-            limits: Vec::new(),
+            points: self.points.iter().map(|name| self.point(name)).collect(),
+            calendar: self.calendar.clone(),
+            limits: self.limits.clone(),
             cases: unhurried(),
             storm: self.storm,
             parents: Default::default(),
@@ -135,7 +147,10 @@ impl Plant {
 
     fn reads(&self, second: i64, point: u32, value: f64) -> Seq {
         let at = Timestamp::from_secs(1_800_000_000 + second);
-        self.sees(Entry::Samples(Arc::new(vec![Sample::received(PointIndex(point), value, Some(at), at)])))
+        let samples = Arc::new(vec![Sample::received(PointIndex(point), value, Some(at), at)]);
+        // In the gateway a follower of the journal does.
+        self.core().board.show(&samples);
+        self.sees(Entry::Samples(samples))
     }
 
     fn acknowledges(&self, id: &str, raises: u32) -> Answer {
@@ -466,6 +481,74 @@ fn figures_after_a_restart_are_those_of_a_gateway_that_ran_on() {
     assert_eq!((messages.messages > 0, messages.delivered, messages.rate), (true, 0, Some(0.0)));
 }
 
+/// How long the cases of a position took, whether its messages arrive, and what nobody approved.
+#[test]
+fn figures_tell_of_positions_and_of_what_nobody_approved() {
+    use crate::alarm::{Aside, AsideOrder, Way};
+    use crate::figures::{Book, Places, Unapproved};
+    use crate::model::{Area, AreaKind, Position};
+    use crate::response::case::{Answered, CaseStep, Means, Order};
+    let mut duty = control_room();
+    let area =
+        |points: &str| Area { kind: AreaKind::Grid, sites: Vec::new(), points: vec![points.into()], class: None };
+    duty.areas = BTreeMap::from([("east".into(), area("mine.t1")), ("west".into(), area("mine.t2"))]);
+    let room = duty.positions.remove("operator").unwrap();
+    for name in ["east", "west"] {
+        let position = Position { area: Some(name.into()), console: None, ..room.clone() };
+        duty.positions.insert(name.into(), position);
+    }
+    let mut plant = Plant::with(&["t1", "t2"], duty.clone());
+    let (asked, places) = (clock::now(), Places::of_sites(vec!["mine".into()]).with_positions(&duty));
+    let at = |second: i64| Timestamp::from_secs(1_800_000_000 + second);
+    plant.sees(Entry::Tick(at(0)));
+    plant.reads(1, 0, 1.4);
+    plant.sees(Entry::Tick(at(2)));
+    let answer =
+        Answered { by: "li".into(), at: at(61), with: "老张".into(), means: Means::Phone, words: "撤人".into() };
+    let order = Order { command: 0, case: "case-1".into(), at: at(61), by: "li".into() };
+    plant.sees(Entry::Note(Note::Case(Box::new(CaseStep::Answered { order, answer }))));
+    let shelf = |id: &str, by: &str, approved_by: Option<&str>, second: i64| {
+        let (rule, subject, reason) = ("methane-face".into(), "mine.t2".into(), "rewiring".into());
+        let (from, until) = (at(second), Some(at(second + 600)));
+        let (by, approved_by) = (by.into(), approved_by.map(Into::into));
+        let (id, way) = (id.into(), Way::Shelved);
+        let aside = Aside { id, way, rule, subject, by, approved_by, reason, from, until, once: false };
+        let order = Box::new(AsideOrder::Begin(aside));
+        Entry::Note(Note::Aside(crate::journal::AsideNote { command: 0, order }))
+    };
+    plant.sees(shelf("shelf-1", "Li", None, 62));
+    plant.sees(shelf("shelf-2", "davy", None, 63));
+    plant.sees(shelf("shelf-3", "Li", Some("Wang"), 64));
+
+    let book = Book::new(plant.core().facts.clone());
+    let told = book.between(at(0), at(3_600), &places).unwrap();
+    let answered = |name: &str| (told.positions[name].to_answer.count, told.positions[name].to_answer.median);
+    assert_eq!((answered("east"), answered("west")), ((1, Some(60.0)), (0, None)));
+    assert_eq!(told.total.to_answer.median, Some(60.0));
+    let alone = Unapproved { count: 1, shelved: 1, rules: 0 };
+    assert_eq!((told.total.unapproved, told.sites["mine"].unapproved), (Some(alone), Some(alone)));
+    assert_eq!(told.positions["east"].unapproved, None);
+
+    // Messages go by the clock of the outbox; one of them arrives.
+    let messages = plant.core().facts.pending(Lane::Real, "webhook", "county", 10).unwrap();
+    let (message, arrived) = (messages[0].id, clock::now());
+    let (outcome, detail) = (Outcome::Delivered, String::new());
+    plant.sees(Entry::Note(Note::Receipt(Receipt { at: arrived, message, outcome, detail, also: Vec::new() })));
+    let told = book.between(asked, clock::now() + Duration::from_secs(1), &places).unwrap();
+    let east = told.positions["east"].deliveries.unwrap();
+    assert_eq!((east.delivered, east.rate), (1, Some(1.0 / east.messages as f64)), "{told:?}");
+    assert_eq!(told.positions["west"].deliveries.unwrap().rate, None);
+
+    // A file that is edited on the disk: nobody approved it, and it is of no site.
+    plant.stop();
+    plant.rule = plant.rule.replace("value: 1.0", "value: 0.9");
+    plant.start().unwrap();
+    let book = Book::new(plant.core().facts.clone());
+    let told = book.between(asked, clock::now() + Duration::from_secs(1), &places).unwrap();
+    assert_eq!(told.total.unapproved, Some(Unapproved { count: 1, shelved: 0, rules: 1 }));
+    assert_eq!(told.sites["mine"].unapproved, Some(Unapproved::default()));
+}
+
 /// First-out and the daily list go on from facts, where the snapshot is lost.
 #[test]
 fn a_group_and_the_daily_list_go_on_when_the_snapshot_is_lost() {
@@ -596,6 +679,133 @@ fn an_alarm_for_which_nobody_stands_goes_to_all_recipients() {
     assert_eq!(told(&plant, "methane-face").len(), 2, "and of its end");
 }
 
+/// Given before a restart, over after it: the legal number rules from that moment on, and somebody is told.
+#[test]
+fn an_exemption_runs_out_over_a_restart_and_somebody_is_told() {
+    use crate::journal::Limits;
+    use crate::model::{Exemption, LimitLeave, LimitOrder};
+    let mut plant = Plant::open(&["t1", "t2"]);
+    let at = |second: i64| Timestamp::from_secs(1_800_000_000 + second);
+    plant.sees(Entry::Tick(at(0)));
+    let exemption = Exemption {
+        id: "exemption-1".into(),
+        rule: "methane-face".into(),
+        limit: "alarm".into(),
+        points: vec![PointIndex(0)],
+        scope: "mine.t1".into(),
+        value: 1.3,
+        by: "Li".into(),
+        approved_by: "Wang".into(),
+        basis: "order 7/2026".into(),
+        from: at(0),
+        until: at(3_600),
+    };
+    let leave = Some(LimitLeave { approved_by: "Wang".into(), overrides: false });
+    let order = Box::new(LimitOrder::Exempt(exemption.clone()));
+    plant.sees(Entry::Note(Note::Limits(Limits { command: 0, order, leave })));
+    let open = |plant: &Plant, rule: &str| {
+        let open = plant.core().board.open_alarms();
+        open.into_iter().find(|alarm| &*alarm.rule == rule).map(|alarm| (alarm.subject.to_string(), alarm.limit))
+    };
+    let percent = |plant: &Plant, second: i64| {
+        let told = crate::web::protection_at(&plant.core().facts, &plant.core().board, &[], at(second));
+        told.unwrap().1[0].percent()
+    };
+    for second in [1, 3_598] {
+        plant.reads(second, 0, 1.2);
+        plant.reads(second, 1, 0.2);
+        assert_eq!((open(&plant, "methane-face"), percent(&plant, second)), (None, 50.0), "1.2 is admitted");
+        plant.stop();
+        plant.start().unwrap();
+    }
+    plant.sees(Entry::Tick(at(3_599)));
+    assert_eq!(open(&plant, "davy-exemption-ended"), None);
+    plant.sees(Entry::Tick(at(3_600)));
+    assert_eq!(open(&plant, "davy-exemption-ended"), Some(("exemption-1".into(), None)));
+    assert_eq!(plant.core().facts.exemptions(true, 10).unwrap(), []);
+    plant.reads(3_601, 0, 1.2);
+    plant.reads(3_601, 1, 0.2);
+    assert_eq!(open(&plant, "methane-face"), Some(("mine.t1".into(), Some(1.0))));
+    assert_eq!(percent(&plant, 3_602), 100.0);
+}
+
+/// Between one second and the next, by the clock of the calendar.
+#[test]
+fn a_limit_of_a_season_begins_with_the_local_day() {
+    use crate::model::{MonthDay, Scope, Season, SetLimit, Zone};
+    let mut plant = Plant::open(&["t1"]);
+    plant.stop();
+    // 1_800_000_000 is 16:00 of 15 January in Beijing: eight hours later the 16th begins.
+    let day = MonthDay { month: 1, day: 16 };
+    let season = Season { name: "flood".into(), sites: Vec::new(), from: day, to: day };
+    plant.calendar = crate::model::Calendar { zone: Zone(8 * 3_600), seasons: vec![season] };
+    plant.limits = vec![SetLimit {
+        id: "limit[0]".into(),
+        rule: Some("methane-face".into()),
+        limit: "alarm".into(),
+        scope: Scope::Points(vec!["mine.t1".into()]),
+        season: Some("flood".into()),
+        value: 0.5,
+        unit: "%VOL".into(),
+        by: "Wang".into(),
+        reason: "flood plan".into(),
+        at: None,
+    }];
+    plant.start().unwrap();
+    let midnight = 8 * 3_600;
+    plant.sees(Entry::Tick(Timestamp::from_secs(1_800_000_000 + midnight - 2)));
+    plant.reads(midnight - 1, 0, 0.6);
+    assert_eq!(plant.core().board.open_alarms(), []);
+    plant.sees(Entry::Tick(Timestamp::from_secs(1_800_000_000 + midnight)));
+    plant.reads(midnight + 1, 0, 0.6);
+    let open = plant.core().board.open_alarms();
+    assert_eq!(open.iter().map(|alarm| alarm.limit).collect::<Vec<_>>(), [Some(0.5)]);
+}
+
+/// The message to the next shift and the API tell of one and the same thing, by one function.
+#[test]
+fn a_handover_tells_the_same_percentage_as_the_api() {
+    use crate::model::{SiteStanding, SiteState};
+    use crate::response::StepKind;
+    let mut plant = Plant::with(&["t1", "t2", "t3", "t4"], control_room());
+    plant.stop();
+    // One rule fails at what it watches, another is quiet while the site stands.
+    let at_place = |rule: &str, place: &str| {
+        let elsewhere = format!("kind: \"methane\", place: \"{place}\"");
+        RULE.replace("methane-face", rule).replace("kind: \"methane\"", &elsewhere)
+    };
+    let quiet = at_place("quiet", "T2").replace("limits:", "suppressed_when: [\"stopped\"], limits:");
+    let failing = at_place("failing", "T3").replace("raise: |p|", "raise: |p| { while true {} true }, clear: |p|");
+    plant.rule = [RULE, &quiet, &failing].join("\n");
+    plant.places = BTreeMap::from([("t2", "T2"), ("t3", "T3")]);
+    plant.start().unwrap();
+    let at = |second: i64| Timestamp::from_secs(1_800_000_000 + second);
+    let shift = 28_800;
+    plant.sees(Entry::Tick(at(0)));
+    for index in 0..4 {
+        plant.reads(shift - 5, index, 0.2);
+    }
+    let (site, by, reason) = ("mine".into(), "Wang".into(), "holiday".into());
+    let standing = SiteStanding { site, state: SiteState::Stopped, since: at(shift - 5), by, reason };
+    plant.sees(Entry::Note(Note::SiteSet(crate::journal::SiteSet { command: 0, standing })));
+    plant.sees(Entry::Tick(at(shift - 1)));
+    plant.sees(Entry::Tick(at(shift)));
+
+    let (facts, board) = (&plant.core().facts, &plant.core().board);
+    let rows = facts.pending(Lane::Real, "webhook", "county", 1_000).unwrap();
+    let steps = rows.into_iter().filter_map(|row| row.why).filter(|step| step.kind == StepKind::Handover);
+    let [told] = &steps.map(|step| step.list.unwrap().1).collect::<Vec<_>>()[..] else { panic!("one hand-over") };
+    let (list, shares) = crate::web::protection_at(facts, board, &[], at(shift)).unwrap();
+    let kinds: Vec<&str> = list.iter().map(|one| one.kind).collect();
+    assert_eq!(kinds, ["suppressed", "site", "rule_fault", "console_closed", "nobody_called"], "{told}");
+    assert_eq!((shares[0].points, shares[0].unreduced, shares[0].percent()), (4, 2, 50.0));
+    assert!(
+        told.contains("mine 50 %")
+            && told.contains("reductions of protection 5 (suppressed quiet mine.t2 davy, site mine is stopped Wang"),
+        "{told}"
+    );
+}
+
 /// Cases and duty go on from facts: nothing is told twice, nothing that was owed is forgotten.
 #[test]
 fn cases_and_duty_go_on_when_the_snapshot_is_lost() {
@@ -621,6 +831,7 @@ fn cases_and_duty_go_on_when_the_snapshot_is_lost() {
     tick(&plant, 320);
     assert_eq!(standing(&plant, "davy-console-closed"), Some(Standing::Unacknowledged));
     let shift = 28_800;
+    plant.reads(shift - 3, 1, 0.2);
     tick(&plant, shift - 1);
     tick(&plant, shift);
     let told = handovers(&plant);
@@ -631,8 +842,9 @@ fn cases_and_duty_go_on_when_the_snapshot_is_lost() {
         "mine.t1",
         "gateway",
         "open cases 1 (case-1 mine)",
-        "reductions of protection 0",
-        "mine 100 %",
+        // t1 has been silent since it alarmed, and nobody sits at the console.
+        "reductions of protection 3 (silent mine.t1 t1, console_closed position.operator, nobody_called gateway)",
+        "mine 50 %",
     ] {
         assert!(told[0].contains(part), "{part}: {}", told[0]);
     }

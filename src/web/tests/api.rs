@@ -306,6 +306,8 @@ async fn the_figures_are_told_by_site_and_drawn_beside_the_alarms() {
         }
         stage.backstage.happens(Happening::Raised, raised);
     }
+    let points = stage.backstage.board.points();
+    stage.online.look(&points, &[Some(sample(0, 0.4))], now).unwrap();
     let (status, told) = stage.asks("/api/v1/figures").await;
     assert_eq!((status, &told["live"], &told["complete"]), (200, &json!(true), &json!(true)));
     let total = &told["total"];
@@ -315,8 +317,20 @@ async fn the_figures_are_told_by_site_and_drawn_beside_the_alarms() {
     // Every target is one of the figures, under the name that it has there.
     for target in told["targets"].as_array().unwrap() {
         let path = format!("/{}", target["figure"].as_str().unwrap().replace('.', "/"));
-        assert!(total.pointer(&path).is_some_and(serde_json::Value::is_number), "{path}");
+        let value = total.pointer(&path).filter(|value| value.is_number());
+        assert!(value.is_some(), "{path}");
+        // Of ten sources or fewer their share says nothing.
+        if path != "/top/share" {
+            assert_eq!(
+                (&target["value"].as_f64(), &target["over"]),
+                (&value.unwrap().as_f64(), &json!(path == "/stale/share"))
+            );
+        }
     }
+    let online = &told["sites"]["mine"]["online"];
+    assert_eq!((&online["required_minutes"], &online["rate"]), (&json!(3), &json!(1.0 / 3.0)), "one of three points");
+    assert_eq!(total["online"]["required_minutes"], 4);
+    assert_eq!(total["stale"]["share"], 0.25, "for each point in service");
 
     let (status, told) = stage.asks("/api/v1/figures?site=plant").await;
     assert_eq!((status, &told["total"]["raised"], told["sites"].as_object().unwrap().len()), (200, &json!(0), 1));
@@ -326,7 +340,19 @@ async fn the_figures_are_told_by_site_and_drawn_beside_the_alarms() {
 
     let html = stage.get("/?lang=en").send().await.unwrap().text().await.unwrap();
     assert!(html.contains("<dt>Alarms in 24 h (episodes)</dt><dd>1 (1)</dd>"), "{html}");
+    assert!(html.contains("<dt>P1-P4 of all, %</dt><dd>0 &#x2f; 100 &#x2f; 0 &#x2f; 0</dd>"), "{html}");
+    assert!(html.contains("<dt>On-line rate</dt><dd>25.0 %</dd>"), "{html}");
     let metrics = stage.get("/metrics").send().await.unwrap().text().await.unwrap();
-    assert!(metrics.contains("davy_alarms_raised_24h{site=\"mine\"} 1"), "{metrics}");
+    for line in [
+        "davy_alarms_raised_24h{site=\"mine\"} 1",
+        "davy_alarms_priority_ratio_24h{site=\"mine\",priority=\"P2\"} 1",
+        "davy_alarm_flood_ratio_24h{site=\"mine\"} 0",
+        "davy_points_online_ratio_24h{site=\"plant\"} 0",
+        "davy_rules_unapproved_24h 0",
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+    let top: Vec<&str> = metrics.lines().filter(|line| line.starts_with("davy_alarms_top_24h{")).collect();
+    assert!(top.len() == 1 && top[0].contains("site=\"mine\",rule="), "{top:?}");
     stage.close().await;
 }

@@ -12,11 +12,11 @@ use crate::model::{Duty, DutyAct, Position, Someone, Tier, Who};
 use crate::web::users::{Role, User};
 use crate::web::{RuleOrder, RuleRefusal, Token};
 
-const LI: &str = "li-correct-horse-battery";
-const WANG: &str = "wang-correct-horse-battery";
-const ZHAO: &str = "zhao-correct-horse-battery";
+pub const LI: &str = "li-correct-horse-battery";
+pub const WANG: &str = "wang-correct-horse-battery";
+pub const ZHAO: &str = "zhao-correct-horse-battery";
 
-async fn open() -> Stage {
+pub async fn open() -> Stage {
     let user = |key: &str, name: &str, token, roles: &[Role]| {
         let token = Token::new(token).unwrap();
         User { key: key.into(), name: name.into(), roles: roles.to_vec(), token }

@@ -21,8 +21,8 @@ use crate::facts::{self, Answer, CaseStepRow, Wanted, WantedCases};
 use crate::figures;
 use crate::journal::{self, Entry, Note};
 use crate::model::{
-    Exemption, Kind, LimitEnd, Permit, PermitEnd, Point, PointIndex, PointTable, Quality, Reason, Sample, SetLimit,
-    SiteStanding, Timestamp,
+    Exemption, ExerciseFact, ExerciseOrder, Kind, LimitEnd, Permit, PermitEnd, Point, PointIndex, PointTable, Quality,
+    Reason, Sample, SetLimit, SiteStanding, Timestamp,
 };
 use crate::notify::Doorkeeper;
 use crate::publish::{Entry as Warning, Feed};
@@ -44,6 +44,7 @@ pub struct Backstage {
     pub stored: Mutex<Vec<Reading>>,
     permits: Mutex<Vec<(Permit, Option<PermitEnd>)>>,
     sites: Mutex<Vec<SiteStanding>>,
+    exercises: Mutex<Vec<ExerciseFact>>,
     /// What was asked of the keeper of the rules.
     pub orders: Mutex<Vec<RuleOrder>>,
     /// What it answers, the next first; when there is nothing more, that it is done.
@@ -90,6 +91,30 @@ impl Backstage {
     }
 }
 
+impl Backstage {
+    /// As the engine does: one at a time, and nothing without one.
+    fn exercise(&self, order: ExerciseOrder) -> Result<Box<ExerciseFact>, String> {
+        let mut facts = self.exercises.lock().unwrap();
+        let running = facts.iter_mut().find(|fact| fact.end.is_none());
+        let fact = match (order, running) {
+            (ExerciseOrder::Start(exercise), None) => {
+                facts.push(ExerciseFact { exercise, injections: Vec::new(), end: None });
+                facts.last_mut()
+            }
+            (ExerciseOrder::Inject(injection), Some(fact)) => {
+                fact.injections.push(injection);
+                Some(fact)
+            }
+            (ExerciseOrder::End { id, end }, Some(fact)) if fact.exercise.id == id => {
+                fact.end = Some(end);
+                Some(fact)
+            }
+            (ExerciseOrder::Start(_) | ExerciseOrder::Inject(_) | ExerciseOrder::End { .. }, _) => None,
+        };
+        fact.map(|fact| Box::new(fact.clone())).ok_or_else(|| "no such exercise runs".to_owned())
+    }
+}
+
 impl Alarms for Backstage {
     fn alarms(&self, wanted: &Wanted) -> Result<Vec<Alarm>, facts::Error> {
         let mut alarms: Vec<_> = self.newest().into_values().collect();
@@ -130,7 +155,9 @@ impl AlarmFigures for Backstage {
     ) -> Result<figures::Report, figures::Error> {
         let mut tally = figures::Tally::new(figures::Opened::default(), from, to, places);
         self.changes.lock().unwrap().iter().for_each(|change| tally.take(&figures::Event::of(change)));
-        Ok(tally.finish())
+        let mut report = tally.finish();
+        report.total.unapproved = Some(figures::Unapproved::default());
+        Ok(report)
     }
 }
 
@@ -163,8 +190,9 @@ impl Permits for Backstage {
         Ok(permits.iter().rev().filter(|(_, end)| !open || end.is_none()).take(most).cloned().collect())
     }
 
-    fn exercises(&self, _: bool, _: usize) -> Result<Vec<crate::model::ExerciseFact>, facts::Error> {
-        Ok(Vec::new())
+    fn exercises(&self, open: bool, most: usize) -> Result<Vec<ExerciseFact>, facts::Error> {
+        let facts = self.exercises.lock().unwrap();
+        Ok(facts.iter().rev().filter(|fact| !open || fact.end.is_none()).take(most).cloned().collect())
     }
 
     fn calibrations(&self) -> Result<HashMap<PointIndex, Timestamp>, facts::Error> {
@@ -172,6 +200,13 @@ impl Permits for Backstage {
         let done =
             permits.iter().filter_map(|(permit, end)| Some((permit, end.as_ref().filter(|end| end.calibrated)?)));
         Ok(done.flat_map(|(permit, end)| permit.points.iter().map(|point| (*point, end.at))).collect())
+    }
+
+    fn on_record(&self, _: &[crate::model::PointId]) -> Result<crate::protection::OnRecord, facts::Error> {
+        let permits = self.permits.lock().unwrap();
+        let permits = permits.iter().filter(|(_, end)| end.is_none()).map(|(permit, _)| permit.clone()).collect();
+        let sites = self.sites.lock().unwrap().clone();
+        Ok(crate::protection::OnRecord { permits, sites, ..Default::default() })
     }
 
     fn sites(&self) -> Result<Vec<SiteStanding>, facts::Error> {
@@ -294,12 +329,12 @@ impl Desk for Backstage {
                     (set.command, Answer::SiteSet(set.standing))
                 }
                 Entry::Note(Note::Duty(order)) => (order.command, Answer::Duty(Ok("handover-1".into()))),
+                Entry::Note(Note::Exercise(note)) => (note.command, Answer::Exercise(self.exercise(*note.order))),
                 Entry::Samples(_) | Entry::Tick(_) => return Ok(()),
                 Entry::Note(
                     Note::Setup(_)
                     | Note::Condition(_)
                     | Note::Receipt(_)
-                    | Note::Exercise(_)
                     | Note::Rules(_)
                     | Note::Record(_)
                     | Note::Reset(_)
@@ -334,6 +369,7 @@ impl Health for Backstage {
 pub struct Stage {
     pub backstage: Arc<Backstage>,
     pub ledger: Arc<Ledger>,
+    pub online: Arc<crate::online::Online>,
     pub address: SocketAddr,
     pub client: reqwest::Client,
     /// What seals links.
@@ -380,9 +416,11 @@ impl Stage {
         let mut problems = crate::config::Problems::default();
         let units = crate::coverage::read(toml::from_str(unit).unwrap(), &mut problems);
         let key = crate::notify::LinkKey::open(folder.path()).unwrap();
+        let online = Arc::new(crate::online::Online::open(&folder.path().join("online.db")).unwrap());
         let web = Web {
             board: backstage.board.clone(),
             losses: Arc::new(losses),
+            online: online.clone(),
             coverage: units.into(),
             alarms: backstage.clone(),
             permits: backstage.clone(),
@@ -392,6 +430,7 @@ impl Stage {
             cases: backstage.clone(),
             case_files: folder.path().join("cases"),
             duty: backstage.clone(),
+            recipients: Arc::default(),
             desk: backstage.clone(),
             ledger: ledger.clone(),
             samples: backstage.clone(),
@@ -418,7 +457,7 @@ impl Stage {
             .timeout(Duration::from_secs(20))
             .build()
             .unwrap();
-        Self { backstage, ledger, address, client, key, stop, _folder: folder, server }
+        Self { backstage, ledger, online, address, client, key, stop, _folder: folder, server }
     }
 
     pub async fn close(self) {
