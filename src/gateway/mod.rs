@@ -431,7 +431,10 @@ async fn tell_people(
     stop: &CancellationToken,
 ) -> Result<(impl Future<Output = ()> + Send + 'static, notify::Tester), Error> {
     let office = notify::Outbox { facts: core.facts.clone(), intake: intake.clone() };
-    let known = notify::recipients(&config.notify);
+    let (list, facts) = (config.publish.as_ref().map(|publish| publish.neighbours.clone()), core.facts.clone());
+    let warnings: notify::Warnings = Arc::new(move |change| facts.warning(change));
+    let neighbours = notify::Neighbours { list: list.unwrap_or_default(), warnings };
+    let known = [notify::recipients(&config.notify), neighbours.recipients()].concat();
     for (channel, recipient) in core.facts.awaited()? {
         if !known.iter().any(|known| known.channel == channel && known.name == recipient) {
             let rows = |lane| core.facts.pending(lane, &channel, &recipient, usize::MAX >> 1);
@@ -442,7 +445,8 @@ async fn tell_people(
     }
     let everybody = subscribers.clone();
     let publish: notify::Publish = Arc::new(move |change, payload| Ok(everybody.publish_alarm(change, payload)));
-    let channels = notify::channels(&config.notify, &notify::Means { publish, key })?.of_people(&config.duty);
+    let channels =
+        notify::channels(&config.notify, &notify::Means { publish, key, neighbours })?.of_people(&config.duty);
     let tester = channels.tester();
     Ok((notify::run(channels, office, core.board.clone(), config.notify.patience(), stop.clone()), tester))
 }

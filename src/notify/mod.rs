@@ -18,6 +18,7 @@ mod log;
 mod mail;
 mod message;
 mod mqtt;
+mod neighbour;
 mod queue;
 mod recipient;
 mod robot;
@@ -49,12 +50,14 @@ use crate::facts::{self, Lane, Outgoing, Waiting, Wanted};
 use crate::journal::{self, Entry, Intake, Note, Outcome, Receipt};
 use crate::model::{Duty, Timestamp};
 use crate::remote;
+use crate::source::modbus::Address;
 
 pub use crate::facts::Recipient;
 pub use link::{Config as LinkConfig, Doorkeeper, Key as LinkKey, KeyError, Leave, Links, PATH as LINKS};
 pub use log::Log;
 pub use message::{After, Message};
 pub use mqtt::{Mqtt, Publish};
+pub use neighbour::{Neighbours, Warnings};
 pub use queue::{Pace, Patience};
 pub use tester::{Tester, Tried};
 pub use webhook::Webhook;
@@ -181,6 +184,15 @@ pub struct Config {
 }
 
 impl Config {
+    /// Told for sirens that hang on a line which `polled` devices, by name, hang on as well.
+    pub fn check_sirens(&self, polled: &[(&str, &Address)], problems: &mut Problems) {
+        let sirens = self.named.iter().filter_map(|named| match &named.way {
+            Way::Siren(siren) => Some((named.name.as_str(), &siren.address)),
+            Way::Webhook(_) | Way::Mail(_) | Way::Robot(_) | Way::Sms(_) | Way::Gsm(_) => None,
+        });
+        siren::check_together(polled, sirens, problems);
+    }
+
     /// Is there a channel that goes out to somebody?
     #[must_use]
     pub fn reaches_people(&self) -> bool {
@@ -312,6 +324,11 @@ pub type Delivery<'a> = Pin<Box<dyn Future<Output = Result<String, Failure>> + S
 pub trait Channel: Send + Sync + 'static {
     fn deliver<'a>(&'a self, message: &'a Message) -> Delivery<'a>;
 
+    /// One attempt with a message that says of itself that it is a test.
+    fn test(&self) -> Delivery<'_> {
+        Box::pin(async { self.deliver(&Message::example()).await })
+    }
+
     /// How much it takes; messages with `others` come only to a channel that has a pace.
     fn pace(&self) -> Option<Pace> {
         None
@@ -363,12 +380,14 @@ pub struct Means {
     pub publish: Publish,
     /// Seals links for acknowledging; without it messages hold none.
     pub key: Option<LinkKey>,
+    /// To whom published warnings are sent.
+    pub neighbours: Neighbours,
 }
 
 /// The channels as configured.
 pub fn channels(config: &Config, means: &Means) -> Result<Channels, remote::Error> {
     let mut channels = Channels::default();
-    let mut modems = gsm::Modems::default();
+    let (mut modems, mut lines) = (gsm::Modems::default(), siren::Lines::default());
     for named in &config.named {
         let (to, wish) = (named.recipient(), &named.wish);
         let links = || Some(Links::new(config.links.as_ref()?, means.key.as_ref()?, &to));
@@ -379,7 +398,7 @@ pub fn channels(config: &Config, means: &Means) -> Result<Channels, remote::Erro
             Way::Sms(sms) => Arc::new(Sms::new(sms, wish, links())?),
             Way::Gsm(gsm) => Arc::new(Gsm::new(gsm, wish, links(), modems.of(gsm))),
             Way::Siren(siren) => {
-                let (siren, keeper) = Keeper::new(&named.name, siren, wish);
+                let (siren, keeper) = Keeper::new(&named.name, siren, wish, &mut lines);
                 channels.keepers.push(keeper);
                 Arc::new(siren)
             }
@@ -391,6 +410,9 @@ pub fn channels(config: &Config, means: &Means) -> Result<Channels, remote::Erro
             log::CHANNEL => Arc::new(Log),
             _ => Arc::new(Mqtt::new(means.publish.clone())),
         };
+        channels.everybody.push((recipient, channel, None));
+    }
+    for (recipient, channel) in means.neighbours.channels()? {
         channels.everybody.push((recipient, channel, None));
     }
     Ok(channels)
