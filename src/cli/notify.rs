@@ -55,7 +55,7 @@ fn channels(config: &Config) -> Result<Channels, Refusal> {
     let nobody = || Failure::for_good("only the running gateway has MQTT subscribers");
     let list = config.publish.as_ref().map(|publish| publish.neighbours.clone()).unwrap_or_default();
     let neighbours = Neighbours { list, ..Neighbours::none() };
-    let means = Means { publish: Arc::new(move |_, _| Err(nobody())), key: None, neighbours };
+    let means = Means { neighbours, ..Means::to_send(Arc::new(move |_, _| Err(nobody()))) };
     notify::channels(&config.notify, &means).map_err(|error| Refusal::of(&error))
 }
 

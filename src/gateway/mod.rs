@@ -207,7 +207,7 @@ impl Gateway {
 
         if config.duty.positions.values().any(|position| position.console.is_some()) {
             // Streams end with the process; whoever is there opens a new one within seconds.
-            let act = DutyAct::Console { user: String::new(), open: false, at: clock::now() };
+            let act = DutyAct::Console { user: String::new(), open: false, sound: false, at: clock::now() };
             let order = DutyOrder { command: 0, act: Box::new(act) };
             drop(intake.submit(Entry::Note(Note::Duty(order))).await?);
         }
@@ -445,8 +445,13 @@ async fn tell_people(
     }
     let everybody = subscribers.clone();
     let publish: notify::Publish = Arc::new(move |change, payload| Ok(everybody.publish_alarm(change, payload)));
+    let intake = intake.clone();
+    let say: notify::Say = Arc::new(move |note| {
+        let intake = intake.clone();
+        Box::pin(async move { intake.submit(Entry::Note(note)).await.map(drop) })
+    });
     let channels =
-        notify::channels(&config.notify, &notify::Means { publish, key, neighbours })?.of_people(&config.duty);
+        notify::channels(&config.notify, &notify::Means { publish, key, neighbours, say })?.of_people(&config.duty);
     let tester = channels.tester();
     Ok((notify::run(channels, office, core.board.clone(), config.notify.patience(), stop.clone()), tester))
 }

@@ -344,23 +344,30 @@ pub struct Failure {
     pub retry_after: Option<Duration>,
     /// The channel works, but nobody was there: told as not delivered, without an alarm of its own.
     pub nobody: bool,
+    /// It rang in vain: whoever calls need not wait for the clock.
+    pub unanswered: bool,
     pub text: String,
 }
 
 impl Failure {
     #[must_use]
     pub fn temporary(text: impl Into<String>) -> Self {
-        Self { temporary: true, retry_after: None, nobody: false, text: text.into() }
+        Self { temporary: true, retry_after: None, nobody: false, unanswered: false, text: text.into() }
     }
 
     #[must_use]
     pub fn for_good(text: impl Into<String>) -> Self {
-        Self { temporary: false, retry_after: None, nobody: false, text: text.into() }
+        Self { temporary: false, ..Self::temporary(text) }
     }
 
     #[must_use]
     pub fn nobody(text: impl Into<String>) -> Self {
         Self { nobody: true, ..Self::for_good(text) }
+    }
+
+    #[must_use]
+    pub fn unanswered(text: impl Into<String>) -> Self {
+        Self { unanswered: true, ..Self::nobody(text) }
     }
 }
 
@@ -382,6 +389,20 @@ pub struct Means {
     pub key: Option<LinkKey>,
     /// To whom published warnings are sent.
     pub neighbours: Neighbours,
+    /// How what somebody says over a channel reaches the journal.
+    pub say: Say,
+}
+
+/// Writes down what somebody says.
+pub type Say = Arc<dyn Fn(Note) -> Pin<Box<dyn Future<Output = Result<(), journal::Error>> + Send>> + Send + Sync>;
+
+impl Means {
+    /// Without links and neighbours, for whoever only sends; what is said is heard by nobody.
+    #[must_use]
+    pub fn to_send(publish: Publish) -> Self {
+        let say: Say = Arc::new(|_| Box::pin(std::future::ready(Ok(()))));
+        Self { publish, key: None, neighbours: Neighbours::none(), say }
+    }
 }
 
 /// The channels as configured.
@@ -395,7 +416,10 @@ pub fn channels(config: &Config, means: &Means) -> Result<Channels, remote::Erro
             Way::Webhook(webhook) => Arc::new(Webhook::new(webhook)?),
             Way::Mail(mail) => Arc::new(Mail::new(mail, wish, links())?),
             Way::Robot(robot) => Arc::new(Robot::new(robot, wish, links())?),
-            Way::Sms(sms) => Arc::new(Sms::new(sms, wish, links())?),
+            Way::Sms(sms) => {
+                let keys = sms::Keys { name: to.full_name(), say: means.say.clone() };
+                Arc::new(Sms::new(sms, wish, links(), keys)?)
+            }
             Way::Gsm(gsm) => Arc::new(Gsm::new(gsm, wish, links(), modems.of(gsm))),
             Way::Siren(siren) => {
                 let (siren, keeper) = Keeper::new(&named.name, siren, wish, &mut lines);
@@ -566,8 +590,14 @@ pub async fn give_up_strangers<O: Office>(
         }
         warn!(channel = %row.channel, recipient = %row.recipient, message = row.id, "recipient is not configured any more");
         let detail = "the recipient is no longer in the configuration".to_owned();
-        let receipt =
-            Receipt { at: clock::now(), message: row.id, outcome: Outcome::GivenUp, detail, also: Vec::new() };
+        let receipt = Receipt {
+            at: clock::now(),
+            message: row.id,
+            outcome: Outcome::GivenUp,
+            detail,
+            also: Vec::new(),
+            rang: None,
+        };
         office.note(Note::Receipt(receipt)).await?;
         given_up += 1;
     }

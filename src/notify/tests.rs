@@ -117,6 +117,12 @@ impl Played {
         of(&self.receipts(|receipts| of(receipts).len() >= count).await)
     }
 
+    /// What was acknowledged over a channel.
+    pub(super) fn acknowledged(&self) -> Vec<journal::Acknowledge> {
+        let of = |note: &Note| if let Note::Acknowledge(said) = note { Some(said.clone()) } else { None };
+        self.notes.borrow().iter().filter_map(of).collect()
+    }
+
     pub(super) fn conditions(&self) -> Vec<(String, String, bool)> {
         let condition = |note: &Note| match note {
             Note::Condition(told) => Some((told.rule.clone(), told.subject.clone(), told.holds)),
@@ -194,7 +200,12 @@ impl Running {
     pub(super) fn start(config: &Config, office: &Played, publish: Publish) -> Self {
         let (board, stop) = (Arc::new(Board::new()), CancellationToken::new());
         let quick = Patience { first: Duration::from_millis(20), ..config.patience() };
-        let channels = channels(config, &Means { publish, key: None, neighbours: Neighbours::none() }).unwrap();
+        let said = office.clone();
+        let say: super::Say = Arc::new(move |note| {
+            let said = said.clone();
+            Box::pin(async move { said.note(note).await })
+        });
+        let channels = channels(config, &Means { say, ..Means::to_send(publish) }).unwrap();
         let task = tokio::spawn(run(channels, office.clone(), board.clone(), quick, stop.clone()));
         Self { board, stop, task }
     }
@@ -267,7 +278,7 @@ fn recipients_of_a_person_have_one_budget_and_are_tried_together() {
     let li = crate::model::Someone { name: "李伟".into(), phone: String::new(), reach, user: None };
     duty.people.insert("li".into(), li);
     let publish: Publish = Arc::new(|_, _| Err(Failure::nobody("nobody")));
-    let means = Means { publish, key: None, neighbours: Neighbours::none() };
+    let means = Means::to_send(publish);
     let channels = channels(&config, &means).unwrap().of_people(&duty);
     let budgets = channels.budgets();
     let [Some(a), Some(b), Some(c), None] = &budgets[..] else { panic!("{budgets:?}") };
@@ -288,7 +299,7 @@ async fn a_test_of_mqtt_is_told_and_ended() {
         heard.lock().unwrap().push((change.clone(), serde_json::from_slice(&payload).unwrap()));
         Ok(2)
     });
-    let means = Means { publish, key: None, neighbours: Neighbours::none() };
+    let means = Means::to_send(publish);
     let tester = channels(&checked("log.enabled = false").unwrap(), &means).unwrap().tester();
     let [way] = &tester.ways("mqtt.subscribers").unwrap()[..] else { panic!("one way") };
     assert_eq!(tester.test(way).await, Ok("2 subscribers".to_owned()));

@@ -23,7 +23,7 @@ use crate::gateway::core::{Core, Options};
 use crate::journal::{self, Acknowledge, Entry, Intake, Note, RuleFile};
 use crate::ledger::Ledger;
 use crate::model::{PointIndex, Sample};
-use crate::notify::{self, Means, Neighbours, Outbox};
+use crate::notify::{self, Means, Outbox};
 
 /// Samples in one entry.
 const BATCH: u32 = 500;
@@ -64,8 +64,7 @@ pub fn run(arguments: &Arguments) -> Result<Value, Refusal> {
         }
         Ok(1)
     });
-    let channels = notify::channels(&config.notify, &Means { publish, key: None, neighbours: Neighbours::none() })
-        .map_err(|error| Refusal::of(&error))?;
+    let channels = notify::channels(&config.notify, &Means::to_send(publish)).map_err(|error| Refusal::of(&error))?;
     let (stop, office) = (CancellationToken::new(), Outbox { facts: core.facts.clone(), intake: intake.clone() });
     let desks = notify::run(channels, office, core.board.clone(), config.notify.patience(), stop.clone());
     let desks = runtime.spawn(desks);

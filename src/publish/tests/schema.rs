@@ -36,7 +36,9 @@ fn every_form() -> Vec<String> {
     let held = Alarm { held: true, priority: Priority::P4, ..alarm() };
     for more in ["", "test = true\n", "contact = \"0356-1\"\nforecasts = [\"methane-*\"]\n"] {
         let publisher = publisher(more);
-        for alarm in levels.iter().chain([&exercise, &closed, &bare, &wild, &held]) {
+        // What the configuration changes is the same for all.
+        let most = if more.is_empty() { usize::MAX } else { 2 };
+        for alarm in [&exercise, &closed, &bare, &wild, &held].into_iter().chain(&levels).take(most) {
             let mut earlier = Vec::new();
             for (happening, standing, kind) in [
                 (Happening::Raised, Standing::Unacknowledged, Kind::Alert),
@@ -46,13 +48,12 @@ fn every_form() -> Vec<String> {
             ] {
                 let change = changed(happening, standing, texts.len() as i64, alarm.clone());
                 let slot = Publisher::earliest(&change, &earlier);
-                for point in [Some(&point()), None] {
-                    let message = publisher.message(kind, slot, &change, point, &earlier).unwrap();
-                    if point.is_none() {
-                        earlier.push(Earlier { slot: message.slot, reference: message.reference });
-                    }
-                    texts.push(message.xml);
+                if kind == Kind::Alert {
+                    texts.push(publisher.message(kind, slot, &change, None, &earlier).unwrap().xml);
                 }
+                let message = publisher.message(kind, slot, &change, Some(&point()), &earlier).unwrap();
+                earlier.push(Earlier { slot: message.slot, reference: message.reference });
+                texts.push(message.xml);
             }
         }
     }
@@ -67,7 +68,7 @@ fn every_form_of_message_is_valid_and_a_broken_one_is_not() {
     for (told, text) in told.iter().zip(&texts) {
         assert_eq!(told, "sound", "{text}");
     }
-    let update = &texts[2];
+    let update = texts.iter().find(|text| text.contains(">Update<") && text.contains(">Actual<")).unwrap();
     let broken: Vec<String> = [
         ("<status>Actual</status>\n<msgType>Update</msgType>", "<msgType>Update</msgType>\n<status>Actual</status>"),
         ("<status>Actual</status>", "<status>actual</status>"),
