@@ -7,7 +7,7 @@ help: ## show this list
 demo: ## build and run the gateway with four simulated sites; prints the address of the page
 	cargo run --release -- demo
 
-test: ## every test; those that need mosquitto, victoria-metrics, pyarrow or node say so when they skip
+test: ## every test; those that need mosquitto, victoria-metrics, pyarrow, xmlschema or node say so when they skip
 	cargo test --workspace
 	cargo run --quiet -- rules test rules
 

@@ -25,7 +25,7 @@
 //! [position.operator]                     # operator, leader, county, city, province; another name says level = ".."
 //! area = "mine-3"
 //! who = ["roster.mine-3"]                 # person.x, team.x, roster.x in the order of calling
-//! console = true                          # missing for console_missing ("5m"): an alarm at the level above
+//! console = true                          # open, with sound; missing for console_missing ("5m"): an alarm above
 //! checks = 2                              # 查岗: questions a shift, answered within checks_within ("3m")
 //! daily_list = "8:00"                     # open P4 alarms as one message, local time; "off". Counties: "8:00"
 //!
