@@ -17,6 +17,9 @@ use crate::remote;
 /// Identifier and XML of what was published of a change, if anything was. Reads facts.
 pub type Warnings = Arc<dyn Fn(i64) -> Result<Option<(String, String)>, facts::Error> + Send + Sync>;
 
+/// A neighbour, and the way to it.
+type Reached = (Recipient, Arc<dyn Channel>);
+
 /// Everybody to whom warnings are sent, and where the warnings are.
 #[derive(Clone)]
 pub struct Neighbours {
@@ -43,7 +46,7 @@ impl Neighbours {
         self.list.iter().map(recipient).collect()
     }
 
-    pub(super) fn channels(&self) -> Result<Vec<(Recipient, Arc<dyn Channel>)>, remote::Error> {
+    pub(super) fn channels(&self) -> Result<Vec<Reached>, remote::Error> {
         let channel = |(recipient, neighbour): (Recipient, &Neighbour)| {
             let client = remote::client(&neighbour.url, neighbour.authority.as_deref(), neighbour.timeout)?;
             let push = Push { client, neighbour: neighbour.clone(), warnings: self.warnings.clone() };

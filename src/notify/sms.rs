@@ -100,7 +100,7 @@ pub struct Config {
     success: Option<(String, String)>,
     refused: Vec<String>,
     /// It is a call, and the provider says how it went.
-    outcome: Option<outcome::Config>,
+    outcome: Option<Box<outcome::Config>>,
     parts: usize,
     authority: Option<PathBuf>,
     timeout: Duration,
@@ -147,7 +147,7 @@ impl Raw {
             Body::Json(json) => try_out(&leaves("", json), &at.field("json"), problems),
         }
         let outcome = match self.outcome {
-            Some(raw) => Some(raw.check(&at.field("outcome"), self.ca_file.as_deref(), problems)?),
+            Some(raw) => Some(Box::new(raw.check(&at.field("outcome"), self.ca_file.as_deref(), problems)?)),
             None => None,
         };
         let config = Config {
