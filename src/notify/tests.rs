@@ -293,7 +293,8 @@ fn recipients_of_a_person_have_one_budget_and_are_tried_together() {
 /// A subscriber that keeps a list of what is open hears the end of a test as well.
 #[tokio::test]
 async fn a_test_of_mqtt_is_told_and_ended() {
-    let told: Arc<Mutex<Vec<(Arc<Published>, serde_json::Value)>>> = Arc::default();
+    type Handed = (Arc<Published>, serde_json::Value);
+    let told: Arc<Mutex<Vec<Handed>>> = Arc::default();
     let heard = told.clone();
     let publish: Publish = Arc::new(move |change, payload| {
         heard.lock().unwrap().push((change.clone(), serde_json::from_slice(&payload).unwrap()));
