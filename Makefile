@@ -7,7 +7,7 @@ help: ## show this list
 demo: ## build and run the gateway with four simulated sites; prints the address of the page
 	cargo run --release -- demo
 
-test: ## every test; those that need mosquitto, victoria-metrics, pyarrow or node say so when they skip
+test: ## every test; those that need mosquitto, victoria-metrics, pyarrow, xmlschema or node say so when they skip
 	cargo test --workspace
 	cargo run --quiet -- rules test rules
 
@@ -37,7 +37,7 @@ fuzz: ## coverage-guided random inputs, FUZZ_SECONDS (60) a target: rules native
 	for target in native decode; do \
 		mkdir -p fuzz/corpus/$$target && \
 		./fuzz/target/x86_64-unknown-linux-gnu/release/$$target fuzz/corpus/$$target \
-			-max_total_time=$(FUZZ_SECONDS) -artifact_prefix=fuzz/ -print_final_stats=1 || exit 1; \
+			-max_total_time=$(FUZZ_SECONDS) -len_control=0 -max_len=4096 -artifact_prefix=fuzz/ -print_final_stats=1 || exit 1; \
 	done
 
 # What libFuzzer needs of the compiler, on the stable toolchain.

@@ -9,6 +9,7 @@ use reqwest::header::{ETAG, IF_NONE_MATCH, LAST_MODIFIED};
 use roxmltree::Document;
 
 use stage::device::{Device, Message};
+use stage::pager::{Heard, Pager};
 use stage::{Davy, Site, methane_rule, now_ms, until, wait_for};
 
 const TOKEN: &str = "a-token-of-county-b-alone";
@@ -102,4 +103,84 @@ async fn a_neighbour_reads_what_was_chosen_over_a_power_cut_until_its_token_is_t
     // The token is taken back: shut at once, without a restart.
     site.write("county-b", "\n");
     assert_eq!(asks(&davy, "/feeds/county-b.atom", TOKEN, None).await.status(), 401);
+}
+
+/// Identifier and kind of what a neighbour's server was sent.
+fn warning(heard: &Heard) -> (String, String) {
+    let text = std::str::from_utf8(&heard.body).unwrap();
+    let document = Document::parse(text).unwrap();
+    let of = |name: &str| {
+        let found = document.root_element().children().find(|node| node.tag_name().name() == name).unwrap();
+        found.text().unwrap().to_owned()
+    };
+    (of("identifier"), of("msgType"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_neighbours_server_gets_each_warning_signed_and_in_order_over_a_kill_until_its_secret_is_taken_back() {
+    let (city, secret) = (Pager::start().await, "the-secret-of-the-city");
+    let push = format!(
+        "[publish.neighbour.city]\npush = \"http://{}/hook\"\nsecret_file = \"city\"\nsites = [\"pit\"]\n\
+         timeout = \"1s\"\n[point.\"river.t1\"]\nkind = \"methane\"\nplace = \"T1\"\n",
+        city.address
+    );
+    let site = Site::new(&format!("{}{push}", config()), &[("coal.rhai", &methane_rule(1.0, ""))]);
+    for (file, text) in [("city", secret), ("county-b", TOKEN), ("county-c", "a-token-of-county-c-alone")] {
+        site.write(file, text);
+    }
+    let davy = site.start().await;
+    let mut device = Device::new("t1");
+    // Refused at first; another site's warning is nothing to the city.
+    city.refuse(2);
+    let sent = [Message::value("river/t1", 1.4, now_ms()), Message::value("pit/t1", 1.3, now_ms())];
+    device.send(davy.mqtt(), sent).await;
+    until("the city has the Alert", async || city.heard().len() == 1).await;
+
+    // The Update is taken in, and the gateway killed before it is answered; the Cancel waits behind it.
+    city.fall_silent(1);
+    let alarm = wait_for("the alarm", async || {
+        davy.open_alarms().await.into_iter().find(|alarm| alarm["point"] == "pit.t1" && alarm["rule"] == "methane-face")
+    })
+    .await;
+    let path = format!("/api/v1/alarms/{}/ack", alarm["id"].as_str().unwrap());
+    let seen = serde_json::json!({ "raises": alarm["raises"], "by": "Li" });
+    assert_eq!(davy.post(&path, &seen).await.unwrap().0, 200);
+    until("the city has heard the Update", async || city.heard().len() == 2).await;
+    device.send(davy.mqtt(), [Message::value("pit/t1", 0.2, now_ms())]).await;
+    let cancels = "SELECT count(*) FROM publications WHERE kind = 'Cancel'";
+    until("the Cancel is written down", async || site.fact(cancels) == 1).await;
+    davy.kill();
+
+    let davy = site.start().await;
+    until("the city has the Cancel", async || city.heard().iter().any(|one| warning(one).1 == "Cancel")).await;
+    let heard = city.heard();
+    let mut told: Vec<_> = heard.iter().map(warning).collect();
+    assert_eq!(told[1], told[2], "what was not answered is sent again");
+    told.dedup();
+    assert_eq!(told.iter().map(|(_, kind)| kind.as_str()).collect::<Vec<_>>(), ["Alert", "Update", "Cancel"]);
+    for (one, (identifier, _)) in heard.iter().zip(heard.iter().map(warning)) {
+        assert!(one.signed_with(secret) && !one.signed_with("another"));
+        assert_eq!(one.key, identifier);
+        let xml = "SELECT xml FROM publications WHERE identifier = ?1";
+        let published: String = site.facts().query_row(xml, [identifier], |row| row.get(0)).unwrap();
+        assert_eq!(published.as_bytes(), one.body);
+    }
+    let attempts = |outcome: &str| {
+        site.fact(&format!(
+            "SELECT count(*) FROM attempts JOIN outbox ON outbox.id = attempts.message
+             WHERE outbox.channel = 'neighbour' AND outbox.recipient = 'city' AND attempts.outcome = '{outcome}'"
+        ))
+    };
+    until("each delivery is on record", async || attempts("delivered") == 3).await;
+    assert_eq!(attempts("failed"), 2);
+
+    // The secret is taken back: nothing more goes out, on record and without an alarm.
+    site.write("city", "\n");
+    device.send(davy.mqtt(), [Message::value("pit/t1", 1.6, now_ms())]).await;
+    until("it is given up", async || attempts("given_up") == 1).await;
+    assert_eq!(city.heard().len(), heard.len());
+    for rule in ["davy-notify-refused", "davy-notify-failing"] {
+        assert_eq!(davy.holding(rule).await, None);
+    }
+    assert!(site.command(&["check"]).status.success(), "a gateway starts whose neighbour was sent away");
 }

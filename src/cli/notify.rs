@@ -15,7 +15,7 @@ use super::ask::{Gateway, ask, text};
 use super::{Refusal, runtime};
 use crate::clock::{self, Stopwatch};
 use crate::config::{self, Config};
-use crate::notify::{self, Channels, Failure, Means, Recipient};
+use crate::notify::{self, Channels, Failure, Means, Neighbours, Recipient};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -53,7 +53,9 @@ fn load(path: &Path) -> Result<Config, Refusal> {
 
 fn channels(config: &Config) -> Result<Channels, Refusal> {
     let nobody = || Failure::for_good("only the running gateway has MQTT subscribers");
-    let means = Means { publish: Arc::new(move |_, _| Err(nobody())), key: None };
+    let list = config.publish.as_ref().map(|publish| publish.neighbours.clone()).unwrap_or_default();
+    let neighbours = Neighbours { list, ..Neighbours::none() };
+    let means = Means { neighbours, ..Means::to_send(Arc::new(move |_, _| Err(nobody()))) };
     notify::channels(&config.notify, &means).map_err(|error| Refusal::of(&error))
 }
 

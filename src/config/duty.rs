@@ -25,7 +25,7 @@
 //! [position.operator]                     # operator, leader, county, city, province; another name says level = ".."
 //! area = "mine-3"
 //! who = ["roster.mine-3"]                 # person.x, team.x, roster.x in the order of calling
-//! console = true                          # missing for console_missing ("5m"): an alarm at the level above
+//! console = true                          # open, with sound; missing for console_missing ("5m"): an alarm above
 //! checks = 2                              # 查岗: questions a shift, answered within checks_within ("3m")
 //! daily_list = "8:00"                     # open P4 alarms as one message, local time; "off". Counties: "8:00"
 //!
@@ -34,7 +34,7 @@
 //! policy = "night"
 //!
 //! [policy.night]
-//! every = "30s"   calls = 2   again = "5m"   answer = "10m"
+//! every = "30s"   calls = 2   again = "5m"   answer = "10m"   no_answer = "10s"
 //! step = [{ who = "operator", after = "0s" }, { who = "county", after = "5m", by = ["sms"], copy = false }]
 //! ```
 
@@ -168,6 +168,7 @@ struct RawPolicy {
     answer: Option<String>,
     #[serde(default = "ten_minutes")]
     again: String,
+    no_answer: Option<String>,
 }
 
 fn a_minute() -> String {
@@ -570,6 +571,10 @@ impl RawPolicy {
             Some(text) => Some(problems.duration(at.field("answer"), text, tenth..=DAY * 7)?),
             None => None,
         };
+        let no_answer = match &self.no_answer {
+            Some(text) => Some(problems.duration(at.field("no_answer"), text, Duration::ZERO..=DAY)?),
+            None => None,
+        };
         let calls = problems.within(at.field("calls"), self.calls, 1..=20);
         if self.step.iter().all(|step| step.copy) {
             problems.add(at.field("step"), "nobody is called: at least one step is no copy");
@@ -586,7 +591,7 @@ impl RawPolicy {
                 steps.push(PolicyStep { after, who, copy: raw.copy, by: raw.by });
             }
         }
-        let policy = Policy { steps, every: every?, calls: calls?, answer, again: again? };
+        let policy = Policy { steps, every: every?, calls: calls?, answer, again: again?, no_answer };
         (problems.len() == before).then_some(policy)
     }
 }

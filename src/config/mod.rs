@@ -322,6 +322,10 @@ fn read(file: &mut toml::Table, path: &Path, base: &Path, mut problems: Problems
     let history = history.and_then(|raw| raw.check(&Key::of("history"), problems));
     let influxdb = influxdb.and_then(|raw| raw.check(&Key::of("influxdb"), problems));
     let notify = notify.and_then(|raw| raw.check(&Key::of("notify"), problems));
+    if let Some(notify) = &notify {
+        let polled: Vec<_> = modbus.iter().map(|device| (device.name.as_str(), &device.address)).collect();
+        notify.check_sirens(&polled, problems);
+    }
     let rule_files: Option<RawRules> = section(file, "rules", problems);
     let rule_files = rule_files.and_then(|raw| raw.check(&Key::of("rules"), problems));
     let users = web::read_users(table(file, "user", problems), problems);

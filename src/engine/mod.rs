@@ -32,7 +32,9 @@ use std::sync::Arc;
 use crate::alarm::{AlarmChange, AsideFact};
 use crate::facts::Answer;
 use crate::journal::{Receipt, RuleFile, RuleStep, Setup};
-use crate::model::{Cause, ExerciseFact, LimitFact, Permit, PermitEnd, PointTable, Record, SiteStanding, Timestamp};
+use crate::model::{
+    Cause, ExerciseFact, LimitFact, Permit, PermitEnd, PointTable, Record, Shown, SiteStanding, Timestamp,
+};
 use crate::response::case::CaseFact;
 use crate::response::group::Group;
 use crate::response::{Kept, Step};
@@ -92,6 +94,8 @@ pub enum Effect {
     Step(Box<Step>),
     /// What duty is to remember.
     Kept(Box<Kept>),
+    /// What a console has shown.
+    Shown(Box<Shown>),
     /// New points and rules are in force.
     Setup(Arc<Setup>, Arc<PointTable>),
     /// The state after the entry, to restart from.

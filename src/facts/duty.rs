@@ -2,14 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::{Error, Lane, Reader, Recipient, daily, handover};
 use crate::alarm::{Alarm, OccurrenceId};
 use crate::board::Board;
 use crate::clock;
-use crate::model::Reason;
+use crate::model::{Reason, Shown};
 use crate::response::{Kept, Step, StepKind};
+
+/// In the outbox: consoles, by their user.
+const CONSOLE: &str = "console";
 
 /// A step and its outbox rows. They tell of the newest change of the alarm. `called`: recipients that hear only what
 /// they are called for; when everybody is to hear of it, they are those who have not heard by the change itself.
@@ -94,7 +97,7 @@ pub(super) fn keep(change: &rusqlite::Transaction<'_>, kept: &Kept) -> Result<()
         Kept::Question { question, open } => ("question", format!("{} {}", question.asked, question.position), *open),
         Kept::Changed { roster, .. } => ("changed", roster.clone(), true),
         Kept::Listed { position, .. } => ("listed", position.clone(), true),
-        Kept::Console { user, open } => ("console", user.clone(), *open),
+        Kept::Console { user, open, .. } => ("console", user.clone(), *open),
         Kept::Missing { position, open, .. } => ("missing", position.clone(), *open),
     };
     change.prepare_cached("INSERT OR REPLACE INTO duty VALUES (?1, ?2, ?3, ?4)")?.execute(params![
@@ -103,6 +106,34 @@ pub(super) fn keep(change: &rusqlite::Transaction<'_>, kept: &Kept) -> Result<()
         open,
         body()
     ])?;
+    Ok(())
+}
+
+/// What a console showed is on record as what any other recipient was told: an attempt, with its outcome at once.
+pub(super) fn write_shown(change: &Transaction<'_>, shown: &Shown) -> Result<(), rusqlite::Error> {
+    let Shown { user, changes, sounded, at } = shown;
+    let detail = if *sounded {
+        "显示并发声 / shown, with sound"
+    } else {
+        "已显示，声音未开启 / shown, the sound is off"
+    };
+    for number in changes {
+        // Two windows of one person show it once.
+        let row = change
+            .prepare_cached(
+                "INSERT INTO outbox (change, channel, recipient, priority, created, attempts, outcome, settled)
+                 SELECT changes.id, ?2, ?3, alarms.priority, ?4, 1, 'delivered', ?4
+                 FROM changes JOIN alarms ON alarms.id = changes.alarm
+                 WHERE changes.id = ?1 AND NOT EXISTS (SELECT 1 FROM outbox
+                     WHERE outbox.change = ?1 AND outbox.channel = ?2 AND outbox.recipient = ?3)",
+            )?
+            .execute(params![number, CONSOLE, user, at.micros()])?;
+        if row == 1 {
+            let message = change.last_insert_rowid();
+            let mut attempt = change.prepare_cached("INSERT INTO attempts VALUES (?1, ?2, 'delivered', ?3)")?;
+            attempt.execute(params![message, at.micros(), detail])?;
+        }
+    }
     Ok(())
 }
 

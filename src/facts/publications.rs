@@ -1,15 +1,17 @@
 //! What was published of alarms: one row a message, written in the transaction of the change that it tells.
 //!
-//! The change's number is the row's key: however often a journal is replayed, a change is published once.
+//! The change's number is the row's key: however often a journal is replayed, a change is published once. Neighbours to
+//! whom the message is sent have a row in the outbox, from where it goes as messages to people do.
 
 use rusqlite::{Connection, Transaction, params};
 use tracing::error;
 
-use super::{Error, Reader};
+use super::{Error, Lane, Reader};
 use crate::alarm::{Happening, Standing};
 use crate::board::Published;
+use crate::clock;
 use crate::model::PointTable;
-use crate::publish::{Earlier, Entry, Kind, Message, Publisher, Slot};
+use crate::publish::{self, Earlier, Entry, Kind, Message, Neighbour, Publisher, Slot};
 
 pub(super) const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS publications (
@@ -48,6 +50,29 @@ pub(super) fn write(
             xml
         ],
     )?;
+    publisher.neighbours().iter().try_for_each(|neighbour| send(change, neighbour, kind, published))
+}
+
+/// The message waits for the neighbour, if it is one of theirs.
+fn send(
+    change: &Transaction<'_>,
+    neighbour: &Neighbour,
+    kind: Kind,
+    published: &Published,
+) -> Result<(), rusqlite::Error> {
+    let alarm = &published.change.alarm;
+    let mut heard = change.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM changes JOIN outbox ON outbox.change = changes.id
+             WHERE changes.alarm = ?1 AND outbox.channel = ?2 AND outbox.recipient = ?3)",
+    )?;
+    let heard = heard.query_row(params![alarm.id.as_str(), publish::NEIGHBOUR, neighbour.name], |row| row.get(0))?;
+    if neighbour.takes(kind, &alarm.site, alarm.level, heard) {
+        let rank = if published.change.is_exercise() { Lane::EXERCISE } else { alarm.priority.word() };
+        let mut row = change.prepare_cached(
+            "INSERT INTO outbox (change, channel, recipient, priority, created) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?;
+        row.execute(params![published.id, publish::NEIGHBOUR, neighbour.name, rank, clock::now().micros()])?;
+    }
     Ok(())
 }
 
@@ -134,6 +159,16 @@ impl Reader {
         let found = self.rows(select, [identifier], |row| {
             let broken = |source| Error::Database { path: self.path.clone(), source };
             Ok((self.entry(row)?, row.get(7).map_err(broken)?))
+        })?;
+        Ok(found.into_iter().next())
+    }
+
+    /// Identifier and XML of what was published of that change.
+    pub fn warning(&self, change: i64) -> Result<Option<(String, String)>, Error> {
+        let select = "SELECT identifier, xml FROM publications WHERE change = ?1";
+        let found = self.rows(select, [change], |row| {
+            let text = |column| row.get(column).map_err(|source| Error::Database { path: self.path.clone(), source });
+            Ok((text(0)?, text(1)?))
         })?;
         Ok(found.into_iter().next())
     }

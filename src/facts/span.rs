@@ -66,14 +66,15 @@ impl Reader {
         self.rows(select, [number], |row| self.published(row))
     }
 
-    /// What became of the messages that were due in the span, by what they were about. Exercises are not among them, nor is the
-    /// log: what is written there has reached nobody.
+    /// What became of the messages to people that were due in the span, by what they were about. Exercises are not
+    /// among them, nor is the log, where what is written has reached nobody, nor neighbours, who are not called, nor
+    /// consoles, at which somebody sits or does not.
     pub fn deliveries_between(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Delivery>, Error> {
         let select = "SELECT alarms.site, count(*), sum(outbox.outcome IS 'delivered'),
                  sum(outbox.outcome IS 'given_up'), sum(outbox.settled IS NULL), sum(outbox.attempts),
                  alarms.subject
              FROM outbox JOIN changes ON changes.id = outbox.change JOIN alarms ON alarms.id = changes.alarm
-             WHERE outbox.created >= ?1 AND outbox.created < ?2 AND outbox.channel <> 'log'
+             WHERE outbox.created >= ?1 AND outbox.created < ?2 AND outbox.channel NOT IN ('log', 'neighbour', 'console')
                  AND coalesce(json_extract(alarms.body, '$.quality'), 0) & ?3 = 0
              GROUP BY alarms.site, alarms.subject";
         let exercise = i64::from(Reason::Exercise as u16);

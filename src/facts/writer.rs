@@ -341,6 +341,7 @@ fn write_effect(
         | Effect::Case(_)
         | Effect::Step(_)
         | Effect::Kept(_)
+        | Effect::Shown(_)
             if at.known => {}
         Effect::Changed(changed) => {
             let published = write_change(change, at.seq, changed, at.early, &outlets.recipients, called)?;
@@ -368,6 +369,7 @@ fn write_effect(
             after.calls = true;
         }
         Effect::Kept(kept) => duty::keep(change, &kept)?,
+        Effect::Shown(shown) => duty::write_shown(change, &shown)?,
         Effect::Answered { command, answer } => after.answers.push((command, answer)),
         Effect::Setup(setup, table) => {
             let body = serde_json::to_string(&*setup).expect("plain data always serialises");

@@ -216,7 +216,7 @@ impl Gateway {
 
         if config.duty.positions.values().any(|position| position.console.is_some()) {
             // Streams end with the process; whoever is there opens a new one within seconds.
-            let act = DutyAct::Console { user: String::new(), open: false, at: clock::now() };
+            let act = DutyAct::Console { user: String::new(), open: false, sound: false, at: clock::now() };
             let order = DutyOrder { command: 0, act: Box::new(act) };
             drop(intake.submit(Entry::Note(Note::Duty(order))).await?);
         }
@@ -440,7 +440,10 @@ async fn tell_people(
     stop: &CancellationToken,
 ) -> Result<(impl Future<Output = ()> + Send + 'static, notify::Tester), Error> {
     let office = notify::Outbox { facts: core.facts.clone(), intake: intake.clone() };
-    let known = notify::recipients(&config.notify);
+    let (list, facts) = (config.publish.as_ref().map(|publish| publish.neighbours.clone()), core.facts.clone());
+    let warnings: notify::Warnings = Arc::new(move |change| facts.warning(change));
+    let neighbours = notify::Neighbours { list: list.unwrap_or_default(), warnings };
+    let known = [notify::recipients(&config.notify), neighbours.recipients()].concat();
     for (channel, recipient) in core.facts.awaited()? {
         if !known.iter().any(|known| known.channel == channel && known.name == recipient) {
             let rows = |lane| core.facts.pending(lane, &channel, &recipient, usize::MAX >> 1);
@@ -451,7 +454,13 @@ async fn tell_people(
     }
     let everybody = subscribers.clone();
     let publish: notify::Publish = Arc::new(move |change, payload| Ok(everybody.publish_alarm(change, payload)));
-    let channels = notify::channels(&config.notify, &notify::Means { publish, key })?.of_people(&config.duty);
+    let intake = intake.clone();
+    let say: notify::Say = Arc::new(move |note| {
+        let intake = intake.clone();
+        Box::pin(async move { intake.submit(Entry::Note(note)).await.map(drop) })
+    });
+    let channels =
+        notify::channels(&config.notify, &notify::Means { publish, key, neighbours, say })?.of_people(&config.duty);
     let tester = channels.tester();
     Ok((notify::run(channels, office, core.board.clone(), config.notify.patience(), stop.clone()), tester))
 }

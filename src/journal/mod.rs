@@ -32,7 +32,7 @@ use crate::model::{
     PointId, Record, Sample, SetLimit, SiteStanding, Timestamp,
 };
 use crate::response::case::{CaseStep, Policy};
-use crate::response::storm;
+use crate::response::{Step, StepKind, storm};
 
 pub use marks::Marks;
 pub use store::{Reader, holds_entries};
@@ -322,6 +322,31 @@ pub struct Receipt {
     /// Rows that were told in the same message, and have the same outcome.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<i64>,
+    /// It was a call that rang in vain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rang: Option<Rang>,
+}
+
+/// The call of an escalation that nobody answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rang {
+    pub alarm: OccurrenceId,
+    /// As the step names it: `operator`, `team.rescue`.
+    pub level: String,
+    /// The person's key.
+    pub person: String,
+    /// Which call to this person it was.
+    pub call: u32,
+}
+
+impl Rang {
+    /// The call that a step is.
+    #[must_use]
+    pub fn of(step: &Step) -> Option<Self> {
+        let called = step.kind == StepKind::Call && !step.person.is_empty();
+        let Step { alarm, level, person, call, .. } = step;
+        called.then(|| Self { alarm: alarm.clone(), level: level.clone(), person: person.clone(), call: *call })
+    }
 }
 
 impl Receipt {

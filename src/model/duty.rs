@@ -367,6 +367,9 @@ pub struct Policy {
     pub answer: Option<Duration>,
     /// When everybody was called in vain the whole begins anew after this time.
     pub again: Duration,
+    /// From a call that rang in vain to the next one; None: as the clock says.
+    #[serde(default)]
+    pub no_answer: Option<Duration>,
 }
 
 /// All of it. Without a position nobody is called, and recipients get what they want as if this were not here.
@@ -429,8 +432,23 @@ pub enum DutyAct {
     Console {
         user: String,
         open: bool,
+        /// Somebody has let it sound; false in journals from before it did.
+        #[serde(default)]
+        sound: bool,
         at: Timestamp,
     },
+    /// What a console has shown.
+    Shown(Shown),
+}
+
+/// Changes of alarms that a signed-in user's console has shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    pub user: String,
+    /// Numbers of changes.
+    pub changes: Vec<i64>,
+    pub sounded: bool,
+    pub at: Timestamp,
 }
 
 /// Who signed, and when.

@@ -20,7 +20,7 @@ mod time;
 pub use calendar::{Calendar, MonthDay, Season, Wall, Zone};
 pub use duty::{
     After, Area, AreaKind, Class, Duty, DutyAct, Handover, Hazard, Leave, Policy, PolicyStep, Position, PresenceChecks,
-    Roster, Route, Signature, Someone, Tier, Who,
+    Roster, Route, Shown, Signature, Someone, Tier, Who,
 };
 pub use exercise::{Exercise, ExerciseEnd, ExerciseFact, ExerciseOrder, Injection};
 pub use kind::Kind;

@@ -324,6 +324,16 @@ impl Message {
         Self { change: None, ..Self::from_change(&Arc::new(Published { id: 0, early: false, change }), 0) }
     }
 
+    /// The end of what [`Message::example`] told, for whoever keeps a list of what is open.
+    #[must_use]
+    pub fn end_of(example: &Self) -> Self {
+        let mut change = example.published.change.clone();
+        let cleared = Some(change.at);
+        change.happening = Happening::Cleared;
+        change.alarm = Alarm { standing: Standing::Normal, cleared, ..change.alarm };
+        Self { change: None, ..Self::from_change(&Arc::new(Published { id: 0, early: false, change }), 0) }
+    }
+
     #[must_use]
     pub fn json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("text and finite numbers can always be written as JSON")

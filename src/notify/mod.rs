@@ -18,6 +18,7 @@ mod log;
 mod mail;
 mod message;
 mod mqtt;
+mod neighbour;
 mod queue;
 mod recipient;
 mod robot;
@@ -49,12 +50,14 @@ use crate::facts::{self, Lane, Outgoing, Waiting, Wanted};
 use crate::journal::{self, Entry, Intake, Note, Outcome, Receipt};
 use crate::model::{Duty, Timestamp};
 use crate::remote;
+use crate::source::modbus::Address;
 
 pub use crate::facts::Recipient;
 pub use link::{Config as LinkConfig, Doorkeeper, Key as LinkKey, KeyError, Leave, Links, PATH as LINKS};
 pub use log::Log;
 pub use message::{After, Message};
 pub use mqtt::{Mqtt, Publish};
+pub use neighbour::{Neighbours, Warnings};
 pub use queue::{Pace, Patience};
 pub use tester::{Tester, Tried};
 pub use webhook::Webhook;
@@ -181,6 +184,15 @@ pub struct Config {
 }
 
 impl Config {
+    /// Told for sirens that hang on a line which `polled` devices, by name, hang on as well.
+    pub fn check_sirens(&self, polled: &[(&str, &Address)], problems: &mut Problems) {
+        let sirens = self.named.iter().filter_map(|named| match &named.way {
+            Way::Siren(siren) => Some((named.name.as_str(), &siren.address)),
+            Way::Webhook(_) | Way::Mail(_) | Way::Robot(_) | Way::Sms(_) | Way::Gsm(_) => None,
+        });
+        siren::check_together(polled, sirens, problems);
+    }
+
     /// Is there a channel that goes out to somebody?
     #[must_use]
     pub fn reaches_people(&self) -> bool {
@@ -312,6 +324,11 @@ pub type Delivery<'a> = Pin<Box<dyn Future<Output = Result<String, Failure>> + S
 pub trait Channel: Send + Sync + 'static {
     fn deliver<'a>(&'a self, message: &'a Message) -> Delivery<'a>;
 
+    /// One attempt with a message that says of itself that it is a test.
+    fn test(&self) -> Delivery<'_> {
+        Box::pin(async { self.deliver(&Message::example()).await })
+    }
+
     /// How much it takes; messages with `others` come only to a channel that has a pace.
     fn pace(&self) -> Option<Pace> {
         None
@@ -327,23 +344,30 @@ pub struct Failure {
     pub retry_after: Option<Duration>,
     /// The channel works, but nobody was there: told as not delivered, without an alarm of its own.
     pub nobody: bool,
+    /// It rang in vain: whoever calls need not wait for the clock.
+    pub unanswered: bool,
     pub text: String,
 }
 
 impl Failure {
     #[must_use]
     pub fn temporary(text: impl Into<String>) -> Self {
-        Self { temporary: true, retry_after: None, nobody: false, text: text.into() }
+        Self { temporary: true, retry_after: None, nobody: false, unanswered: false, text: text.into() }
     }
 
     #[must_use]
     pub fn for_good(text: impl Into<String>) -> Self {
-        Self { temporary: false, retry_after: None, nobody: false, text: text.into() }
+        Self { temporary: false, ..Self::temporary(text) }
     }
 
     #[must_use]
     pub fn nobody(text: impl Into<String>) -> Self {
         Self { nobody: true, ..Self::for_good(text) }
+    }
+
+    #[must_use]
+    pub fn unanswered(text: impl Into<String>) -> Self {
+        Self { unanswered: true, ..Self::nobody(text) }
     }
 }
 
@@ -363,12 +387,28 @@ pub struct Means {
     pub publish: Publish,
     /// Seals links for acknowledging; without it messages hold none.
     pub key: Option<LinkKey>,
+    /// To whom published warnings are sent.
+    pub neighbours: Neighbours,
+    /// How what somebody says over a channel reaches the journal.
+    pub say: Say,
+}
+
+/// Writes down what somebody says.
+pub type Say = Arc<dyn Fn(Note) -> Pin<Box<dyn Future<Output = Result<(), journal::Error>> + Send>> + Send + Sync>;
+
+impl Means {
+    /// Without links and neighbours, for whoever only sends; what is said is heard by nobody.
+    #[must_use]
+    pub fn to_send(publish: Publish) -> Self {
+        let say: Say = Arc::new(|_| Box::pin(std::future::ready(Ok(()))));
+        Self { publish, key: None, neighbours: Neighbours::none(), say }
+    }
 }
 
 /// The channels as configured.
 pub fn channels(config: &Config, means: &Means) -> Result<Channels, remote::Error> {
     let mut channels = Channels::default();
-    let mut modems = gsm::Modems::default();
+    let (mut modems, mut lines) = (gsm::Modems::default(), siren::Lines::default());
     for named in &config.named {
         let (to, wish) = (named.recipient(), &named.wish);
         let links = || Some(Links::new(config.links.as_ref()?, means.key.as_ref()?, &to));
@@ -376,10 +416,13 @@ pub fn channels(config: &Config, means: &Means) -> Result<Channels, remote::Erro
             Way::Webhook(webhook) => Arc::new(Webhook::new(webhook)?),
             Way::Mail(mail) => Arc::new(Mail::new(mail, wish, links())?),
             Way::Robot(robot) => Arc::new(Robot::new(robot, wish, links())?),
-            Way::Sms(sms) => Arc::new(Sms::new(sms, wish, links())?),
+            Way::Sms(sms) => {
+                let keys = sms::Keys { name: to.full_name(), say: means.say.clone() };
+                Arc::new(Sms::new(sms, wish, links(), keys)?)
+            }
             Way::Gsm(gsm) => Arc::new(Gsm::new(gsm, wish, links(), modems.of(gsm))),
             Way::Siren(siren) => {
-                let (siren, keeper) = Keeper::new(&named.name, siren, wish);
+                let (siren, keeper) = Keeper::new(&named.name, siren, wish, &mut lines);
                 channels.keepers.push(keeper);
                 Arc::new(siren)
             }
@@ -391,6 +434,9 @@ pub fn channels(config: &Config, means: &Means) -> Result<Channels, remote::Erro
             log::CHANNEL => Arc::new(Log),
             _ => Arc::new(Mqtt::new(means.publish.clone())),
         };
+        channels.everybody.push((recipient, channel, None));
+    }
+    for (recipient, channel) in means.neighbours.channels()? {
         channels.everybody.push((recipient, channel, None));
     }
     Ok(channels)
@@ -544,8 +590,14 @@ pub async fn give_up_strangers<O: Office>(
         }
         warn!(channel = %row.channel, recipient = %row.recipient, message = row.id, "recipient is not configured any more");
         let detail = "the recipient is no longer in the configuration".to_owned();
-        let receipt =
-            Receipt { at: clock::now(), message: row.id, outcome: Outcome::GivenUp, detail, also: Vec::new() };
+        let receipt = Receipt {
+            at: clock::now(),
+            message: row.id,
+            outcome: Outcome::GivenUp,
+            detail,
+            also: Vec::new(),
+            rang: None,
+        };
         office.note(Note::Receipt(receipt)).await?;
         given_up += 1;
     }

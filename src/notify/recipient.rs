@@ -19,7 +19,7 @@ use crate::alarm::{Level, Priority};
 use crate::board::Published;
 use crate::clock::{self, Stopwatch};
 use crate::facts::Lane;
-use crate::journal::{self, Condition, Note, Outcome, Receipt};
+use crate::journal::{self, Condition, Note, Outcome, Rang, Receipt};
 use crate::model::Timestamp;
 
 pub struct Desk<O> {
@@ -40,7 +40,14 @@ pub struct Desk<O> {
 }
 
 /// The rows that were in a message, whether it was a summary, and what became of it.
-type Tried = (Lane, Vec<i64>, bool, Result<String, Failure>);
+struct Tried {
+    lane: Lane,
+    rows: Vec<i64>,
+    summary: bool,
+    /// Whose call it was.
+    call: Option<Rang>,
+    result: Result<String, Failure>,
+}
 
 /// The outbox is looked into at least this often.
 const POLL: Duration = Duration::from_secs(5);
@@ -181,8 +188,9 @@ impl<O: Office> Desk<O> {
         self.under_way.spawn(async move {
             let Sending { rows, summary } = sending;
             let ids = rows.iter().map(|row| row.id).collect();
+            let call = rows.first().and_then(|row| row.why.as_ref()).and_then(Rang::of);
             let message = if summary { Message::summary(&rows, &along) } else { Message::together(&rows) };
-            (lane, ids, summary, channel.deliver(&message).await)
+            Tried { lane, rows: ids, summary, call, result: channel.deliver(&message).await }
         });
     }
 
@@ -200,7 +208,7 @@ impl<O: Office> Desk<O> {
                 let now = self.now();
                 let again = self.queue.offered(real, now).into_iter().chain(self.exercises.offered(exercises, now));
                 for (id, verdict) in again.collect::<Vec<_>>() {
-                    self.write(id, verdict).await?;
+                    self.write(id, verdict, None).await?;
                 }
             }
             Err(error) => {
@@ -211,7 +219,9 @@ impl<O: Office> Desk<O> {
     }
 
     /// One line in the log when a channel is shut or opened, and for a message that is lost; attempts are in facts.
-    async fn ended(&mut self, (lane, ids, summary, result): &Tried) -> Result<(), journal::Error> {
+    async fn ended(&mut self, tried: &Tried) -> Result<(), journal::Error> {
+        let Tried { lane, rows: ids, summary, call, result } = tried;
+        let rang = call.as_ref().filter(|_| result.as_ref().is_err_and(|failure| failure.unanswered));
         let (shut, now) = (self.queue.is_shut(), self.now());
         let verdicts = self.lane(*lane).finished(ids, *summary, result, now);
         let (channel, recipient) = (&self.recipient.channel, &self.recipient.name);
@@ -240,14 +250,16 @@ impl<O: Office> Desk<O> {
                     self.office.note(Note::Condition(self.refused(holds, told))).await?;
                 }
             }
-            self.write(id, verdict).await?;
+            self.write(id, verdict, rang).await?;
         }
         Ok(())
     }
 
-    async fn write(&self, message: i64, verdict: Verdict) -> Result<(), journal::Error> {
+    async fn write(&self, message: i64, verdict: Verdict, rang: Option<&Rang>) -> Result<(), journal::Error> {
         let Verdict { outcome, detail, also, .. } = verdict;
-        self.office.note(Note::Receipt(Receipt { at: clock::now(), message, outcome, detail, also })).await
+        self.office
+            .note(Note::Receipt(Receipt { at: clock::now(), message, outcome, detail, also, rang: rang.cloned() }))
+            .await
     }
 
     fn refused(&self, holds: bool, told: &str) -> Condition {

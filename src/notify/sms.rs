@@ -10,7 +10,10 @@
 //! Each text in `headers`, `query`, `json` and `form` is a template of its own, filled in and only then encoded, so
 //! no word of an alarm can break out of its place. Delivered is a 2xx whose answer holds `success_value` at
 //! `success_path`. Another value waits and is tried again, unless it is one of `refused_values`, which are for good.
-//! The secret is never logged or put into a receipt.
+//! The secret is never logged or put into a receipt. A telephone call has an `outcome` ([`outcome`]): what is delivered is
+//! then what was picked up, and the key that somebody presses acknowledges what the call told.
+
+mod outcome;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -26,10 +29,14 @@ use super::link::Links;
 use super::template::{Bound, Template};
 use super::webhook::{ten_seconds, timeout};
 use super::wish::Wish;
-use super::{Channel, Delivery, Failure, Message};
+use super::{Channel, Delivery, Failure, Message, Say};
 use crate::clock;
 use crate::config::{Key, Problems};
+use crate::journal::{Acknowledge, Note};
 use crate::remote::{self, Secret, SecretPlace, Url};
+use crate::response::StepKind;
+
+use outcome::{Asking, Ended};
 
 pub const CHANNEL: &str = "sms";
 
@@ -55,6 +62,7 @@ pub struct Raw {
     success_value: Option<String>,
     #[serde(default)]
     refused_values: Vec<String>,
+    outcome: Option<outcome::Raw>,
     #[serde(default = "three")]
     parts: usize,
     ca_file: Option<PathBuf>,
@@ -91,6 +99,8 @@ pub struct Config {
     body: Body,
     success: Option<(String, String)>,
     refused: Vec<String>,
+    /// It is a call, and the provider says how it went.
+    outcome: Option<Box<outcome::Config>>,
     parts: usize,
     authority: Option<PathBuf>,
     timeout: Duration,
@@ -136,6 +146,10 @@ impl Raw {
             Body::Form(form) => try_out(form, &at.field("form"), problems),
             Body::Json(json) => try_out(&leaves("", json), &at.field("json"), problems),
         }
+        let outcome = match self.outcome {
+            Some(raw) => Some(Box::new(raw.check(&at.field("outcome"), self.ca_file.as_deref(), problems)?)),
+            None => None,
+        };
         let config = Config {
             url: url?,
             method: method?,
@@ -146,6 +160,7 @@ impl Raw {
             body,
             success,
             refused: self.refused_values,
+            outcome,
             parts: parts?,
             authority: self.ca_file,
             timeout: timeout?,
@@ -239,6 +254,15 @@ pub struct Sms {
     secret: Option<Secret>,
     template: Template,
     links: Option<Links>,
+    /// Who acknowledges by a key where nobody was called by name.
+    name: String,
+    say: Say,
+}
+
+/// Where a key that is pressed goes, and in whose name.
+pub struct Keys {
+    pub name: String,
+    pub say: Say,
 }
 
 impl Sms {
@@ -248,13 +272,15 @@ impl Sms {
     const SHOWN: usize = 200;
 
     /// Reads the secret.
-    pub fn new(config: &Config, wish: &Wish, links: Option<Links>) -> Result<Self, remote::Error> {
+    pub fn new(config: &Config, wish: &Wish, links: Option<Links>, keys: Keys) -> Result<Self, remote::Error> {
         Ok(Self {
             config: config.clone(),
             client: remote::client(&config.url, config.authority.as_deref(), config.timeout)?,
             secret: config.secret.as_ref().map(SecretPlace::read).transpose()?,
             template: Template::new(wish),
             links,
+            name: keys.name,
+            say: keys.say,
         })
     }
 
@@ -290,7 +316,72 @@ impl Sms {
         let status = answer.status().as_u16();
         let retry_after = remote::retry_after(answer.headers(), clock::now());
         let said = remote::beginning(answer, Self::ANSWER).await;
-        self.judge(status, &said).map_err(|failure| Failure { retry_after, ..failure })
+        let taken = self.judge(status, &said).map_err(|failure| Failure { retry_after, ..failure })?;
+        match &self.config.outcome {
+            None => Ok(taken),
+            Some(outcome) => self.follow(outcome, message, (&text, &said), taken).await,
+        }
+    }
+
+    /// The call to its end. `spoken`: what was asked for, and the answer that took it.
+    async fn follow(
+        &self,
+        outcome: &outcome::Config,
+        message: &Message,
+        (text, said): (&str, &str),
+        taken: String,
+    ) -> Result<String, Failure> {
+        let Some(call) = outcome.address(said) else {
+            return Err(Failure::temporary(format!("no id of the call in the answer: {taken}")));
+        };
+        let secret = self.secret.as_ref();
+        let blanks = Blanks { message, number: &self.config.number, text, secret: secret.map_or("", Secret::expose) };
+        let headers = blanks.fill_all(&self.config.headers);
+        let headers = headers.map_err(|error| Failure::temporary(format!("the headers cannot be filled: {error}")))?;
+        let asking = Asking { client: &self.client, secret, headers: &headers };
+        let called = message.why.as_ref().is_some_and(|why| why.kind == StepKind::Call);
+        match outcome.follow(&call, &asking).await {
+            Ended::PickedUp { pressed: false } => Ok("已接听 / picked up".to_owned()),
+            Ended::PickedUp { pressed: true } => {
+                let pressed = "已接听并按键 / picked up, and the key pressed".to_owned();
+                match self.acknowledge(message) {
+                    None => Ok(pressed),
+                    Some(note) => {
+                        let kept = (self.say)(note).await;
+                        kept.map(|()| pressed).map_err(|error| Failure::temporary(error.to_string()))
+                    }
+                }
+            }
+            // Whoever calls by the clock goes on to the next; a message that nobody is called for is tried again.
+            Ended::Busy if called => Err(Failure::unanswered("忙线 / busy")),
+            Ended::NoAnswer if called => Err(Failure::unanswered("无人接听 / no answer")),
+            Ended::Busy => Err(Failure::temporary("忙线 / busy")),
+            Ended::NoAnswer => Err(Failure::temporary("无人接听 / no answer")),
+            Ended::Unknown(last) => {
+                let within = crate::model::duration_text(outcome.within);
+                let told = format!("no outcome of the call within {within}; last: {last}");
+                Err(if called { Failure::nobody(told) } else { Failure::temporary(told) })
+            }
+        }
+    }
+
+    /// Of exactly what the call told; nothing where it told of nothing that can be acknowledged.
+    fn acknowledge(&self, message: &Message) -> Option<Note> {
+        let alarm = &message.published.change.alarm;
+        // Neither of a test, nor of what is over.
+        if message.change.is_none() || !alarm.standing.waits() {
+            return None;
+        }
+        let person = message.why.as_ref().map(|why| why.person.as_str()).filter(|person| !person.is_empty());
+        Some(Note::Acknowledge(Acknowledge {
+            command: 0,
+            at: clock::now(),
+            occurrence: alarm.id.clone(),
+            raises: alarm.raises,
+            by: person.unwrap_or(&self.name).to_owned(),
+            comment: "电话按键 / by telephone key".to_owned(),
+            seen: None,
+        }))
     }
 
     /// What the answer means: its status, and the value where the provider says how it went.

@@ -117,6 +117,12 @@ impl Played {
         of(&self.receipts(|receipts| of(receipts).len() >= count).await)
     }
 
+    /// What was acknowledged over a channel.
+    pub(super) fn acknowledged(&self) -> Vec<journal::Acknowledge> {
+        let of = |note: &Note| if let Note::Acknowledge(said) = note { Some(said.clone()) } else { None };
+        self.notes.borrow().iter().filter_map(of).collect()
+    }
+
     pub(super) fn conditions(&self) -> Vec<(String, String, bool)> {
         let condition = |note: &Note| match note {
             Note::Condition(told) => Some((told.rule.clone(), told.subject.clone(), told.holds)),
@@ -194,7 +200,12 @@ impl Running {
     pub(super) fn start(config: &Config, office: &Played, publish: Publish) -> Self {
         let (board, stop) = (Arc::new(Board::new()), CancellationToken::new());
         let quick = Patience { first: Duration::from_millis(20), ..config.patience() };
-        let channels = channels(config, &Means { publish, key: None }).unwrap();
+        let said = office.clone();
+        let say: super::Say = Arc::new(move |note| {
+            let said = said.clone();
+            Box::pin(async move { said.note(note).await })
+        });
+        let channels = channels(config, &Means { say, ..Means::to_send(publish) }).unwrap();
         let task = tokio::spawn(run(channels, office.clone(), board.clone(), quick, stop.clone()));
         Self { board, stop, task }
     }
@@ -266,7 +277,8 @@ fn recipients_of_a_person_have_one_budget_and_are_tried_together() {
     let reach = ["webhook.a", "webhook.b", "webhook.d"].map(str::to_owned).to_vec();
     let li = crate::model::Someone { name: "李伟".into(), phone: String::new(), reach, user: None };
     duty.people.insert("li".into(), li);
-    let means = Means { publish: Arc::new(|_, _| Err(Failure::nobody("nobody"))), key: None };
+    let publish: Publish = Arc::new(|_, _| Err(Failure::nobody("nobody")));
+    let means = Means::to_send(publish);
     let channels = channels(&config, &means).unwrap().of_people(&duty);
     let budgets = channels.budgets();
     let [Some(a), Some(b), Some(c), None] = &budgets[..] else { panic!("{budgets:?}") };
@@ -276,6 +288,28 @@ fn recipients_of_a_person_have_one_budget_and_are_tried_together() {
     assert_eq!(ways("li").unwrap(), ["webhook.a", "webhook.b", "webhook.d"]);
     assert_eq!(ways("c").unwrap(), ["webhook.c"]);
     assert!(ways("nobody").unwrap_err().contains("there are li, webhook.a, webhook.b"));
+}
+
+/// A subscriber that keeps a list of what is open hears the end of a test as well.
+#[tokio::test]
+async fn a_test_of_mqtt_is_told_and_ended() {
+    type Handed = (Arc<Published>, serde_json::Value);
+    let told: Arc<Mutex<Vec<Handed>>> = Arc::default();
+    let heard = told.clone();
+    let publish: Publish = Arc::new(move |change, payload| {
+        heard.lock().unwrap().push((change.clone(), serde_json::from_slice(&payload).unwrap()));
+        Ok(2)
+    });
+    let means = Means::to_send(publish);
+    let tester = channels(&checked("log.enabled = false").unwrap(), &means).unwrap().tester();
+    let [way] = &tester.ways("mqtt.subscribers").unwrap()[..] else { panic!("one way") };
+    assert_eq!(tester.test(way).await, Ok("2 subscribers".to_owned()));
+    let told = told.lock().unwrap();
+    let [(begun, begin), (ended, end)] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((&begin["happening"], &end["happening"]), (&"raised".into(), &"cleared".into()));
+    assert!(begun.change.is_exercise() && ended.change.is_exercise(), "both say what they are");
+    assert_eq!((&begun.change.alarm.id, ended.change.alarm.standing), (&ended.change.alarm.id, Standing::Normal));
+    assert!(begin["text"]["zh"].as_str().unwrap().contains("演练"), "{begin}");
 }
 
 #[test]

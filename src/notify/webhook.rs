@@ -72,6 +72,9 @@ pub(super) fn timeout(problems: &mut Problems, at: &Key, text: &str) -> Option<D
     problems.duration(at.field("timeout"), text, span(100)..=span(60_000))
 }
 
+/// Bytes of an answer that go into the receipt.
+const SHOWN: usize = 200;
+
 pub struct Webhook {
     client: reqwest::Client,
     url: Url,
@@ -79,9 +82,6 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// Bytes of an answer that go into the receipt.
-    const SHOWN: usize = 200;
-
     /// Reads the secret.
     pub fn new(config: &Config) -> Result<Self, remote::Error> {
         Ok(Self {
@@ -92,29 +92,46 @@ impl Webhook {
     }
 
     async fn post(&self, message: &Message) -> Result<String, Failure> {
-        let body = message.json();
-        let now = clock::now();
-        let mut request = self
-            .client
-            .post(self.url.clone())
-            .header("content-type", "application/json")
-            .header("davy-timestamp", seconds(now))
-            .header("idempotency-key", format!("davy-{}", message.outbox));
-        if let Some(secret) = &self.secret {
-            request = request.header("davy-signature", signature(secret.expose(), &seconds(now), &body));
-        }
-        let answer = request.body(body).send().await;
-        let answer = answer.map_err(|error| Failure::temporary(remote::chain(&error.without_url())))?;
-        let status = answer.status().as_u16();
-        let retry_after = remote::retry_after(answer.headers(), now);
-        let said = remote::beginning(answer, Self::SHOWN).await;
-        let text = format!("{status} {said}").trim_end().to_owned();
-        match status {
-            200..300 => Ok(text),
-            408 | 425 | 429 | 500..600 => Err(Failure { retry_after, ..Failure::temporary(text) }),
-            300..400 => Err(Failure::for_good(format!("{text} (redirects are not followed; write the final address)"))),
-            _ => Err(Failure::for_good(text)),
-        }
+        let (body, key) = (message.json(), format!("davy-{}", message.outbox));
+        post(&self.client, &self.url, self.secret.as_ref(), Sheet { media: "application/json", key, body }).await
+    }
+}
+
+/// What is sent.
+pub(super) struct Sheet {
+    pub media: &'static str,
+    /// The same on every try.
+    pub key: String,
+    pub body: Vec<u8>,
+}
+
+/// One try, signed where there is a secret.
+pub(super) async fn post(
+    client: &reqwest::Client,
+    url: &Url,
+    secret: Option<&Secret>,
+    sheet: Sheet,
+) -> Result<String, Failure> {
+    let now = clock::now();
+    let mut request = client
+        .post(url.clone())
+        .header("content-type", sheet.media)
+        .header("davy-timestamp", seconds(now))
+        .header("idempotency-key", sheet.key);
+    if let Some(secret) = secret {
+        request = request.header("davy-signature", signature(secret.expose(), &seconds(now), &sheet.body));
+    }
+    let answer = request.body(sheet.body).send().await;
+    let answer = answer.map_err(|error| Failure::temporary(remote::chain(&error.without_url())))?;
+    let status = answer.status().as_u16();
+    let retry_after = remote::retry_after(answer.headers(), now);
+    let said = remote::beginning(answer, SHOWN).await;
+    let text = format!("{status} {said}").trim_end().to_owned();
+    match status {
+        200..300 => Ok(text),
+        408 | 425 | 429 | 500..600 => Err(Failure { retry_after, ..Failure::temporary(text) }),
+        300..400 => Err(Failure::for_good(format!("{text} (redirects are not followed; write the final address)"))),
+        _ => Err(Failure::for_good(text)),
     }
 }
 

@@ -21,6 +21,11 @@
 //! sites      = ["river-*"]
 //! levels     = ["red"]               # all that is published unless told
 //! most       = 100                   # newest messages
+//!
+//! [publish.neighbour.city]           # every chosen message is sent there, signed as those of webhooks are
+//! push        = "https://warnings.city.example/cap"
+//! secret_file = "secrets/city"       # or secret_env; taking the text out of the file ends it at once
+//! sites       = ["river-*"]          # and levels, timeout and ca_file
 //! ```
 //! In comes the table as written; out comes a [`Config`], or every problem.
 
@@ -29,6 +34,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::feed::Feed;
+use super::neighbour::{self, Neighbour};
 use crate::alarm::{Alarm, Level, Priority};
 use crate::config::{Key, Problems};
 use crate::model::fits;
@@ -64,6 +70,8 @@ pub struct Raw {
     test: bool,
     #[serde(default)]
     feed: BTreeMap<String, RawFeed>,
+    #[serde(default)]
+    neighbour: BTreeMap<String, neighbour::Raw>,
 }
 
 fn unit() -> String {
@@ -123,6 +131,7 @@ pub struct Config {
     pub restriction: Option<String>,
     pub test: bool,
     pub feeds: Vec<Feed>,
+    pub neighbours: Vec<Neighbour>,
 }
 
 impl Config {
@@ -179,6 +188,11 @@ impl Raw {
             .into_iter()
             .map(|(name, raw)| raw.check(name.clone(), &choice.levels, &at.field("feed").field(name), problems))
             .collect();
+        let neighbours: Vec<Option<Neighbour>> = self
+            .neighbour
+            .into_iter()
+            .map(|(name, raw)| raw.check(name.clone(), &choice.levels, &at.field("neighbour").field(name), problems))
+            .collect();
         (problems.len() == before).then_some(())?;
         Some(Config {
             issuer: format!("{}{}{}{}", self.area, self.sector, self.unit, self.extension),
@@ -193,6 +207,7 @@ impl Raw {
             restriction,
             test: self.test,
             feeds: feeds.into_iter().collect::<Option<_>>()?,
+            neighbours: neighbours.into_iter().collect::<Option<_>>()?,
         })
     }
 }
@@ -217,7 +232,7 @@ impl RawFeed {
     }
 }
 
-fn choice(sites: Vec<String>, levels: &[String], at: &Key, problems: &mut Problems) -> Choice {
+pub(super) fn choice(sites: Vec<String>, levels: &[String], at: &Key, problems: &mut Problems) -> Choice {
     if sites.is_empty() {
         problems.add(at.field("sites"), "chooses nothing; name sites, or \"*\" for all");
     }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use tracing::error;
 
 use super::config::Config;
+use super::neighbour::Neighbour;
 use crate::alarm::{Alarm, Happening, Level, Priority, Standing};
 use crate::board::Published;
 use crate::model::{self, Point, Reason, Timestamp};
@@ -78,6 +79,12 @@ pub struct Publisher {
 }
 
 impl Publisher {
+    /// To whom messages are sent.
+    #[must_use]
+    pub fn neighbours(&self) -> &[Neighbour] {
+        &self.config.neighbours
+    }
+
     #[must_use]
     pub fn new(config: Config) -> Self {
         let mut templates = Environment::new();

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  alarm change ─► Publisher (chosen? Alert, Update or Cancel?) ─► row in facts.db, in the change's transaction
-//!                                                                        └─► feeds of neighbours (web)
+//!                                                                        ├─► feeds of neighbours (web)
+//!                                                                        └─► outbox ─► neighbours' servers (notify)
 //! ```
 //! In come alarm changes as they are written to `facts.db`, and what was published of the alarm before; out goes
 //! at most one message a change. The identifier, the time and the text of a message follow from the change
@@ -25,9 +26,11 @@
 mod config;
 mod feed;
 mod message;
+mod neighbour;
 #[cfg(test)]
 mod tests;
 
 pub use config::{Choice, Config, Raw};
 pub use feed::{Entry, Feed, Feeds, atom};
 pub use message::{Earlier, Kind, Message, Publisher, Slot};
+pub use neighbour::{CHANNEL as NEIGHBOUR, Neighbour};

@@ -1,5 +1,7 @@
 //! Messages against the rules of CAP 1.2: order, number and words of its elements as the standard gives them.
 
+mod schema;
+
 use roxmltree::{Document, Node};
 
 use super::*;
@@ -448,6 +450,26 @@ fn every_mistake_in_the_table_is_told_with_its_key() {
         let (config, told) = checked(&text.replacen(from, to, 1));
         assert!(config.is_none() && told.contains(problem), "{to}: {told}");
     }
+    let neighbour =
+        format!("[neighbour.city]\npush = \"https://city.example/cap\"\nsecret_file = {token:?}\nsites = [\"*\"]\n");
+    let (sound, told) = checked(&format!("{PLAIN}{neighbour}"));
+    assert!(sound.is_some_and(|config| config.neighbours.len() == 1), "{told}");
+    for (from, to, problem) in [
+        ("https://", "http://", "publish.neighbour.city.push: warnings do not go over a network in clear text"),
+        ("https://city", "https://a:b@city", "publish.neighbour.city.push: user and password do not belong"),
+        ("secret_file", "#", "publish.neighbour.city: needs secret_file or secret_env"),
+        ("/token", "/nothing", "publish.neighbour.city.secret_file"),
+        ("sites = [\"*\"]", "", "publish.neighbour.city: sites is missing"),
+        ("sites", "levels = [\"violet\"]\nsites", "publish.neighbour.city.levels[0]"),
+        ("sites", "answer = true\nsites", "publish.neighbour.city"),
+    ] {
+        let (config, told) = checked(&format!("{PLAIN}{}", neighbour.replacen(from, to, 1)));
+        assert!(config.is_none() && told.contains(problem), "{to}: {told}");
+    }
+    for here in ["http://127.0.0.1:80/", "http://[::1]:80/", "http://localhost/"] {
+        let text = neighbour.replace("https://city.example/cap", here);
+        assert!(checked(&format!("{PLAIN}{text}")).0.is_some(), "{here}");
+    }
     // The file is read at each request: whoever empties it has shut the feed.
     let feed = &config.feeds[0];
     assert!(feed.opens(b"a-token-of-a-neighbour") && !feed.opens(b"another-neighbours-token") && !feed.opens(b""));
@@ -455,6 +477,23 @@ fn every_mistake_in_the_table_is_told_with_its_key() {
         std::fs::write(&token, shut).unwrap();
         assert!(!feed.opens(b"a-token-of-a-neighbour") && !feed.opens(b"short") && !feed.opens(b""));
     }
+}
+
+/// What a neighbour heard the beginning of it hears the end of, and no other end.
+#[test]
+fn a_neighbour_is_told_how_ends_what_it_was_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    std::fs::write(&file, "").unwrap();
+    let text =
+        format!("[neighbour.city]\npush = \"https://city.example\"\nsecret_file = {file:?}\nsites = [\"mine-*\"]\n");
+    let (config, told) = checked(&format!("{PLAIN}{text}"));
+    let config = config.unwrap_or_else(|| panic!("an emptied file is no problem: {told}"));
+    let takes = |kind, site, level, heard| config.neighbours[0].takes(kind, site, level, heard);
+    assert!(takes(Kind::Alert, "mine-3", Level::Red, false) && takes(Kind::Update, "mine-3", Level::Red, false));
+    assert!(!takes(Kind::Alert, "plant", Level::Red, false) && !takes(Kind::Alert, "mine-3", Level::Blue, false));
+    assert!(!takes(Kind::Cancel, "mine-3", Level::Red, false), "of the beginning it was told nothing");
+    assert!(takes(Kind::Update, "plant", Level::Blue, true) && takes(Kind::Cancel, "plant", Level::Blue, true));
 }
 
 #[test]

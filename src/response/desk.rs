@@ -22,7 +22,7 @@ use super::step::{Step, StepKind};
 use crate::alarm::{Alarm, AlarmChange, Happening, Level, OccurrenceId, Priority};
 use crate::engine::{Effect, GATEWAY};
 use crate::facts::Answer;
-use crate::journal::{Condition, DutyOrder, Setup};
+use crate::journal::{Condition, DutyOrder, Rang, Setup};
 use crate::model::{
     DutyAct, Handover, Leave, PointIndex, Position, Record, Roster, Sample, Signature, SiteId, Tier, Timestamp, Who,
 };
@@ -94,6 +94,8 @@ pub enum Kept {
     Console {
         user: String,
         open: bool,
+        #[serde(default)]
+        sound: bool,
     },
     /// No console is open at a position that needs one.
     Missing {
@@ -143,6 +145,8 @@ pub struct Desk {
     watched: BTreeMap<PointIndex, BTreeSet<OccurrenceId>>,
     questions: BTreeMap<String, Question>,
     consoles: BTreeSet<String>,
+    /// Those of them that somebody has let sound.
+    loud: BTreeSet<String>,
     /// By roster: the shift whose beginning people were last told of.
     changed: BTreeMap<String, Timestamp>,
     /// By position: the local day whose daily list is done with.
@@ -174,7 +178,12 @@ impl Desk {
                 Kept::Question { question, open: true } => {
                     desk.questions.insert(question.position.clone(), question);
                 }
-                Kept::Console { user, open: true } => drop(desk.consoles.insert(user)),
+                Kept::Console { user, open: true, sound } => {
+                    if sound {
+                        desk.loud.insert(user.clone());
+                    }
+                    desk.consoles.insert(user);
+                }
                 Kept::Missing { position, since, open: true } => drop(desk.missing.insert(position, since)),
                 Kept::RunOver(_)
                 | Kept::Handover(_)
@@ -280,6 +289,15 @@ impl Desk {
         let mut told = Told::default();
         let now = Now { duty: &setup.duty, said: &self.said, zone: setup.calendar.zone, at: at.max(self.now) };
         self.escalation.answered(alarm, by, now, &mut told);
+        self.write(told, out);
+    }
+
+    /// Somebody was called in vain, and the provider says so before the clock does.
+    pub fn rang(&mut self, rang: &Rang, at: Timestamp, out: &mut Out) {
+        let Some(setup) = self.setup.clone() else { return };
+        let mut told = Told::default();
+        let now = Now { duty: &setup.duty, said: &self.said, zone: setup.calendar.zone, at: at.max(self.now) };
+        self.escalation.rang(rang, now, &mut told);
         self.write(told, out);
     }
 
@@ -594,8 +612,10 @@ impl Desk {
         let Some(after) = position.console else { return };
         let now = self.at(setup);
         let user = |person: &&str| now.duty.people.get(*person).and_then(|one| one.user.as_ref());
-        let there = now.of_position(position).iter().filter_map(user).any(|user| self.consoles.contains(user));
-        if there {
+        let users: Vec<&String> = now.of_position(position).iter().filter_map(user).collect();
+        // Nobody is woken by a console that is silent.
+        let silent = users.iter().any(|user| self.consoles.contains(*user));
+        if users.iter().any(|user| self.loud.contains(*user)) {
             self.there_again(name, out);
             self.tell(out, CONSOLE, name, false, String::new());
             return;
@@ -610,7 +630,9 @@ impl Desk {
             }
         };
         if self.now >= since + after {
-            self.tell(out, CONSOLE, name, true, format!("{since}"));
+            let silent =
+                if silent { "控制台已打开，声音未开启 / open, but its sound is off; since " } else { "" };
+            self.tell(out, CONSOLE, name, true, format!("{silent}{since}"));
         }
     }
 
@@ -647,8 +669,12 @@ impl Desk {
             DutyAct::LeaveEnded { id, by, at, reason } => self.leave_ended(id, by, *at, reason, out),
             DutyAct::HandedOver(handover) => self.handed_over(handover, out),
             DutyAct::Signs { handover, person } => self.signs(handover, person, out),
-            DutyAct::Console { user, open, .. } => {
-                self.console(user, *open, out);
+            DutyAct::Console { user, open, sound, .. } => {
+                self.console(user, *open, *sound, out);
+                Ok(String::new())
+            }
+            DutyAct::Shown(shown) => {
+                out.effects.push(Effect::Shown(Box::new(shown.clone())));
                 Ok(String::new())
             }
         };
@@ -808,19 +834,21 @@ impl Desk {
         Ok(handover.id.clone())
     }
 
-    fn console(&mut self, user: &str, open: bool, out: &mut Out) {
+    fn console(&mut self, user: &str, open: bool, sound: bool, out: &mut Out) {
         if user.is_empty() {
+            self.loud.clear();
             for user in std::mem::take(&mut self.consoles) {
-                out.effects.push(kept(Kept::Console { user, open: false }));
+                out.effects.push(kept(Kept::Console { user, open: false, sound: false }));
             }
             return;
         }
-        if open {
-            self.consoles.insert(user.to_owned())
-        } else {
-            self.consoles.remove(user)
+        let turn = |list: &mut BTreeSet<String>, on: bool| {
+            if on { list.insert(user.to_owned()) } else { list.remove(user) }
         };
-        out.effects.push(kept(Kept::Console { user: user.to_owned(), open }));
+        let opened = turn(&mut self.consoles, open);
+        if turn(&mut self.loud, open && sound) || opened {
+            out.effects.push(kept(Kept::Console { user: user.to_owned(), open, sound: open && sound }));
+        }
     }
 }
 

@@ -9,7 +9,8 @@
 //!  nobody there on any line: everybody whom messages reach is told, each round; somebody comes: called at once
 //! ```
 //! In come changes of alarms, answers and ticks; out go [`Step`]s, each a record and what its recipients are told.
-//! Every clock is in the index by its due time, so a tick costs what is due and nothing else. After a down time
+//! A call that rang in vain (nobody picked up, or the line was busy) need not wait for its clock: where the policy says
+//! `no_answer`, the next call is made so long after it. Every clock is in the index by its due time, so a tick costs what is due and nothing else. After a down time
 //! what became due is done at once, once, in the order in which it was due.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::people::{Now, Place, is_exercise};
 use super::step::{Step, StepKind};
 use crate::alarm::{Alarm, OccurrenceId, Priority, Standing};
+use crate::journal::Rang;
 use crate::model::{After, Kind, PolicyStep, Reason, Tier, Timestamp, Who};
 
 /// The alarm that alarms of a site find nobody who could be called.
@@ -87,6 +89,9 @@ pub struct Run {
     every: Duration,
     most_calls: u32,
     again: Duration,
+    /// From a call that rang in vain to the next one; None: as the clock says.
+    #[serde(default)]
+    no_answer: Option<Duration>,
     lines: Vec<Line>,
     /// Persons who know of it, to be told of its end.
     pub told: BTreeSet<String>,
@@ -224,6 +229,25 @@ impl Escalation {
         self.put(run, now, told);
     }
 
+    /// Nobody picked up: the next call is made earlier than by the clock, if the policy says so. What is not the newest
+    /// call to the person changes nothing.
+    pub fn rang(&mut self, rang: &Rang, now: Now<'_>, told: &mut Told) {
+        let newest =
+            |line: &Line| line.calls.last().is_some_and(|(name, made)| (name, *made) == (&rang.person, rang.call));
+        let waits = |line: &Line| line.step.who.to_string() == rang.level && newest(line);
+        let concerned = self.runs.get(&rang.alarm).filter(|run| run.no_answer.is_some() && run.lines.iter().any(waits));
+        if concerned.is_none() {
+            return;
+        }
+        let Some(mut run) = self.remove(&rang.alarm) else { return };
+        let next = now.at + run.no_answer.unwrap_or_default();
+        for line in run.lines.iter_mut().filter(|line| waits(line)) {
+            line.due = line.due.map(|due| due.min(next));
+        }
+        run.pass(now, told);
+        self.put(run, now, told);
+    }
+
     /// Somebody spoke with the site about what was then: the levels above hear of it anew, and are called for it from
     /// now on. The calls to the site have gone on all the time.
     fn speak_again(&mut self, alarm: &OccurrenceId, now: Now<'_>, told: &mut Told) {
@@ -304,6 +328,7 @@ impl Escalation {
             every: policy.every,
             most_calls: policy.calls.max(1),
             again: policy.again,
+            no_answer: policy.no_answer,
             lines,
             told: known.1,
             steps: known.0,

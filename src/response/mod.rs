@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::alarm::{Alarm, AlarmChange, AsideFact, AsideOrder};
 use crate::engine::Effect;
 use crate::facts::AsideRefusal;
-use crate::journal::{Condition, Entry, Note, Setup};
+use crate::journal::{Condition, Entry, Note, Receipt, Setup};
 use crate::model::Timestamp;
 
 use case::{Case, CaseStep, Cases};
@@ -121,6 +121,9 @@ impl Response {
     fn on_note(&mut self, note: &Note, out: &mut Out) {
         if let Note::Duty(order) = note {
             self.duty.on_order(order, out);
+        }
+        if let Note::Receipt(Receipt { rang: Some(rang), at, .. }) = note {
+            self.duty.rang(rang, *at, out);
         }
         if let Note::Case(step) = note {
             let before = out.effects.len();

@@ -289,6 +289,7 @@ impl<'a> Now<'a> {
             calls: 2,
             answer: None,
             again: std::time::Duration::from_secs(600),
+            no_answer: None,
         });
         let hurries = self.duty.areas.values().any(|area| {
             !place.everywhere
@@ -312,6 +313,7 @@ impl Policy {
         }
         self.every /= 2;
         self.again /= 2;
+        self.no_answer = self.no_answer.map(|pause| pause / 2);
         self.answer = self.answer.map(|answer| answer / 2);
         self
     }

@@ -8,16 +8,18 @@
 //! `alarm` events carry the change's number as their id. A client that comes back with the last number it saw
 //! gets every later change once, in order: the stream listens to the board before it reads `facts.db`, drops
 //! what it has already sent, and reads `facts.db` again whenever a number is missing. `pulse` comes every
-//! two seconds, so that a client knows that silence means a cut. Streams are bounded in number and in
+//! two seconds, so that a client knows that silence means a cut. A console says with `sound=true` that it sounds, and
+//! tells afterwards what it has shown to whoever is signed in (`/api/v1/events/shown`). Streams are bounded in number and in
 //! length, and a slow client makes its own stream wait, nobody else's.
 
 use std::convert::Infallible;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use axum::extract::rejection::QueryRejection;
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Query, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use serde::Deserialize;
 use serde_json::json;
@@ -35,7 +37,7 @@ use super::{Error, Shared};
 use crate::board::Published;
 use crate::clock;
 use crate::journal::{DutyOrder, Entry, Note};
-use crate::model::DutyAct;
+use crate::model::{self, DutyAct};
 
 /// Events waiting for a slow client; then its stream waits.
 const QUEUE: usize = 16;
@@ -54,6 +56,9 @@ pub(super) struct Asked {
     values: bool,
     /// Only values of this site; alarm changes are always all of them.
     site: Option<String>,
+    /// The console sounds: somebody has let it.
+    #[serde(default)]
+    sound: bool,
     /// Number of the last change that is known, where there is no `Last-Event-ID` yet.
     after: Option<i64>,
 }
@@ -83,7 +88,7 @@ pub(super) async fn stream(
     };
     let (out, queue) = mpsc::channel(QUEUE);
     let user = person.0.map(|user| user.key.clone());
-    let teller = Teller { edge: edge.clone(), out, last: 0, site: asked.site, user };
+    let teller = Teller { edge: edge.clone(), out, last: 0, site: asked.site, user, sound: asked.sound };
     tokio::spawn(teller.run(after, asked.values, place));
     let events: EventStream = Box::pin(ReceiverStream::new(queue).map(Ok));
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(10))))
@@ -100,6 +105,48 @@ struct Teller {
     site: Option<String>,
     /// Whose console it is, where people sign in.
     user: Option<String>,
+    sound: bool,
+}
+
+/// Streams that one person has open, and how many of them sound.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Streams {
+    open: usize,
+    loud: usize,
+}
+
+/// Changes that a console tells of at a time.
+const SHOWN: usize = 500;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Told {
+    changes: Vec<i64>,
+    sounded: bool,
+}
+
+/// What a console has shown, as a receipt of whoever is signed in; where nobody is, nobody is known to have seen it.
+pub(super) async fn shown(
+    State(edge): State<Shared>,
+    person: Person,
+    told: Result<Json<Told>, JsonRejection>,
+) -> Result<StatusCode, Error> {
+    let Json(Told { changes, sounded }) = told?;
+    if changes.len() > SHOWN {
+        return Err(Error::bad(format!("changes: at most {SHOWN} at a time")));
+    }
+    let Some(user) = person.0.map(|user| user.key.clone()) else { return Ok(StatusCode::NO_CONTENT) };
+    if !changes.is_empty() {
+        let act = DutyAct::Shown(model::Shown { user, changes, sounded, at: clock::now() });
+        let (command, _) = edge.web.desk.expect();
+        let order = DutyOrder { command, act: Box::new(act) };
+        edge.web
+            .desk
+            .submit(Entry::Note(Note::Duty(order)))
+            .await
+            .map_err(|cause| Error::inside("writing what was shown", &cause))?;
+    }
+    Ok(StatusCode::NO_CONTENT)
 }
 
 impl Teller {
@@ -116,20 +163,26 @@ impl Teller {
         drop(place);
     }
 
-    /// The first stream of a person opens the console, the last one closes it. Only where a position needs one.
+    /// The first stream of a person opens the console, the last one closes it, and likewise its sound. Only where a position needs one.
     async fn console(&self, open: bool) {
         let Some(user) = self.user.clone() else { return };
         let turned = {
             let mut consoles = self.edge.consoles.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = consoles.entry(user.clone()).or_default();
-            let before = *count;
-            *count = if open { before + 1 } else { before.saturating_sub(1) };
-            (before == 0) != (*count == 0)
+            let streams = consoles.entry(user.clone()).or_default();
+            let before = *streams;
+            let turn = |count: usize, by: bool| match (by, open) {
+                (true, true) => count + 1,
+                (true, false) => count.saturating_sub(1),
+                (false, _) => count,
+            };
+            *streams = Streams { open: turn(before.open, true), loud: turn(before.loud, self.sound) };
+            let state = |of: Streams| (of.open > 0, of.loud > 0);
+            (state(before) != state(*streams)).then(|| state(*streams))
         };
         let setup = self.edge.web.board.setup();
         let watched = setup.is_some_and(|setup| setup.duty.positions.values().any(|one| one.console.is_some()));
-        if turned && watched {
-            let act = DutyAct::Console { user, open, at: clock::now() };
+        if let Some((open, sound)) = turned.filter(|_| watched) {
+            let act = DutyAct::Console { user, open, sound, at: clock::now() };
             let (command, _) = self.edge.web.desk.expect();
             let order = DutyOrder { command, act: Box::new(act) };
             // A gateway that is stopping forgets its consoles at the next start anyway.

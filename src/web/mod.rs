@@ -144,7 +144,7 @@ struct Edge {
     /// Reads of files and databases at the same time; more wait, within the request's time limit.
     reads: Arc<Semaphore>,
     /// Open event streams of people who signed in, by the key of the user.
-    consoles: Arc<std::sync::Mutex<std::collections::BTreeMap<String, usize>>>,
+    consoles: Arc<std::sync::Mutex<std::collections::BTreeMap<String, events::Streams>>>,
     /// One test of notification at a time.
     testing: Arc<Semaphore>,
     /// Hand-over lists that people may be about to sign.
@@ -271,6 +271,7 @@ pub fn router(config: &Config, web: Web, stop: CancellationToken) -> Router {
         .route("/api/v1/figures", get(figures::show))
         .route("/api/v1/devices/{id}/orders", post(devices::order))
         .route("/api/v1/events", get(events::stream))
+        .route("/api/v1/events/shown", post(events::shown))
         .route("/feeds/{file}", get(feeds::list))
         .route("/feeds/{feed}/{file}", get(feeds::one))
         .route("/livez", get(health::live))

@@ -80,6 +80,7 @@ async function drawAlarms() {
     return;
   }
   drawing = true;
+  const shown = unsaid.length; // What comes from here on may not be in what is drawn.
   try {
     const answer = await fetch("/alarms.html?" + query, { headers: { "X-Davy": "page" }, cache: "no-store" });
     if (answer.status === 401) signedOut = true;
@@ -92,6 +93,8 @@ async function drawAlarms() {
       place.replaceChildren(...drawn.body.childNodes);
       localTimes(place);
       markAlarmed();
+      sound();
+      sayShown(shown);
       if (card) place.querySelector('[data-alarm="' + CSS.escape(card) + '"] [data-act="' + acted + '"]')?.focus();
       if (focused) place.querySelector('[data-ack="' + CSS.escape(focused) + '"]')?.focus();
     } else {
@@ -107,6 +110,88 @@ async function drawAlarms() {
       drawAlarms();
     }
   }, 500);
+}
+
+// --- sound: by the most urgent alarm that nobody has acknowledged; browsers allow none before somebody clicked
+
+const TONES = {
+  P1: { every: 1000, loud: 1, beeps: [[988, 0.42], [740, 0.42]] },
+  P2: { every: 2500, loud: 0.6, beeps: [[880, 0.25], [880, 0.25]] },
+  P3: { every: 6000, loud: 0.35, beeps: [[660, 0.3]] },
+  P4: { every: 30000, loud: 0.2, beeps: [[440, 0.25]] },
+};
+const mute = document.getElementById("mute");
+let audio = null;
+let sounded = { priority: "", at: -Infinity };
+
+function audible() {
+  return audio !== null && audio.state === "running";
+}
+
+function beep(tone) {
+  let at = audio.currentTime + 0.02;
+  for (const [pitch, seconds] of tone.beeps) {
+    const voice = audio.createOscillator();
+    const volume = audio.createGain();
+    voice.type = "square";
+    voice.frequency.value = pitch;
+    volume.gain.setValueAtTime(tone.loud, at);
+    volume.gain.setTargetAtTime(0, at + seconds - 0.03, 0.01); // Without it every end is a click.
+    voice.connect(volume).connect(audio.destination);
+    voice.start(at);
+    voice.stop(at + seconds);
+    at += seconds + 0.06;
+  }
+}
+
+function worstWaiting() {
+  const waiting = Array.from(document.querySelectorAll("#alarms [data-ack]"), (button) => button.dataset.priority);
+  return waiting.sort()[0] || "";
+}
+
+function sound() {
+  mute.hidden = audible();
+  document.body.dataset.sound = audible() ? "on" : "off";
+  const priority = worstWaiting();
+  const tone = TONES[priority];
+  const due = tone && (priority !== sounded.priority || performance.now() - sounded.at >= tone.every);
+  if (!tone) sounded = { priority: "", at: -Infinity };
+  if (!due || !audible()) return;
+  sounded = { priority, at: performance.now() };
+  document.body.dataset.sounded = priority;
+  beep(tone);
+}
+
+mute.querySelector("button").addEventListener("click", async () => {
+  audio = audio || new AudioContext();
+  audio.onstatechange = () => {
+    listen(); // The gateway knows which consoles sound.
+    sound();
+  };
+  await audio.resume();
+  beep(TONES.P4);
+  listen();
+  sound();
+});
+
+// --- what was shown is a receipt of whoever is signed in
+
+let unsaid = [];
+
+async function sayShown(drawn) {
+  const changes = unsaid.splice(0, Math.min(drawn, 500));
+  if (changes.length === 0) return;
+  try {
+    const answer = await fetch("/api/v1/events/shown", {
+      method: "POST",
+      headers: { "Content-Type": "application/json", "X-Davy": "page" },
+      body: JSON.stringify({ changes, sounded: audible() }),
+    });
+    if (answer.status >= 500) unsaid.unshift(...changes);
+  } catch {
+    unsaid.unshift(...changes); // Said when the gateway can be reached again.
+  }
+  unsaid.splice(0, Math.max(0, unsaid.length - 5000));
 }
 
 // --- the stream
@@ -133,7 +218,7 @@ function note(event) {
 
 function listen() {
   if (stream) stream.close();
-  stream = new EventSource("/api/v1/events?values=true&after=" + last + (site ? "&site=" + encodeURIComponent(site) : ""));
+  stream = new EventSource("/api/v1/events?values=true&sound=" + audible() + "&after=" + last + (site ? "&site=" + encodeURIComponent(site) : ""));
   stream.addEventListener("hello", (event) => {
     note(event);
     drawAlarms();
@@ -144,7 +229,8 @@ function listen() {
     location.reload();
   });
   stream.addEventListener("alarm", (event) => {
-    note(event);
+    const change = note(event);
+    if (change && (!site || change.alarm.site === site)) unsaid.push(change.id);
     drawAlarms();
   });
   stream.addEventListener("values", (event) => {
@@ -330,5 +416,7 @@ listen();
 look();
 setInterval(look, 500);
 setInterval(retry, 5000);
+sound();
+setInterval(sound, 250);
 // A fresh look now and then: how long an alarm lasts, and a session that is in use stays alive.
 setInterval(drawAlarms, 15000);

@@ -83,6 +83,8 @@ const WORDS: &[(&str, &str, &str)] = &[
     ("your_name", "您的姓名", "Your name"),
     ("comment", "备注（可不填）", "Comment (optional)"),
     ("cancel", "取消", "Cancel"),
+    ("sound_off", "声音未开启：有报警时本页不会发声", "Sound is off: this page is silent when an alarm comes"),
+    ("sound_let", "开启声音", "Let it sound"),
     ("sending", "正在提交", "Sending"),
     ("no_answer", "没有收到确认结果，请查看报警状态后再试", "No answer came: look at the alarm before trying again"),
     (

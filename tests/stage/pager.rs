@@ -18,6 +18,7 @@ pub struct Heard {
     pub timestamp: String,
     pub signature: String,
     pub body: Vec<u8>,
+    /// Null when it is not JSON.
     pub message: Value,
 }
 
@@ -32,12 +33,14 @@ impl Heard {
     }
 }
 
-/// Answers 503 as often as it was told to, and 200 from then on.
+/// Answers 503 as often as it was told to, keeps as many as it was told to without an answer, and answers 200 from then
+/// on.
 #[derive(Clone)]
 pub struct Pager {
     pub address: SocketAddr,
     heard: Arc<Mutex<Vec<Heard>>>,
     refusals: Arc<AtomicUsize>,
+    silences: Arc<AtomicUsize>,
 }
 
 impl Pager {
@@ -46,10 +49,20 @@ impl Pager {
         let pager = Self {
             address: listener.local_addr().unwrap(),
             heard: Arc::default(),
-            refusals: Arc::new(AtomicUsize::new(0)),
+            refusals: Arc::default(),
+            silences: Arc::default(),
         };
         let this = pager.clone();
-        let hook = move |headers: HeaderMap, body: Bytes| std::future::ready(this.hear(&headers, &body));
+        let hook = move |headers: HeaderMap, body: Bytes| {
+            let (status, this) = (this.hear(&headers, &body), this.clone());
+            async move {
+                if status.is_success() && this.silences.try_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok()
+                {
+                    std::future::pending::<()>().await;
+                }
+                status
+            }
+        };
         let routes = Router::new().route("/hook", post(hook));
         tokio::spawn(async move { axum::serve(listener, routes).await });
         pager
@@ -65,7 +78,7 @@ impl Pager {
             timestamp: header("davy-timestamp"),
             signature: header("davy-signature"),
             body: body.to_vec(),
-            message: serde_json::from_slice(body).unwrap(),
+            message: serde_json::from_slice(body).unwrap_or_default(),
         };
         self.heard.lock().unwrap().push(heard);
         StatusCode::OK
@@ -74,6 +87,11 @@ impl Pager {
     /// The next `count` messages are refused for now.
     pub fn refuse(&self, count: usize) {
         self.refusals.store(count, Relaxed);
+    }
+
+    /// The next `count` messages are heard and not answered.
+    pub fn fall_silent(&self, count: usize) {
+        self.silences.store(count, Relaxed);
     }
 
     pub fn heard(&self) -> Vec<Heard> {

@@ -64,8 +64,7 @@ pub fn run(arguments: &Arguments) -> Result<Value, Refusal> {
         }
         Ok(1)
     });
-    let channels =
-        notify::channels(&config.notify, &Means { publish, key: None }).map_err(|error| Refusal::of(&error))?;
+    let channels = notify::channels(&config.notify, &Means::to_send(publish)).map_err(|error| Refusal::of(&error))?;
     let (stop, office) = (CancellationToken::new(), Outbox { facts: core.facts.clone(), intake: intake.clone() });
     let desks = notify::run(channels, office, core.board.clone(), config.notify.patience(), stop.clone());
     let desks = runtime.spawn(desks);

@@ -268,6 +268,37 @@ fn a_chattering_alarm_stays_shelved_over_an_update_and_calls_when_the_shelf_ends
     assert_eq!(standing(&plant, "davy-chatter"), Some(Standing::ReturnedUnacknowledged));
 }
 
+/// What a console showed is an attempt as any other, once, and for no change that there is not.
+#[test]
+fn what_a_console_has_shown_is_on_record_once() {
+    let mut plant = Plant::open(&["t1"]);
+    plant.reads(1, 0, 1.4);
+    let (id, change) = {
+        let facts = &plant.core().facts;
+        let row = facts.pending(Lane::Real, "webhook", "county", 10).unwrap().remove(0);
+        (row.published.change.alarm.id, row.published.id)
+    };
+    let shown = |user: &str, sounded| {
+        let shown =
+            crate::model::Shown { user: user.into(), changes: vec![change, 4_711, change], sounded, at: clock::now() };
+        let act = Box::new(crate::model::DutyAct::Shown(shown));
+        Entry::Note(Note::Duty(crate::journal::DutyOrder { command: 0, act }))
+    };
+    plant.sees(shown("li", true));
+    plant.sees(shown("li", false));
+    plant.sees(shown("wang", false));
+    let told = |plant: &Plant| -> Vec<(String, String, bool)> {
+        let attempts = plant.core().facts.attempts(&id).unwrap();
+        let of = attempts.into_iter().filter(|one| one.channel == "console");
+        of.map(|one| (one.recipient, one.outcome, one.detail.contains("with sound"))).collect()
+    };
+    let expected = [("li", true), ("wang", false)].map(|(who, sound)| (who.to_owned(), "delivered".to_owned(), sound));
+    assert_eq!(told(&plant), expected);
+    plant.stop();
+    plant.start().unwrap();
+    assert_eq!(told(&plant), expected);
+}
+
 #[test]
 fn a_receipt_settles_the_message_and_every_attempt_is_kept() {
     let mut plant = Plant::open(&["t1"]);
@@ -280,6 +311,7 @@ fn a_receipt_settles_the_message_and_every_attempt_is_kept() {
             outcome,
             detail: detail.into(),
             also: Vec::new(),
+            rang: None,
         }))
     };
     plant.sees(receipt(Outcome::Failed, "503"));
@@ -786,7 +818,8 @@ fn a_handover_tells_the_same_percentage_as_the_api() {
         plant.reads(shift - 5, index, 0.2);
     }
     let (site, by, reason) = ("mine".into(), "Wang".into(), "holiday".into());
-    let standing = SiteStanding { site, state: SiteState::Stopped, since: at(shift - 5), by, reason };
+    let (since, until) = (at(shift - 5), Some(at(shift + 86_400)));
+    let standing = SiteStanding { site, state: SiteState::Stopped, since, by, reason, approved_by: "Li".into(), until };
     plant.sees(Entry::Note(Note::SiteSet(crate::journal::SiteSet { command: 0, standing })));
     plant.sees(Entry::Tick(at(shift - 1)));
     plant.sees(Entry::Tick(at(shift)));
@@ -869,7 +902,7 @@ fn cases_and_duty_go_on_when_the_snapshot_is_lost() {
         answer.blocking_recv().unwrap()
     };
     let at = clock::now();
-    let console = crate::model::DutyAct::Console { user: "li".into(), open: true, at };
+    let console = crate::model::DutyAct::Console { user: "li".into(), open: true, sound: true, at };
     assert_eq!(order(console), Answer::Duty(Ok(String::new())));
     let signed = crate::model::Handover {
         id: "handover-1".into(),

@@ -1,5 +1,8 @@
 //! A relay behind a real Modbus TCP server of the library's: good, stuck, and with a broken horn.
 
+mod serial;
+
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use tokio_modbus::prelude::*;
@@ -131,13 +134,39 @@ async fn a_siren_that_cannot_be_reached_is_a_failure_that_waits() {
     assert!(receipts[0].detail.contains("cannot connect"), "{}", receipts[0].detail);
 }
 
+#[tokio::test]
+async fn a_test_is_a_short_pulse_and_refused_while_the_siren_sounds_for_something() {
+    let relay = Relay::default();
+    let config = config(relay.start().await, "");
+    let named = &config.named[0];
+    let super::super::Way::Siren(siren) = &named.way else { panic!("{named:?}") };
+    let (siren, keeper) = Keeper::new("pithead", siren, &named.wish, &mut Lines::default());
+    let (office, stop) = (Played::with(Vec::new()), CancellationToken::new());
+    let running = tokio::spawn(keeper.run(office.clone(), stop.clone()));
+    assert_eq!(siren.test().await, Ok("test: on, read back; off, read back".to_owned()));
+    relay.is(false).await;
+    assert_eq!(relay.written.lock().unwrap().iter().filter(|(_, on)| *on).count(), 1);
+    *relay.stuck.lock().unwrap() = true;
+    let told = siren.test().await.unwrap_err();
+    assert!(told.text.contains("switched on, but it reads off back"), "{told}");
+    *relay.stuck.lock().unwrap() = false;
+    office.open(vec![alarm("face", Priority::P1)]);
+    let told = siren.test().await.unwrap_err();
+    assert!(!told.temporary && told.text.contains("it sounds for P1 methane-face mine-3.face"), "{told}");
+    relay.is(true).await;
+    stop.cancel();
+    running.await.unwrap();
+    let told = siren.test().await.unwrap_err();
+    assert!(told.text.contains("--url"), "{told}");
+}
+
 #[test]
 fn it_sounds_for_alarms_of_its_sites_that_wait_for_somebody_and_not_for_drills_and_old_data() {
     let any = "127.0.0.1:502".parse().unwrap();
     let config = config(any, "");
     let named = &config.named[0];
     let super::super::Way::Siren(siren) = &named.way else { panic!("{named:?}") };
-    let (_, keeper) = Keeper::new("pithead", siren, &named.wish);
+    let (_, keeper) = Keeper::new("pithead", siren, &named.wish, &mut Lines::default());
     let changed = |change: fn(&mut Alarm)| {
         let mut one = alarm("face", Priority::P2);
         change(&mut one);

@@ -134,6 +134,7 @@ impl<'a> Room<'a> {
                 | Effect::Group(_)
                 | Effect::Exercise(_)
                 | Effect::Case(_)
+                | Effect::Shown(_)
                 | Effect::Setup(..)
                 | Effect::Snapshot(_) => {}
             }
@@ -207,7 +208,7 @@ impl<'a> Room<'a> {
                 Kept::Changed { roster, .. } => ("changed", roster.clone(), true),
                 Kept::Listed { position, .. } => ("listed", position.clone(), true),
                 Kept::Question { question, open } => ("question", question.position.clone(), *open),
-                Kept::Console { user, open } => ("console", user.clone(), *open),
+                Kept::Console { user, open, .. } => ("console", user.clone(), *open),
                 Kept::Missing { position, open, .. } => ("missing", position.clone(), *open),
             };
             if open {
@@ -547,6 +548,34 @@ fn with_console() -> Duty {
     duty
 }
 
+/// A console that nobody lets sound wakes nobody: as an open one that is not there, and the alarm says so.
+#[test]
+fn a_console_that_is_silent_is_an_alarm_as_one_that_is_closed() {
+    for lost in [None, Some(200.0)] {
+        let language = Language::new();
+        let mut room = Room::of(&language, with_console());
+        let console = |room: &mut Room<'_>, sound: bool| {
+            let at = at(room.now);
+            room.orders(DutyAct::Console { user: "gone".into(), open: true, sound, at });
+        };
+        console(&mut room, true);
+        room.until(100.0);
+        console(&mut room, false);
+        if let Some(second) = lost {
+            room.until(second);
+            room.remembered();
+        }
+        room.until(399.5);
+        assert_eq!(room.of_rule(CONSOLE), None, "{lost:?}");
+        room.until(402.0);
+        let alarm = room.of_rule(CONSOLE).unwrap();
+        assert!(alarm.detail.starts_with("控制台已打开，声音未开启 / open, but its sound is off"), "{}", alarm.detail);
+        console(&mut room, true);
+        room.until(403.0);
+        assert!(room.of_rule(CONSOLE).is_none_or(|alarm| alarm.cleared.is_some()), "{lost:?}");
+    }
+}
+
 #[test]
 fn a_position_without_an_open_console_is_an_alarm_at_the_level_above_until_it_is_open_again() {
     for lost in [None, Some(200.0), Some(400.0)] {
@@ -554,7 +583,7 @@ fn a_position_without_an_open_console_is_an_alarm_at_the_level_above_until_it_is
         let mut room = Room::of(&language, with_console());
         let console = |room: &mut Room<'_>, user: &str, open: bool| {
             let at = at(room.now);
-            room.orders(DutyAct::Console { user: user.into(), open, at });
+            room.orders(DutyAct::Console { user: user.into(), open, sound: open, at });
         };
         console(&mut room, "gone", true);
         // Somebody of another position does not count.

@@ -410,3 +410,54 @@ proptest! {
         prop_assert_eq!(play(Some(restart)), steps);
     }
 }
+
+fn rings_in_vain(story: &mut Story, level: &str, person: &str, call: u32) {
+    let alarm = OccurrenceId::of("mine-3.face", "methane", at(0.0));
+    let rang = Rang { alarm, level: level.into(), person: person.into(), call };
+    story.with(|escalation, now, told| escalation.rang(&rang, now, told));
+}
+
+/// The policy says ten seconds: whoever does not pick up twice is passed over long before the clock would, also over a
+/// restart; and what the provider says of an older call changes nothing.
+#[test]
+fn who_does_not_pick_up_twice_is_passed_over_before_the_clock_if_the_policy_says_so() {
+    let mut duty = night();
+    let usual = duty.policies["P1"].clone();
+    duty.policies.insert("P1".into(), Policy { no_answer: Some(Duration::from_secs(10)), ..usual });
+    for remembered in [false, true] {
+        let mut story = Story::of(duty.clone());
+        story.alarm(&alarm(Priority::P1, Standing::Unacknowledged));
+        story.until(5.0);
+        rings_in_vain(&mut story, "operator", "a", 1);
+        story.until(14.5);
+        assert_eq!(story.told(StepKind::Call), calls(&[("a", 0.0)]));
+        if remembered {
+            story.remembered();
+        } else {
+            story.restart();
+        }
+        story.until(16.0);
+        assert_eq!(story.told(StepKind::Call), calls(&[("a", 0.0), ("a", 15.0)]));
+        // Said twice, of the first call, of somebody at another level: nothing follows.
+        rings_in_vain(&mut story, "operator", "a", 1);
+        rings_in_vain(&mut story, "leader", "a", 2);
+        story.until(20.0);
+        rings_in_vain(&mut story, "operator", "a", 2);
+        story.until(31.0);
+        assert_eq!(story.told(StepKind::Call), calls(&[("a", 0.0), ("a", 15.0), ("b", 30.0)]));
+    }
+    let mut by_the_clock = Story::of(night());
+    by_the_clock.alarm(&alarm(Priority::P1, Standing::Unacknowledged));
+    by_the_clock.until(5.0);
+    rings_in_vain(&mut by_the_clock, "operator", "a", 1);
+    by_the_clock.until(29.5);
+    assert_eq!(by_the_clock.told(StepKind::Call), calls(&[("a", 0.0)]), "unless the policy says so the clock decides");
+    // Late words about a call that somebody acknowledged meanwhile.
+    let mut over = Story::of(duty);
+    over.alarm(&alarm(Priority::P1, Standing::Unacknowledged));
+    over.until(5.0);
+    over.alarm(&alarm(Priority::P1, Standing::Acknowledged));
+    rings_in_vain(&mut over, "operator", "a", 1);
+    over.until(60.0);
+    assert_eq!(over.told(StepKind::Call), calls(&[("a", 0.0)]));
+}

@@ -241,7 +241,7 @@ pub fn check_together<'a>(devices: impl IntoIterator<Item = (&'a str, &'a Addres
 
 /// The keys of a device's table that say how its bus is reached.
 #[derive(Debug)]
-pub(super) struct RawAddress {
+pub(crate) struct RawAddress {
     pub address: String,
     pub baud: Option<u32>,
     pub parity: Option<String>,

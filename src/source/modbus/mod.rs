@@ -43,10 +43,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+pub(crate) use address::RawAddress;
 pub use address::{Address, Frames, Host, Identity, Modem, Packet, Parity, Serial, check_together};
 pub use ask::{AskError, Conversation, Patience, connect};
 pub use config::{Beating, Binding, Config, Device, RawBinding, RawDevice, RawStatus, Status};
+pub(crate) use open::{Stream, stream};
 pub use register::{Function, Place};
+pub(crate) use rtu::checksum;
 pub use state::{DeviceState, Devices, Link};
 
 use self::dial_in::Desk;

@@ -14,7 +14,7 @@ use super::line::Trouble;
 use super::tls;
 
 /// Bytes to and from a device, over whatever carries them.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Debug + Send + Unpin {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Debug + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Debug + Send + Unpin> Stream for S {}
 
 pub(super) async fn open(address: &Address) -> Result<Box<dyn Stream>, Trouble> {
@@ -24,6 +24,19 @@ pub(super) async fn open(address: &Address) -> Result<Box<dyn Stream>, Trouble> 
         Address::Serial(serial) => line(serial),
         Address::DialIn(_) => Err(Trouble::NotCalled),
     }
+}
+
+/// For whoever speaks to a device that is not polled.
+pub(crate) async fn stream(address: &Address) -> io::Result<Box<dyn Stream>> {
+    open(address).await.map_err(|trouble| match trouble {
+        Trouble::Unreachable(error) => error,
+        Trouble::ConnectTimedOut(_)
+        | Trouble::NotCalled
+        | Trouble::TimedOut(..)
+        | Trouble::Refused(..)
+        | Trouble::Wrong(..)
+        | Trouble::Lost(_) => io::Error::other(trouble.to_string()),
+    })
 }
 
 async fn connect(host: &Host) -> Result<TcpStream, Trouble> {

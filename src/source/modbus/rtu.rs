@@ -88,7 +88,7 @@ fn sound(frame: &[u8]) -> bool {
 }
 
 /// CRC-16 of "Modbus over Serial Line V1.02" section 2.5.1.2, low byte first on the wire.
-pub(super) fn checksum(bytes: &[u8]) -> u16 {
+pub(crate) fn checksum(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0xFFFF, |sum, byte| {
         (0..8).fold(sum ^ u16::from(*byte), |sum, _| if sum & 1 == 1 { sum >> 1 ^ 0xA001 } else { sum >> 1 })
     })

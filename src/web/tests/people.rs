@@ -224,14 +224,16 @@ async fn a_console_is_open_from_the_first_stream_of_a_person_to_the_end_of_the_l
     let stage = open().await;
     let setup = Setup { duty: control_room(), ..Setup::of(Vec::new()) };
     stage.backstage.board.set_setup(Arc::new(setup));
-    let turns = || -> Vec<(String, bool)> {
+    let turns = || -> Vec<(String, bool, bool)> {
         let entries = stage.backstage.entries.lock().unwrap();
         let acts = entries.iter().filter_map(|entry| match entry {
             Entry::Note(Note::Duty(order)) => match &*order.act {
-                DutyAct::Console { user, open, .. } => Some((user.clone(), *open)),
-                DutyAct::Leave { .. } | DutyAct::LeaveEnded { .. } | DutyAct::HandedOver(_) | DutyAct::Signs { .. } => {
-                    None
-                }
+                DutyAct::Console { user, open, sound, .. } => Some((user.clone(), *open, *sound)),
+                DutyAct::Leave { .. }
+                | DutyAct::LeaveEnded { .. }
+                | DutyAct::HandedOver(_)
+                | DutyAct::Signs { .. }
+                | DutyAct::Shown(_) => None,
             },
             Entry::Samples(_) | Entry::Tick(_) | Entry::Note(_) => None,
         });
@@ -248,16 +250,39 @@ async fn a_console_is_open_from_the_first_stream_of_a_person_to_the_end_of_the_l
     };
     let mut first = Ear::open(stage.get("/api/v1/events").bearer_auth(LI)).await;
     first.next_of("hello").await;
-    let mut second = Ear::open(stage.get("/api/v1/events").bearer_auth(LI)).await;
+    let mut second = Ear::open(stage.get("/api/v1/events?sound=true").bearer_auth(LI)).await;
     second.next_of("hello").await;
-    until(1).await;
+    until(2).await;
     drop(first);
     let mut other = Ear::open(stage.get("/api/v1/events").bearer_auth(WANG)).await;
     other.next_of("hello").await;
-    until(2).await;
-    drop(second);
     until(3).await;
-    let expected = [("li-wei", true), ("wang-fang", true), ("li-wei", false)];
-    assert_eq!(turns(), expected.map(|(user, open)| (user.to_owned(), open)));
+    drop(second);
+    until(4).await;
+    let expected =
+        [("li-wei", true, false), ("li-wei", true, true), ("wang-fang", true, false), ("li-wei", false, false)];
+    assert_eq!(turns(), expected.map(|(user, open, sound)| (user.to_owned(), open, sound)));
+
+    // What it has shown is said in the name of whoever is signed in, and never in another's.
+    let said = json!({ "changes": [7, 8], "sounded": true });
+    let answer = stage.post("/api/v1/events/shown").bearer_auth(LI).json(&said).send().await.unwrap();
+    assert_eq!(answer.status(), 204);
+    let shown = |entry: &Entry| match entry {
+        Entry::Note(Note::Duty(order)) => match &*order.act {
+            DutyAct::Shown(shown) => Some((shown.user.clone(), shown.changes.clone(), shown.sounded)),
+            DutyAct::Leave { .. }
+            | DutyAct::LeaveEnded { .. }
+            | DutyAct::HandedOver(_)
+            | DutyAct::Signs { .. }
+            | DutyAct::Console { .. } => None,
+        },
+        Entry::Samples(_) | Entry::Tick(_) | Entry::Note(_) => None,
+    };
+    let told: Vec<_> = stage.backstage.entries.lock().unwrap().iter().filter_map(shown).collect();
+    assert_eq!(told, [("li-wei".to_owned(), vec![7, 8], true)]);
+    for wrong in [json!({ "changes": [1] }), json!({ "changes": [1], "sounded": true, "user": "wang-fang" })] {
+        let answer = stage.post("/api/v1/events/shown").bearer_auth(LI).json(&wrong).send().await.unwrap();
+        assert_eq!(answer.status(), 422, "{wrong}");
+    }
     stage.close().await;
 }
