@@ -17,8 +17,8 @@ use crate::board::Heard;
 use crate::facts::Recipient;
 use crate::journal::Setup;
 use crate::model::{
-    Calendar, Exemption, Exercise, ExerciseFact, Permit, PointId, PointIndex, PointTable, SiteId, SiteStanding, SiteState,
-    Timestamp,
+    Calendar, Exemption, Exercise, ExerciseFact, Permit, PointId, PointIndex, PointTable, SiteId, SiteStanding,
+    SiteState, Timestamp,
 };
 use crate::response::Kept;
 use crate::rule::{self, Language, Rule};
@@ -106,7 +106,8 @@ pub fn reductions(known: &Known<'_>) -> Vec<Reduction> {
     list.extend(known.record.exercises.iter().map(exercise));
     list.extend(known.record.exemptions.iter().map(exemption));
     list.extend(known.record.asides.iter().map(|fact| aside(&fact.aside, known.table)));
-    let longest_stop = known.setup.map_or_else(|| Calendar::default().longest_stop, |setup| setup.calendar.longest_stop);
+    let longest_stop =
+        known.setup.map_or_else(|| Calendar::default().longest_stop, |setup| setup.calendar.longest_stop);
     let stopped = known.record.sites.iter().filter(|one| one.state != SiteState::default());
     list.extend(stopped.map(|standing| site(standing, longest_stop)));
     list.extend(rules(known));

@@ -204,12 +204,12 @@ fn a_failing_rule_takes_what_it_watches_and_a_broken_file_or_a_standing_site_not
         by: "Wang".into(),
         reason: "holiday".into(),
         approved_by: "Li".into(),
-        until: Some(ago(-3_600)),
+        until: Some(NOW + Duration::from_secs(3_600)),
     };
     scene.record.sites = vec![stands("mine", SiteState::Stopped), stands("plant", SiteState::Producing)];
     let line = scene.only();
     assert_eq!((line.kind, line.owner.as_deref(), line.since), ("site", Some("Wang"), Some(ago(7_200))));
-    assert_eq!((line.approval.as_deref(), line.until), (Some("Li"), Some(ago(-3_600))));
+    assert_eq!((line.approval.as_deref(), line.until), (Some("Li"), Some(NOW + Duration::from_secs(3_600))));
     assert_eq!((line.points.len(), &*line.sites[0], scene.list().1), (0, "mine", all(100.0, 100.0)));
 
     // What was in force before still is.

@@ -565,7 +565,14 @@ fn figures_tell_of_positions_and_of_what_nobody_approved() {
     let messages = plant.core().facts.pending(Lane::Real, "webhook", "county", 10).unwrap();
     let (message, arrived) = (messages[0].id, clock::now());
     let (outcome, detail) = (Outcome::Delivered, String::new());
-    plant.sees(Entry::Note(Note::Receipt(Receipt { at: arrived, message, outcome, detail, also: Vec::new() })));
+    plant.sees(Entry::Note(Note::Receipt(Receipt {
+        at: arrived,
+        message,
+        outcome,
+        detail,
+        also: Vec::new(),
+        rang: None,
+    })));
     let told = book.between(asked, clock::now() + Duration::from_secs(1), &places).unwrap();
     let east = told.positions["east"].deliveries.unwrap();
     assert_eq!((east.delivered, east.rate), (1, Some(1.0 / east.messages as f64)), "{told:?}");
@@ -770,7 +777,8 @@ fn a_limit_of_a_season_begins_with_the_local_day() {
     // 1_800_000_000 is 16:00 of 15 January in Beijing: eight hours later the 16th begins.
     let day = MonthDay { month: 1, day: 16 };
     let season = Season { name: "flood".into(), sites: Vec::new(), from: day, to: day };
-    plant.calendar = crate::model::Calendar { zone: Zone(8 * 3_600), seasons: vec![season] };
+    plant.calendar =
+        crate::model::Calendar { zone: Zone(8 * 3_600), seasons: vec![season], ..crate::model::Calendar::default() };
     plant.limits = vec![SetLimit {
         id: "limit[0]".into(),
         rule: Some("methane-face".into()),
