@@ -228,21 +228,28 @@ struct Comers {
     fire: tokio::net::TcpStream,
 }
 
-/// The gateway's session, over which these points come twice a second.
+/// The gateway's session, over which these points come twice a second. It ends when the task that holds it does.
 fn gateway(port: u16, points: &'static [&'static str]) -> tokio::task::JoinHandle<()> {
     let mut options = rumqttc::MqttOptions::new("gw", "127.0.0.1", port);
     options.set_credentials("gw", "secret-of-the-gateway");
     let (client, mut events) = rumqttc::AsyncClient::new(options, 16);
     tokio::spawn(async move {
-        let mut pace = tokio::time::interval(Duration::from_millis(500));
-        loop {
-            tokio::select! {
-                event = events.poll() => drop(event.unwrap()),
-                _ = pace.tick() => for point in points {
+        let session = async {
+            loop {
+                events.poll().await.unwrap();
+            }
+        };
+        let readings = async {
+            let mut pace = tokio::time::interval(Duration::from_millis(500));
+            loop {
+                pace.tick().await;
+                for point in points {
                     client.try_publish(format!("pit/{point}"), rumqttc::QoS::AtLeastOnce, false, "0.2").ok();
                 }
             }
-        }
+        };
+        // Neither ends; each goes on where it was, so that a handshake is never broken off.
+        let ((), ()) = tokio::join!(session, readings);
     })
 }
 

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::config::{Key, Problems};
-use crate::journal::{self, Entry, Intake};
+use crate::journal::{self, Entry, Intake, Note};
 use crate::ledger::Ledger;
 use crate::model::Sample;
 use crate::source::mqtt_client::tests::broker::{Broker, until};
@@ -45,6 +45,8 @@ struct Davy {
     out: Outlet,
     journal: journal::Waiting,
     read: Vec<Sample>,
+    /// Sources that are away, and back.
+    told: Vec<(String, bool)>,
 }
 
 struct Run {
@@ -60,7 +62,7 @@ impl Davy {
         let config = raw.check(&Key::root(), &mut problems).unwrap_or_else(|| panic!("{problems:?}"));
         let (intake, journal) = Intake::with_receiver(64);
         let out = Outlet { intake, account: Ledger::default().account("county") };
-        Self { config, out, journal, read: Vec::new() }
+        Self { config, out, journal, read: Vec::new(), told: Vec::new() }
     }
 
     fn source(&self) -> Sparkplug {
@@ -98,12 +100,34 @@ impl Davy {
             if let Some(at) = found {
                 return self.read.drain(..=at).next_back().unwrap();
             }
-            let entry = timeout(ENOUGH, self.journal.next()).await;
-            let Ok(Some((Entry::Samples(samples), _))) = entry else {
+            if !self.reads_on().await {
                 panic!("{id} never was {expected}; seen {:?}", self.read.iter().map(told).collect::<Vec<_>>());
-            };
-            self.read.extend(samples.iter());
+            }
         }
+    }
+
+    /// Waits for the word that the node or device is away, or back; forgets all up to it.
+    async fn hears(&mut self, who: &str, away: bool) {
+        loop {
+            if let Some(at) = self.told.iter().position(|told| *told == (format!("county/{who}"), away)) {
+                self.told.drain(..=at);
+                return;
+            }
+            assert!(self.reads_on().await, "{who} {away} was never told; told {:?}", self.told);
+        }
+    }
+
+    /// Takes what comes next. False: nothing comes.
+    async fn reads_on(&mut self) -> bool {
+        match timeout(ENOUGH, self.journal.next()).await {
+            Ok(Some((Entry::Samples(samples), _))) => self.read.extend(samples.iter()),
+            Ok(Some((Entry::Note(Note::Condition(condition)), _))) => {
+                assert_eq!(condition.rule, crate::engine::DOWN);
+                self.told.push((condition.subject, condition.holds));
+            }
+            Ok(Some(_) | None) | Err(_) => return false,
+        }
+        true
     }
 }
 
@@ -252,13 +276,17 @@ async fn a_real_edge_node_lives_dies_and_returns() {
     edge.told("data 0.75");
     until("the lost device is asked for", || davy.out.account.get(Fate::Unborn) == 1).await;
     assert_eq!(davy.out.account.get(Fate::Death), 1);
+    davy.hears("hongli/gateway/substation", true).await;
     edge.kill();
     davy.sees(SUPPLY, MISSING).await;
     assert_eq!(davy.out.account.get(Fate::Death), 2);
+    // Its device is not told beside it: one alarm for all that hangs from the node.
+    davy.hears("hongli/gateway", true).await;
 
     let mut edge = Edge::start(broker.port).unwrap();
     davy.sees(SUPPLY, "23.9 good").await;
     davy.sees(GAS, "0.25 good").await;
+    davy.hears("hongli/gateway", false).await;
 
     // A message is lost: what came after it is not believed by its alias, and the node is asked.
     edge.told("gap");
