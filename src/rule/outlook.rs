@@ -56,6 +56,7 @@ pub struct Outlooks {
 struct Field<'a> {
     points: &'a [Point],
     by_id: HashMap<&'a str, PointIndex>,
+    by_site: HashMap<&'a str, Vec<PointIndex>>,
     related: HashMap<(PointIndex, &'a str), Vec<PointIndex>>,
     /// `all(..)` of a site is the same list for all its points.
     all: HashMap<(SiteId, Kind, String), Rc<[PointIndex]>>,
@@ -95,7 +96,9 @@ impl<'a> Field<'a> {
         let mut related: HashMap<(PointIndex, &str), Vec<PointIndex>> =
             related.into_iter().map(|(key, others)| (key, others.into_iter().collect())).collect();
         related.extend(rings.into_iter().map(|(index, ring)| ((index, REDUNDANT), ring)));
-        Self { points, by_id, related, all: HashMap::new(), mixed: HashMap::new() }
+        let mut by_site: HashMap<&str, Vec<PointIndex>> = HashMap::new();
+        alive().for_each(|(point, index)| by_site.entry(&*point.site).or_default().push(index));
+        Self { points, by_id, by_site, related, all: HashMap::new(), mixed: HashMap::new() }
     }
 
     fn members(&mut self, selector: &Selector, index: PointIndex) -> Rc<[PointIndex]> {
@@ -104,16 +107,13 @@ impl<'a> Field<'a> {
             Selector::Point(name) => self.by_id.get(&*format!("{}.{name}", point.site)).copied().into_iter().collect(),
             Selector::Related(word) => self.related.get(&(index, word)).into_iter().flatten().copied().collect(),
             Selector::All(kind, place) => {
-                let points = self.points;
+                let (points, here) = (self.points, self.by_site.get(&*point.site));
                 let list = self.all.entry((point.site.clone(), *kind, place.clone())).or_insert_with(|| {
-                    let fits = |other: &Point| {
-                        !other.retired
-                            && other.site == point.site
-                            && other.kind == *kind
-                            && (place.is_empty() || other.place == *place)
+                    let fits = |index: &&PointIndex| {
+                        let other = &points[index.at()];
+                        other.kind == *kind && (place.is_empty() || other.place == *place)
                     };
-                    let indexed = points.iter().zip((0_u32..).map(PointIndex));
-                    indexed.filter(|(other, _)| fits(other)).map(|(_, index)| index).collect()
+                    here.into_iter().flatten().filter(fits).copied().collect()
                 });
                 list.clone()
             }
