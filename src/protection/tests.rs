@@ -66,7 +66,7 @@ impl Scene {
         (list, left)
     }
 
-    fn only(&self) -> Reduction {
+    fn the_line(&self) -> Reduction {
         let (list, _) = self.list();
         let [one] = &list[..] else { panic!("one line, not {list:?}") };
         one.clone()
@@ -113,33 +113,33 @@ fn a_point_is_silent_or_bad_after_three_periods_with_since_when() {
     scene.heard.latest[0] = Some(sample(0, 0.3, 31));
     assert_eq!(scene.list().0, [], "three periods and a second are not over");
     scene.heard.latest[0] = Some(sample(0, 0.3, 32));
-    let line = scene.only();
+    let line = scene.the_line();
     assert_eq!((line.kind, &*line.id, line.since), ("silent", "mine.t1", Some(ago(32))));
     assert_eq!((&line.points[..], line.sites.len()), (&[PointIndex(0)][..], 1));
     assert_eq!(scene.list().1, all(50.0, 100.0));
 
     // Never heard: from the start of the gateway on.
     scene.heard.latest[0] = None;
-    assert_eq!(scene.only().since, Some(ago(86_400)));
+    assert_eq!(scene.the_line().since, Some(ago(86_400)));
     scene.heard.since = ago(20);
     assert_eq!(scene.list().0, [], "it has just started to listen");
 
     // Stored data arrive, which say nothing about now.
     scene.heard.latest[0] =
         Some(Sample { receive_time: NOW, quality: Quality::because(Reason::Late), ..sample(0, 0.3, 500) });
-    assert_eq!((scene.only().kind, scene.only().since), ("silent", Some(ago(500))));
+    assert_eq!((scene.the_line().kind, scene.the_line().since), ("silent", Some(ago(500))));
 
     let broken = Quality::because(Reason::LineBreak);
     scene.heard.latest[0] = Some(Sample { quality: broken, ..sample(0, 0.3, 1) });
     scene.heard.bad_since = BTreeMap::from([(PointIndex(0), ago(20))]);
     assert_eq!(scene.list().0, [], "a moment is none");
     scene.heard.bad_since = BTreeMap::from([(PointIndex(0), ago(3_600))]);
-    let line = scene.only();
+    let line = scene.the_line();
     assert_eq!((line.kind, &*line.reason, line.since), ("bad", "bad:line_break", Some(ago(3_600))));
 
     // Work on it is told by its permit.
     scene.record.permits.push(permit(PermitKind::Calibration, &[0]));
-    assert_eq!((scene.only().kind, scene.only().owner.as_deref()), ("permit", Some("Li")));
+    assert_eq!((scene.the_line().kind, scene.the_line().owner.as_deref()), ("permit", Some("Li")));
     scene.points[0].retired = true;
     assert_eq!(scene.list().1, all(100.0, 100.0), "what is retired is no part of it");
 }
@@ -163,13 +163,13 @@ fn an_interlock_that_is_bypassed_is_told_as_one_with_the_permit_it_has() {
     assert_eq!(scene.list().0, [], "1: in service");
     scene.heard.latest[0] = Some(sample(0, 0.0, 1));
     scene.record.bypassed.insert("plant.i1".into(), ago(900));
-    let line = scene.only();
+    let line = scene.the_line();
     assert_eq!((line.kind, &*line.id, line.since), ("interlock_bypassed", "plant.i1", Some(ago(900))));
     assert!(line.owner.is_none() && line.reason.contains("without a permit"), "{line:?}");
 
     // Under a permit, of which it is no plain one; the other points of it are.
     scene.record.permits.push(permit(PermitKind::Maintenance, &[0]));
-    let line = scene.only();
+    let line = scene.the_line();
     assert_eq!((line.kind, line.owner.as_deref(), line.until.is_some()), ("interlock_bypassed", Some("Li"), true));
     scene.record.permits[0].points.push(PointIndex(1));
     let (list, left) = scene.list();
@@ -181,7 +181,7 @@ fn an_interlock_that_is_bypassed_is_told_as_one_with_the_permit_it_has() {
     scene.heard.latest[0] = Some(Sample { quality: Quality::because(Reason::Calibrating), ..sample(0, 0.0, 1) });
     assert_eq!(scene.list().0.len(), 2);
     scene.heard.latest[0] = Some(Sample { quality: Quality::because(Reason::NonFinite), ..sample(0, 0.0, 1) });
-    assert_eq!(scene.only().kind, "permit");
+    assert_eq!(scene.the_line().kind, "permit");
 }
 
 #[test]
@@ -191,9 +191,9 @@ fn a_failing_rule_takes_what_it_watches_and_a_broken_file_or_a_standing_site_not
         raise: |p| p.value >= p.limit.alarm });"#;
     let mut scene = Scene::usual();
     scene.alarm("davy-rule-fault", "rule face");
-    assert_eq!(scene.only().points, [], "no such rule is in force");
+    assert_eq!(scene.the_line().points, [], "no such rule is in force");
     scene.rules.push(RuleFile { path: "coal.rhai".into(), text: text.into() });
-    assert_eq!((scene.only().kind, scene.only().points), ("rule_fault", vec![PointIndex(0)]));
+    assert_eq!((scene.the_line().kind, scene.the_line().points), ("rule_fault", vec![PointIndex(0)]));
     assert_eq!(scene.list().1, all(50.0, 100.0));
     scene.record.alarms.clear();
 
@@ -207,7 +207,7 @@ fn a_failing_rule_takes_what_it_watches_and_a_broken_file_or_a_standing_site_not
         until: Some(NOW + Duration::from_secs(3_600)),
     };
     scene.record.sites = vec![stands("mine", SiteState::Stopped), stands("plant", SiteState::Producing)];
-    let line = scene.only();
+    let line = scene.the_line();
     assert_eq!((line.kind, line.owner.as_deref(), line.since), ("site", Some("Wang"), Some(ago(7_200))));
     assert_eq!((line.approval.as_deref(), line.until), (Some("Li"), Some(NOW + Duration::from_secs(3_600))));
     assert_eq!((line.points.len(), &*line.sites[0], scene.list().1), (0, "mine", all(100.0, 100.0)));
@@ -215,7 +215,7 @@ fn a_failing_rule_takes_what_it_watches_and_a_broken_file_or_a_standing_site_not
     // What was in force before still is.
     scene.record.sites.clear();
     scene.alarm("davy-rule-file", "rule file coal.rhai");
-    assert_eq!((scene.only().kind, scene.list().1), ("rule_file", all(100.0, 100.0)));
+    assert_eq!((scene.the_line().kind, scene.list().1), ("rule_file", all(100.0, 100.0)));
 }
 
 #[test]
@@ -231,20 +231,20 @@ fn sirens_and_recipients_that_fail_are_told_with_their_sites_and_persons() {
         ("davy-notify-failing", "sms li", "recipient_failing", Some("李伟"), "plant"),
     ] {
         scene.alarm(rule, subject);
-        let line = scene.only();
+        let line = scene.the_line();
         assert_eq!((line.kind, &*line.subject, line.owner.as_deref()), (kind, subject, owner));
         assert_eq!((&*line.sites[0], line.sites.len(), line.since, &*line.reason), (site, 1, Some(ago(60)), "why"));
         assert_eq!(scene.list().1, all(100.0, 100.0), "its points are watched as ever");
         // Set aside it fails all the same; when it is over it is not on the list, seen or not.
         scene.record.alarms[0].standing = Standing::OutOfService;
-        assert_eq!(scene.only().kind, kind);
+        assert_eq!(scene.the_line().kind, kind);
         scene.record.alarms[0].cleared = Some(NOW);
         assert_eq!(scene.list().0, []);
         scene.record.alarms.clear();
     }
     // A refused message is news until somebody has seen it.
     scene.alarm("davy-notify-refused", "sms li").cleared = Some(ago(60));
-    assert_eq!((scene.only().kind, scene.only().owner.as_deref()), ("recipient_refused", Some("李伟")));
+    assert_eq!((scene.the_line().kind, scene.the_line().owner.as_deref()), ("recipient_refused", Some("李伟")));
 }
 
 fn recipient(channel: &str) -> impl Fn((&str, [&str; 1])) -> Recipient {
@@ -296,7 +296,7 @@ fn positions_without_anybody_and_leave_without_a_substitute_are_told() {
         ("davy-nobody-called", "mine", "nobody_called"),
     ] {
         scene.alarm(rule, subject);
-        let line = scene.only();
+        let line = scene.the_line();
         assert_eq!((line.kind, &*line.sites[0], line.since), (kind, "mine", Some(ago(60))));
         scene.record.alarms.clear();
     }
