@@ -1,6 +1,6 @@
 //! Durable entries, handed to whoever follows the journal: history, influxdb, the board.
 //!
-//! The newest entries are kept in memory, bounded by their samples; a follower that falls further behind
+//! The newest entries are kept in memory, bounded by their samples and by time; a follower that falls further behind
 //! reads the database instead and notices nothing but the time it takes. A follower's own place counts:
 //! the journal keeps what somebody has not yet passed.
 
@@ -12,6 +12,9 @@ use super::{Entry, Error, Reader, Seq};
 
 /// Samples kept in memory for followers: 32 MB.
 const KEPT_SAMPLES: usize = 1_000_000;
+/// And ticks: a minute. Followers are behind by less, or they read from the disk; a gateway with little to do does not
+/// fill its memory with hours that nobody asks for.
+const KEPT_TICKS: usize = 120;
 /// Entries handed out at once.
 const MOST_ENTRIES: usize = 1_024;
 /// Groups read from the database at once.
@@ -21,6 +24,7 @@ const MOST_GROUPS: usize = 64;
 struct Recent {
     entries: VecDeque<(Seq, Entry)>,
     samples: usize,
+    ticks: usize,
     last: Seq,
     closed: bool,
     /// What each consumer has said it passed.
@@ -67,6 +71,11 @@ impl Tail {
         self.recent().last
     }
 
+    #[cfg(test)]
+    pub fn in_memory(&self) -> usize {
+        self.recent().entries.len()
+    }
+
     /// Waits until `seq` is durable; false when it is not after `patience`.
     #[must_use]
     pub fn wait_for(&self, seq: Seq, patience: Duration) -> bool {
@@ -82,13 +91,15 @@ impl Tail {
         let mut recent = self.recent();
         for (seq, entry) in entries {
             recent.samples += weight(&entry);
+            recent.ticks += usize::from(matches!(entry, Entry::Tick(_)));
             recent.last = seq;
             recent.entries.push_back((seq, entry));
         }
-        while recent.samples > KEPT_SAMPLES
+        while (recent.samples > KEPT_SAMPLES || recent.ticks > KEPT_TICKS)
             && let Some((_, oldest)) = recent.entries.pop_front()
         {
             recent.samples -= weight(&oldest);
+            recent.ticks -= usize::from(matches!(oldest, Entry::Tick(_)));
         }
         drop(recent);
         self.shared.1.notify_all();

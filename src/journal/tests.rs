@@ -95,6 +95,30 @@ fn a_follower_that_fell_behind_reads_the_database_and_misses_nothing() {
     }
 }
 
+/// Two ticks a second and hardly a sample: after a minute memory holds no more, and whoever comes later reads the disk.
+#[test]
+fn a_gateway_with_little_to_do_keeps_a_minute_in_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, intake, feed) = open(&options(&folder), &["late"]);
+    let drain = std::thread::spawn(move || while feed.next().is_some() {});
+    for half_second in 0..600 {
+        intake.submit_blocking(Entry::Tick(Timestamp::from_micros(half_second * 500_000))).unwrap();
+        intake.submit_blocking(batch(1, half_second as f64)).unwrap();
+    }
+    drop(intake);
+    let tail = journal.tail.clone();
+    journal.join().unwrap();
+    drain.join().unwrap();
+    assert!(tail.in_memory() <= 242, "{} entries", tail.in_memory());
+    let (mut late, mut seen) = (tail.cursor("late").unwrap(), Vec::new());
+    while seen.len() < 600 {
+        let entries = late.next(Duration::from_secs(10)).unwrap();
+        assert!(!entries.is_empty(), "stopped at {}", seen.len());
+        seen.extend(values(&entries));
+    }
+    assert_eq!(seen, (0..600).map(f64::from).collect::<Vec<_>>());
+}
+
 #[test]
 fn when_space_runs_out_the_oldest_samples_go_first_and_are_counted() {
     let folder = tempfile::tempdir().unwrap();
