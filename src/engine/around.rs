@@ -37,21 +37,20 @@ struct Mark {
 }
 
 impl Shard<'_> {
-    /// A point speaks: whoever looks at it is judged when the entry ends.
-    pub(super) fn stir(&mut self, index: PointIndex, now: Timestamp, received: Timestamp) {
-        let (Some(plan), Some(onlookers)) = (self.plan.points.get(index.at()), self.plan.onlookers.get(index.at()))
-        else {
+    /// A point speaks: whoever looks at it is judged when the entry ends, and itself where what it shows does not
+    /// settle what its rules say of others, whatever these show.
+    pub(super) fn stir(&mut self, index: PointIndex, moment: Moment) {
+        let at = index.at();
+        let looks = self.plan.points.get(at).is_some_and(|plan| plan.looks) && !self.answers(at, moment, Asked::Around);
+        let Some(onlookers) = self.plan.onlookers.get(at).filter(|onlookers| looks || !onlookers.is_empty()) else {
             return;
         };
-        if !plan.looks && onlookers.is_empty() {
-            return;
-        }
         let stirred = &mut self.stirred;
         stirred.marks.resize(self.points.len(), Mark::default());
-        stirred.moment = stirred.moment.max(Some((now, received)));
-        stirred.marks[index.at()].spoke = true;
+        stirred.moment = stirred.moment.max(Some((moment.now, moment.received)));
+        stirred.marks[at].spoke = true;
         stirred.spoke.push(index);
-        for point in plan.looks.then_some(index).into_iter().chain(onlookers.iter().copied()) {
+        for point in looks.then_some(index).into_iter().chain(onlookers.iter().copied()) {
             if !std::mem::replace(&mut stirred.marks[point.at()].asked, true) {
                 stirred.order.push(point);
             }

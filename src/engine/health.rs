@@ -175,9 +175,9 @@ impl Memory {
     }
 
     /// A sample that is not late, usable or not, before it becomes the newest.
-    pub fn note(&mut self, sample: &Sample, point: &Point, needs: Needs) {
+    pub fn note(&mut self, sample: &Sample, resolution: f64, needs: Needs) {
         if needs.steadiness {
-            self.note_steadiness(sample, point.resolution);
+            self.note_steadiness(sample, resolution);
         }
         if !sample.quality.usable() {
             return;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::track::{Track, UNSETTLED};
+use super::track::{UNSETTLED, Upto};
 use crate::model::Timestamp;
 use crate::rule::Comparison;
 
@@ -67,14 +67,17 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// Something of each line of memory that a sample needs.
-    pub fn touch(&self) -> u64 {
-        let marks = [self.settled.newest, self.now.newest].into_iter().flatten();
-        marks.fold(0, |all, mark| all ^ mark.micros().cast_unsigned())
+    /// Means that lie among the samples, as they stood and as they stand.
+    pub fn means(&self) -> impl Iterator<Item = f64> {
+        let states = match self.keep {
+            Keep::Ewma { .. } => [self.settled.number, self.now.number],
+            Keep::Held(_) | Keep::Since(_) | Keep::Cusum { .. } => [None, None],
+        };
+        states.into_iter().flatten()
     }
 
     /// Begins with the samples that the track still holds.
-    pub fn new(keep: Keep, track: &Track) -> Self {
+    pub fn new(keep: Keep, track: Upto<'_>) -> Self {
         let mut settled = State::default();
         let young = track.end().saturating_sub(UNSETTLED).max(track.first());
         for number in track.first()..young {
@@ -87,20 +90,20 @@ impl Kept {
     }
 
     /// The newest sample of the track is new.
-    pub fn append(&mut self, track: &Track) {
+    pub fn append(&mut self, track: Upto<'_>) {
         if let Some((at, value)) = track.newest() {
             self.now = self.keep.step(self.now, at, value);
         }
-        if track.len() as u64 > UNSETTLED {
+        if track.end() - track.first() > UNSETTLED {
             let (at, value) = track.at(track.end() - 1 - UNSETTLED);
             self.settled = self.keep.step(self.settled, at, value);
         }
     }
 
     /// A sample took its place among younger ones; it is `number` now.
-    pub fn insert(&mut self, track: &Track, number: u64) {
+    pub fn insert(&mut self, track: Upto<'_>, number: u64) {
         let mut from = track.first();
-        if track.len() as u64 > UNSETTLED {
+        if track.end() - track.first() > UNSETTLED {
             let settles = track.end() - 1 - UNSETTLED;
             if number < settles {
                 return;
@@ -112,7 +115,7 @@ impl Kept {
         self.again(track, from);
     }
 
-    fn again(&mut self, track: &Track, from: u64) {
+    fn again(&mut self, track: Upto<'_>, from: u64) {
         self.now = track.from(from).fold(self.settled, |state, (at, value)| self.keep.step(state, at, value));
     }
 

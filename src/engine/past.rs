@@ -3,6 +3,10 @@
 //! In comes each usable sample once, overtaken ones too; rules ask. What no rule asks for is not kept, and what
 //! several rules or spans ask for is kept once. Everything is in the snapshot. Changed rules or limits change
 //! what is wanted: what stays is carried over, what is new begins with the samples that are still there.
+//!
+//! Windows and memories take up new samples several at once, each as if it had just come, or when they are asked:
+//! so they need not be fetched for each sample, and what they say is the same to the bit. Between which two numbers
+//! everything lies that they look back on is known at once, and answers most rules.
 
 use std::time::Duration;
 
@@ -20,6 +24,8 @@ pub struct Wants {
     pub keeps: Vec<Keep>,
     /// The newest sample and the one before.
     pub pair: bool,
+    /// Rules at other points ask for some of it.
+    pub asked_by_others: bool,
 }
 
 impl Wants {
@@ -58,6 +64,7 @@ impl Wants {
     pub fn bytes(&self, period: Duration) -> usize {
         let samples = |span: Duration| expected(span, period).min(MOST_SAMPLES);
         let longest = self.windows.iter().map(|(span, _)| samples(*span)).max().unwrap_or(0).max(self.least());
+        let longest = longest + if longest == 0 { 0 } else { AT_ONCE as usize };
         let windows: usize = self.windows.iter().map(|(span, parts)| parts.bytes(samples(*span))).sum();
         windows + longest * size_of::<(Timestamp, f64)>() + self.keeps.len() * size_of::<Kept>()
     }
@@ -83,9 +90,47 @@ impl Held {
     }
 }
 
+/// Samples that are taken up at once.
+const AT_ONCE: u32 = 16;
+/// What lies between two numbers is seen anew after so long at the earliest.
+const SHORTEST_SPAN: Duration = Duration::from_secs(600);
+
+/// All that is looked back on lies between the two, and maybe all of it anywhere between them. Without any, `low` is
+/// above `high`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hull {
+    pub low: f64,
+    pub high: f64,
+}
+
+impl Default for Hull {
+    fn default() -> Self {
+        Self { low: f64::INFINITY, high: f64::NEG_INFINITY }
+    }
+}
+
+impl Hull {
+    fn over(numbers: impl Iterator<Item = f64>) -> Self {
+        numbers.fold(Self::default(), |hull, number| hull.and(Self { low: number, high: number }))
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self { low: self.low.min(other.low), high: self.high.max(other.high) }
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Past {
     track: Track,
+    /// The newest samples that windows and memories have not taken up yet, and how many of them there may be.
+    behind: u32,
+    most_behind: u32,
+    /// Of all samples since then, and of those before that windows may still hold.
+    young_since: Timestamp,
+    young: Hull,
+    old: Hull,
+    /// Of the longest window, and not shorter than [`SHORTEST_SPAN`].
+    span: Duration,
     windows: Vec<Window>,
     kept: Vec<Kept>,
     least: usize,
@@ -101,26 +146,32 @@ impl Past {
 
     /// Keeps what is wanted from now on, in that order.
     pub fn arrange(&mut self, wants: &Wants) {
+        self.settle();
         let mut windows = std::mem::take(&mut self.windows);
         let mut kept = std::mem::take(&mut self.kept);
+        let track = self.track.whole();
         for (span, parts) in &wants.windows {
             let window = match windows.iter().position(|window| window.span == *span) {
                 Some(place) => {
                     let mut window = windows.swap_remove(place);
-                    window.keep(*parts, &self.track);
+                    window.keep(*parts, track);
                     window
                 }
-                None => Window::new(*span, *parts, &self.track),
+                None => Window::new(*span, *parts, track),
             };
             self.windows.push(window);
         }
         for keep in &wants.keeps {
             let there = kept.iter().position(|kept| kept.keep == *keep);
             let carried = there.map(|place| kept.swap_remove(place));
-            self.kept.push(carried.unwrap_or_else(|| Kept::new(keep.clone(), &self.track)));
+            self.kept.push(carried.unwrap_or_else(|| Kept::new(keep.clone(), track)));
         }
         self.least = wants.least();
+        self.most_behind = if wants.asked_by_others { 1 } else { AT_ONCE };
+        self.span = self.windows.iter().map(|window| window.span).max().unwrap_or_default().max(SHORTEST_SPAN);
         self.trim();
+        (self.young, self.old) = (self.everything(), Hull::default());
+        self.young_since = self.track.newest().map_or(Timestamp::MIN, |(newest, _)| newest);
     }
 
     /// A usable sample. One that is older than the newest begins the windows anew: the source's clock was set
@@ -130,20 +181,29 @@ impl Past {
             return;
         }
         if self.track.newest().is_some_and(|(newest, _)| newest > at) {
+            self.settle();
             self.track = Track::default();
             for window in &mut self.windows {
-                window.empty(&self.track);
+                window.empty(self.track.whole());
             }
             self.kept.iter_mut().for_each(Kept::set_back);
+            (self.young, self.old) = (self.everything(), Hull::default());
+            self.young_since = at;
+        }
+        if at.since(self.young_since) > self.span {
+            // Nothing that a window holds from here on is older than those that were young until now, and what
+            // memories made of older ones counts by itself.
+            self.settle();
+            self.old = self.young;
+            self.young = Hull::over(self.means());
+            self.young_since = at;
         }
         self.track.push(at, value);
-        for window in &mut self.windows {
-            window.append(&self.track);
+        self.behind += 1;
+        self.young = self.young.and(Hull { low: value, high: value });
+        if self.behind >= self.most_behind {
+            self.settle();
         }
-        for kept in &mut self.kept {
-            kept.append(&self.track);
-        }
-        self.trim();
     }
 
     /// A usable sample that arrived after younger ones: it takes its place among them.
@@ -154,14 +214,44 @@ impl Past {
         if !value.is_finite() {
             return;
         }
+        self.settle();
         let number = self.track.insert(at, value);
+        let track = self.track.whole();
         for window in &mut self.windows {
-            window.insert(&self.track, number);
+            window.insert(track, number);
         }
         for kept in &mut self.kept {
-            kept.insert(&self.track, number);
+            kept.insert(track, number);
         }
+        // Memories began again from before the newest samples.
+        let newest = track.from(track.end().saturating_sub(UNSETTLED + 1).max(track.first())).map(|(_, value)| value);
+        self.young = self.young.and(Hull::over(self.means().chain(newest).chain([value])));
         self.trim();
+    }
+
+    /// Windows and memories take up what has come.
+    pub fn settle(&mut self) {
+        if self.behind == 0 {
+            return;
+        }
+        let whole = self.track.end();
+        for end in whole - u64::from(self.behind) + 1..=whole {
+            let track = self.track.upto(end);
+            for window in &mut self.windows {
+                window.append(track);
+            }
+            for kept in &mut self.kept {
+                kept.append(track);
+            }
+        }
+        self.behind = 0;
+        self.trim();
+    }
+
+    fn settled(&self) -> Self {
+        let mut settled = self.clone();
+        settled.settle();
+        settled
     }
 
     fn trim(&mut self) {
@@ -169,35 +259,45 @@ impl Past {
         self.track.forget_before(needed.min(self.track.end().saturating_sub(self.least as u64)));
     }
 
-    /// The window of that place says so much; `None` when it is not known.
+    /// Between which two numbers everything lies that windows and exponential means look back on.
+    #[must_use]
+    pub fn hull(&self) -> Hull {
+        self.young.and(self.old)
+    }
+
+    /// What stands for samples that are gone.
+    fn means(&self) -> impl Iterator<Item = f64> {
+        let bases = self.windows.iter().filter_map(Window::base);
+        self.kept.iter().flat_map(Kept::means).chain(bases)
+    }
+
+    fn everything(&self) -> Hull {
+        let track = self.track.whole();
+        Hull::over(self.means().chain(track.from(track.first()).map(|(_, value)| value)))
+    }
+
+    /// The window of that place says so much; `None` when it is not known. Whoever asks often settles first.
     #[must_use]
     pub fn over(&self, place: usize, over: Over) -> Option<f64> {
-        self.windows.get(place)?.ask(over, &self.track)
+        if self.behind > 0 {
+            return self.settled().over(place, over);
+        }
+        self.windows.get(place)?.ask(over, self.track.whole())
     }
 
     /// The memory of that place says so much; `None` when it is not known.
     #[must_use]
     pub fn kept(&self, place: usize) -> Option<f64> {
+        if self.behind > 0 {
+            return self.settled().kept(place);
+        }
         self.kept.get(place)?.ask().filter(|said| said.is_finite())
     }
 
-    #[must_use]
-    pub fn windows(&self) -> usize {
-        self.windows.len()
-    }
-
-    /// Something of each line of memory that a sample needs.
+    /// Something of each line of memory that the next sample needs.
     #[must_use]
     pub fn touch(&self) -> u64 {
-        let newest = self.newest().map_or(0, f64::to_bits);
-        let windows = self.windows.iter().fold(0, |all, window| all ^ window.touch());
-        newest ^ windows ^ self.kept.iter().fold(0, |all, kept| all ^ kept.touch())
-    }
-
-    /// The same of what that points to.
-    #[must_use]
-    pub fn touch_far(&self) -> u64 {
-        self.windows.iter().fold(0, |all, window| all ^ window.touch_far(&self.track))
+        self.newest().map_or(0, f64::to_bits)
     }
 
     #[must_use]

@@ -99,7 +99,7 @@ impl PointState {
     fn touch(&self) -> u64 {
         let times = [self.since, self.source_time, self.usable_received, self.heard, self.looked, self.health_asked];
         let times = times.iter().fold(0, |all, time| all ^ time.micros().cast_unsigned());
-        times ^ self.raw.to_bits() ^ self.memory.touch() ^ self.past.windows() as u64
+        times ^ self.raw.to_bits() ^ self.memory.touch() ^ self.past.hull().low.to_bits()
     }
 
     /// The same of what that points to.
@@ -304,19 +304,16 @@ impl<'a> Shard<'a> {
 
     /// Reads a little of what the next points keep. A gateway's points do not fit into the processor's cache: what
     /// lies in memory comes for all of them at once, where each would wait for its own; first their own memory, then
-    /// what it points to, then what that points to.
+    /// what it points to.
     pub(super) fn fetch(&self, points: impl Iterator<Item = usize> + Clone) {
         let own = |at: usize| {
             let watches = self.plan.points.get(at)?.watches.len();
-            let period = self.table.list().get(at)?.period;
-            Some(self.points.get(at)?.touch() ^ watches as u64 ^ u64::from(period.subsec_nanos()))
+            Some(self.points.get(at)?.touch() ^ watches as u64)
         };
         let behind = |at: usize| self.points.get(at).map(PointState::touch_behind);
-        let far = |at: usize| self.points.get(at).map(|state| state.past.touch_far());
         let of_all = |all: u64, part: u64| all ^ part;
         std::hint::black_box(points.clone().filter_map(own).fold(0, of_all));
-        std::hint::black_box(points.clone().filter_map(behind).fold(0, of_all));
-        std::hint::black_box(points.filter_map(far).fold(0, of_all));
+        std::hint::black_box(points.filter_map(behind).fold(0, of_all));
     }
 
     /// A condition of the gateway itself begins or ends.
@@ -376,7 +373,8 @@ impl<'a> Shard<'a> {
         let believed = state.source_time <= sample.receive_time && !state.quality.has(Reason::ClockWrong);
         let our_clock_set_back = sample.receive_time + SET_BACK < received;
         let repeated = sample.source_time == state.source_time;
-        let needs = self.plan.points.get(at).map(|plan| plan.needs).unwrap_or_default();
+        let (needs, resolution) =
+            self.plan.points.get(at).map_or_else(Default::default, |plan| (plan.needs, plan.resolution));
         if sample.source_time <= state.source_time && !our_clock_set_back {
             let older = !repeated && (believed || sample.source_time < received);
             if older && !set_back(state, sample, self.table.get(sample.point)) {
@@ -388,8 +386,8 @@ impl<'a> Shard<'a> {
                 state.recent.clear();
             }
             if repeated && sample.value == state.raw && sample.quality == state.quality {
-                if let Some(point) = self.table.get(sample.point).filter(|_| needs.any()) {
-                    state.memory.note(sample, point, needs);
+                if needs.any() {
+                    state.memory.note(sample, resolution, needs);
                     state.received = sample.receive_time;
                 }
                 self.counts.duplicates += 1;
@@ -398,9 +396,7 @@ impl<'a> Shard<'a> {
             }
         }
         self.counts.judged += 1;
-        if let Some(point) = self.table.get(sample.point).filter(|_| needs.any()) {
-            state.memory.note(sample, point, needs);
-        }
+        state.memory.note(sample, resolution, needs);
         let usable = sample.quality.usable();
         let turned = sample.quality != state.quality;
         if sample.source_time < state.source_time {
@@ -445,7 +441,7 @@ impl<'a> Shard<'a> {
             self.judge_health(at, moment, effects);
         }
         self.wake(at);
-        self.stir(sample.point, sample.receive_time, received_at);
+        self.stir(sample.point, moment);
     }
 
     /// Delays that ran out before a sample was measured, judged by what was known until then: whether a tick
@@ -680,20 +676,37 @@ impl<'a> Shard<'a> {
             Asked::Sample { .. } | Asked::Tick { .. } | Asked::Around => state.value,
         };
         let mut shown = Shown { value, health, age_s: moment.now.since(heard).as_secs_f64(), skipped: 0 };
-        let quiet = match asked {
-            Asked::Sample { usable: true, .. } => {
-                plan.occasions.sample.quiet.holds(&shown.reading(first, point, shown.value))
-            }
-            Asked::Around => plan.occasions.around.quiet.holds(&shown.reading(first, point, moment.value)),
-            Asked::Sample { usable: false, .. } | Asked::Tick { .. } | Asked::Overtaken => false,
+        let value = match asked {
+            Asked::Sample { usable: true, .. } => shown.value,
+            Asked::Around => moment.value,
+            Asked::Sample { usable: false, .. } | Asked::Tick { .. } | Asked::Overtaken => return Some(shown),
         };
-        shown.skip(quiet, asked.occasion(&plan.occasions), &state.slots);
+        shown.skip(asked.occasion(&plan.occasions), first, point, value, state);
         Some(shown)
     }
 
     /// Asks the rules of a point and moves their alarms.
     pub(super) fn judge_point(&mut self, at: usize, moment: Moment, asked: Asked, effects: &mut Vec<Effect>) {
         let Some(shown) = self.show(at, moment, asked) else { return };
+        let occasion = asked.occasion(&self.plan.points[at].occasions);
+        self.counts.answer(occasion.judged(shown.skipped));
+        if self.points[at].waits || occasion.asks(shown.skipped) {
+            self.ask_rules(at, moment, asked, &shown, effects);
+        }
+    }
+
+    /// Does what the point shows answer all its rules? That leaves nothing behind.
+    pub(super) fn answers(&mut self, at: usize, moment: Moment, asked: Asked) -> bool {
+        let Some(shown) = self.show(at, moment, asked) else { return true };
+        let occasion = asked.occasion(&self.plan.points[at].occasions);
+        let answers = !occasion.asks(shown.skipped);
+        if answers {
+            self.counts.answer(occasion.judged(shown.skipped));
+        }
+        answers
+    }
+
+    fn ask_rules(&mut self, at: usize, moment: Moment, asked: Asked, shown: &Shown, effects: &mut Vec<Effect>) {
         if self.plan.points.get(at).is_some_and(|plan| plan.looks) {
             self.look_around(at, moment, Some(asked), shown.skipped);
         }
@@ -709,7 +722,6 @@ impl<'a> Shard<'a> {
             state.looked = looked;
         }
         let occasion = asked.occasion(&plan.occasions);
-        self.counts.answer((occasion.hushed & shown.skipped).count_ones());
         let value = shown.value;
         let mut reading = shown.reading(&plan.watches[0], point, value);
         let mut waits = false;
@@ -814,14 +826,22 @@ impl<'a> Shard<'a> {
         let first = plan.watches.first().filter(|_| plan.health)?;
         let age_s = now.since(state.heard).as_secs_f64();
         let mut shown = Shown { value: state.value, health: health(state, now), age_s, skipped: 0 };
-        let occasion = &plan.occasions.health;
-        shown.skip(occasion.quiet.holds(&shown.reading(first, point, shown.value)), occasion, &state.slots);
+        shown.skip(&plan.occasions.health, first, point, shown.value, state);
         Some(shown)
     }
 
     /// Asks the rules about the sensor itself. They run on Davy's clock: it is the source that is in doubt.
     fn judge_health(&mut self, at: usize, now: Timestamp, effects: &mut Vec<Effect>) {
         let Some(shown) = self.show_health(at, now) else { return };
+        let (state, occasion) = (&mut self.points[at], &self.plan.points[at].occasions.health);
+        state.health_asked = now;
+        self.counts.answer(occasion.judged(shown.skipped));
+        if state.health_waits || occasion.asks(shown.skipped) {
+            self.ask_about_sensor(at, now, &shown, effects);
+        }
+    }
+
+    fn ask_about_sensor(&mut self, at: usize, now: Timestamp, shown: &Shown, effects: &mut Vec<Effect>) {
         if self.plan.points.get(at).is_some_and(|plan| plan.looks) {
             let (value, quality) = (self.points[at].value, self.points[at].quality);
             self.look_around(at, Moment { value, quality, ..Moment::of(now) }, None, shown.skipped);
@@ -831,9 +851,7 @@ impl<'a> Shard<'a> {
         else {
             return;
         };
-        state.health_asked = now;
         let health = shown.health;
-        self.counts.answer((plan.occasions.health.hushed & shown.skipped).count_ones());
         let mut reading = shown.reading(&plan.watches[0], point, state.value);
         let moment = Moment { value: state.value, quality: state.quality, ..Moment::of(now) };
         let mut waits = false;
@@ -1102,14 +1120,15 @@ struct Shown {
     value: Option<f64>,
     health: Health,
     age_s: f64,
-    /// Rules that say false and whose alarms are at rest, by their places as bits.
+    /// Rules that do not say true and whose alarms are at rest, by their places as bits.
     skipped: u64,
 }
 
 impl Shown {
     /// An alarm that is about to be or open has to be asked, whatever its point shows.
-    fn skip(&mut self, quiet: bool, occasion: &Occasion, slots: &Slots) {
-        self.skipped = if quiet { occasion.mute & slots.resting() } else { 0 };
+    fn skip(&mut self, occasion: &Occasion, any: &Watch, point: &Point, value: Option<f64>, state: &PointState) {
+        let answered = occasion.answered(&self.reading(any, point, value), || state.past.hull());
+        self.skipped = answered & state.slots.resting();
     }
 
     fn reading<'a>(&self, watch: &'a Watch, point: &'a Point, value: Option<f64>) -> Reading<'a> {

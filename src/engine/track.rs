@@ -25,12 +25,17 @@ impl Track {
         self.first + self.items.len() as u64
     }
 
-    pub const fn first(&self) -> u64 {
-        self.first
-    }
-
     pub fn len(&self) -> usize {
         self.items.len()
+    }
+
+    /// As it was when the sample before that number was the newest.
+    pub const fn upto(&self, end: u64) -> Upto<'_> {
+        Upto { track: self, end }
+    }
+
+    pub fn whole(&self) -> Upto<'_> {
+        self.upto(self.end())
     }
 
     pub fn newest(&self) -> Option<(Timestamp, f64)> {
@@ -40,15 +45,6 @@ impl Track {
     /// The sample before the newest.
     pub fn before_newest(&self) -> Option<(Timestamp, f64)> {
         self.items.iter().rev().nth(1).copied()
-    }
-
-    /// The sample of that number; it must be there.
-    pub fn at(&self, number: u64) -> (Timestamp, f64) {
-        self.items[place(number, self.first)]
-    }
-
-    pub fn from(&self, number: u64) -> impl Iterator<Item = (Timestamp, f64)> + '_ {
-        self.items.range(place(number, self.first)..).copied()
     }
 
     pub fn push(&mut self, at: Timestamp, value: f64) {
@@ -71,6 +67,37 @@ impl Track {
 
     pub fn bytes(&self) -> usize {
         self.items.capacity() * size_of::<(Timestamp, f64)>()
+    }
+}
+
+/// A track up to one of its samples: what looks back takes up several at once, each as if it had just come.
+#[derive(Clone, Copy)]
+pub struct Upto<'a> {
+    track: &'a Track,
+    end: u64,
+}
+
+impl<'a> Upto<'a> {
+    /// The number behind its newest.
+    pub const fn end(self) -> u64 {
+        self.end
+    }
+
+    pub const fn first(self) -> u64 {
+        self.track.first
+    }
+
+    /// The sample of that number; it must be there.
+    pub fn at(self, number: u64) -> (Timestamp, f64) {
+        self.track.items[place(number, self.track.first)]
+    }
+
+    pub fn newest(self) -> Option<(Timestamp, f64)> {
+        (self.end > self.track.first).then(|| self.at(self.end - 1))
+    }
+
+    pub fn from(self, number: u64) -> impl Iterator<Item = (Timestamp, f64)> + 'a {
+        self.track.items.range(place(number, self.track.first)..place(self.end, self.track.first)).copied()
     }
 }
 

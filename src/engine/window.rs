@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::order::{BYTES_A_NUMBER, Order};
-use super::track::{Track, UNSETTLED};
+use super::track::{UNSETTLED, Upto};
 use crate::model::Timestamp;
 
 /// A window holds at most this many samples; beyond it the oldest go early and the window is shorter than
@@ -106,21 +106,13 @@ pub struct Window {
 }
 
 impl Window {
-    /// Something of each line of its own memory that a sample needs.
-    pub fn touch(&self) -> u64 {
-        let queues = [&self.lows, &self.highs].into_iter().flatten().map(VecDeque::len).sum::<usize>();
-        self.start ^ self.removed ^ queues as u64 ^ u64::from(self.sums.is_some()) ^ u64::from(self.line.is_some())
-    }
-
-    /// The same of what that points to.
-    pub fn touch_far(&self, track: &Track) -> u64 {
-        let ends = [&self.lows, &self.highs].into_iter().flatten().filter_map(VecDeque::back);
-        let ends = ends.fold(0, |all, (_, value)| all ^ value.to_bits());
-        if self.start < track.end() { ends ^ track.at(self.start).1.to_bits() } else { ends }
+    /// A number that its sums are counted from, if it keeps sums: they are rounded as that number is.
+    pub fn base(&self) -> Option<f64> {
+        self.sums.as_ref().map(|sums| sums.base)
     }
 
     /// The samples of the span that the track still holds.
-    pub fn new(span: Duration, parts: Parts, track: &Track) -> Self {
+    pub fn new(span: Duration, parts: Parts, track: Upto<'_>) -> Self {
         let start = track.newest().map_or(track.end(), |(newest, _)| {
             let older = track.from(track.first()).take_while(|(at, _)| *at < newest - span).count();
             track.first() + older as u64
@@ -142,7 +134,7 @@ impl Window {
     }
 
     /// Keeps exactly these parts from now on: what is new is built from the samples, what stays is not touched.
-    pub fn keep(&mut self, parts: Parts, track: &Track) {
+    pub fn keep(&mut self, parts: Parts, track: Upto<'_>) {
         let (start, has) = (self.start, |part| parts.has(part));
         let samples = || track.from(start);
         self.sums = has(Parts::SUMS).then(|| self.sums.take().unwrap_or_else(|| Sums::of(track, start)));
@@ -166,7 +158,7 @@ impl Window {
     }
 
     /// Begins anew on a track that holds nothing yet.
-    pub fn empty(&mut self, track: &Track) {
+    pub fn empty(&mut self, track: Upto<'_>) {
         *self = Self::new(self.span, self.parts(), track);
     }
 
@@ -190,7 +182,7 @@ impl Window {
     }
 
     /// The newest sample of the track is new.
-    pub fn append(&mut self, track: &Track) {
+    pub fn append(&mut self, track: Upto<'_>) {
         let number = track.end() - 1;
         let (at, value) = track.at(number);
         let before = (number > self.start).then(|| track.at(number - 1));
@@ -219,7 +211,7 @@ impl Window {
     }
 
     /// A sample took its place among younger ones; it is `number` now.
-    pub fn insert(&mut self, track: &Track, number: u64) {
+    pub fn insert(&mut self, track: Upto<'_>, number: u64) {
         let Some((newest, _)) = track.newest() else { return };
         let (at, value) = track.at(number);
         if number < self.start || at < newest - self.span {
@@ -259,7 +251,7 @@ impl Window {
     }
 
     /// Drops what is older than `oldest`; a sample exactly as old as the span still counts.
-    fn forget(&mut self, track: &Track, oldest: Timestamp) {
+    fn forget(&mut self, track: Upto<'_>, oldest: Timestamp) {
         let before = self.start;
         while self.count(track) > MOST_SAMPLES || track.at(self.start).0 < oldest {
             let ((at, gone), (_, next)) = (track.at(self.start), track.at(self.start + 1));
@@ -295,20 +287,20 @@ impl Window {
         }
     }
 
-    fn rebuild(&mut self, track: &Track) {
+    fn rebuild(&mut self, track: Upto<'_>) {
         self.removed = 0;
         self.sums = self.sums.as_ref().map(|_| Sums::of(track, self.start));
         self.line = self.line.as_ref().map(|_| Line::of(track, self.start).into());
         self.rises = self.rises.as_ref().map(|_| Rises::of(track, self.start).into());
     }
 
-    pub fn count(&self, track: &Track) -> usize {
+    pub fn count(&self, track: Upto<'_>) -> usize {
         usize::try_from(track.end() - self.start).unwrap_or(usize::MAX)
     }
 
     /// `None`: it is not known, for want of samples, because the part is not kept or because the figures are too
     /// large to be reckoned with.
-    pub fn ask(&self, over: Over, track: &Track) -> Option<f64> {
+    pub fn ask(&self, over: Over, track: Upto<'_>) -> Option<f64> {
         let count = self.count(track);
         if count == 0 {
             return matches!(over, Over::Count).then_some(0.0);
@@ -363,7 +355,7 @@ struct Sums {
 }
 
 impl Sums {
-    fn of(track: &Track, start: u64) -> Self {
+    fn of(track: Upto<'_>, start: u64) -> Self {
         let mut sums = Self::default();
         track.from(start).enumerate().for_each(|(place, (_, value))| sums.add(value, place == 0));
         sums
@@ -413,7 +405,7 @@ struct Line {
 }
 
 impl Line {
-    fn of(track: &Track, start: u64) -> Self {
+    fn of(track: Upto<'_>, start: u64) -> Self {
         let mut line = Self::default();
         track.from(start).enumerate().for_each(|(place, (at, value))| line.add(at, value, place == 0));
         line
@@ -464,7 +456,7 @@ struct Rises {
 }
 
 impl Rises {
-    fn of(track: &Track, start: u64) -> Self {
+    fn of(track: Upto<'_>, start: u64) -> Self {
         let mut rises = Self::default();
         for ((_, one), (_, next)) in track.from(start).zip(track.from(start).skip(1)) {
             rises.add(one, next);
@@ -500,7 +492,7 @@ struct Gaps {
 }
 
 impl Gaps {
-    fn of(track: &Track, start: u64) -> Self {
+    fn of(track: Upto<'_>, start: u64) -> Self {
         let mut gaps = Self::default();
         for end in start + 1..track.end().saturating_sub(UNSETTLED) {
             gaps.push(track, end);
@@ -509,13 +501,13 @@ impl Gaps {
     }
 
     /// One more sample has come: the pair that ends [`UNSETTLED`] samples before it changes no more.
-    fn settle(&mut self, track: &Track, start: u64) {
+    fn settle(&mut self, track: Upto<'_>, start: u64) {
         if let Some(end) = (track.end() - 1).checked_sub(UNSETTLED).filter(|end| *end > start) {
             self.push(track, end);
         }
     }
 
-    fn push(&mut self, track: &Track, end: u64) {
+    fn push(&mut self, track: Upto<'_>, end: u64) {
         let ((from, _), (to, _)) = (track.at(end - 1), track.at(end));
         let gap = micros(to.since(from));
         while self.settled.back().is_some_and(|(_, shorter)| *shorter <= gap) {
@@ -531,7 +523,7 @@ impl Gaps {
     }
 
     /// In seconds.
-    fn longest(&self, track: &Track, start: u64, span: Duration) -> f64 {
+    fn longest(&self, track: Upto<'_>, start: u64, span: Duration) -> f64 {
         let (first, last) = (track.at(start).0, track.at(track.end() - 1).0);
         let leading = micros(first.since(last - span));
         let settled = self.settled.front().map_or(0, |(_, gap)| *gap);

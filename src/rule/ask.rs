@@ -185,7 +185,43 @@ enum Lies {
     Nowhere,
 }
 
+/// Where the answer of a call lies among the values that a point looks back on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Lying {
+    /// Between the lowest and the highest.
+    Among,
+    /// It is the difference of two of them.
+    Apart,
+    /// It is the sum of some of them.
+    Sum,
+    /// It is whether the newest two lie on different sides of the level.
+    Crossing {
+        level: f64,
+        up: bool,
+    },
+    Anywhere,
+    /// It is never known.
+    Nowhere,
+}
+
 impl Recall {
+    pub const fn lying(&self) -> Lying {
+        match (self.lies, self.function) {
+            (Lies::Nowhere, _) => Lying::Nowhere,
+            (Lies::Pair { level, up }, _) => Lying::Crossing { level, up },
+            (Lies::Window(over, _), _) => match over {
+                Over::Mean | Over::Min | Over::Max | Over::Median => Lying::Among,
+                Over::Delta => Lying::Apart,
+                Over::Sum => Lying::Sum,
+                Over::Count | Over::Stddev | Over::Rate | Over::Slope | Over::Increase | Over::Resets | Over::Gap => {
+                    Lying::Anywhere
+                }
+            },
+            (Lies::Kept(_), Function::Ewma) => Lying::Among,
+            (Lies::Kept(_) | Lies::Line { .. }, _) => Lying::Anywhere,
+        }
+    }
+
     /// Is this the call with these arguments?
     pub fn is(&self, function: Function, text: &str, levels: [f64; MOST_LEVELS]) -> bool {
         let same = |(one, other): (&f64, &f64)| one.to_bits() == other.to_bits() || (one.is_nan() && other.is_nan());

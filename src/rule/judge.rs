@@ -181,6 +181,9 @@ impl<'a> Judge<'a> {
 
     /// One verdict; `past` is the point's.
     pub fn judge(&mut self, program: &Program, reading: &Reading<'_>, past: &mut Past) -> Judged {
+        if !program.asks.is_empty() {
+            past.settle();
+        }
         match &program.native {
             Ok(native) => native.judge(reading, past, program.first_ask),
             Err(_) => self.interpret(program, reading, past),

@@ -52,6 +52,13 @@ pub struct Outlooks {
     pub clear: Outlook,
 }
 
+impl Outlooks {
+    /// Is there nobody to look at?
+    pub fn is_empty(&self) -> bool {
+        [&self.raise, &self.clear].into_iter().flat_map(|outlook| &outlook.groups).all(|group| group.points.is_empty())
+    }
+}
+
 /// Who is what to whom.
 struct Field<'a> {
     points: &'a [Point],
@@ -205,7 +212,9 @@ fn place(plan: &mut Plan, setup: &Setup, point: &Point, asks: &Asks, mut outlook
         };
         outlook.windows.push(alone.map(|only| {
             let span = parse_duration(&asked.span).unwrap_or_default();
-            let place = Rc::make_mut(&mut plan.points[only.at()]).lent.window(span, asked.over);
+            let lent = &mut Rc::make_mut(&mut plan.points[only.at()]).lent;
+            lent.asked_by_others = true;
+            let place = lent.window(span, asked.over);
             PlacedWindow { point: only, place, over: asked.over }
         }));
     }

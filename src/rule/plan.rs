@@ -9,9 +9,9 @@ use rhai::ImmutableString;
 use super::ask::{Recall, Site};
 use super::limits::{self, Effective};
 use super::outlook::{self, Outlooks};
-use super::{Judges, Language, Layers, Ordered, Program, Quiet, Rule, draft};
+use super::{Judges, Language, Layers, Ordered, Program, Quiet, Reading, Rule, draft};
 use crate::alarm::Policy;
-use crate::engine::{Needs, Wants};
+use crate::engine::{Hull, Needs, Wants};
 use crate::journal::Setup;
 use crate::model::{Kind, Point, PointIndex, SiteId, Stricter};
 
@@ -103,26 +103,58 @@ pub struct Watch {
 /// Places of the watches that something asks, in their order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Occasion {
-    pub all: Box<[u32]>,
-    /// Where this holds, the rules at these places say false, as bits; those beyond the 64th are always asked.
-    pub quiet: Quiet,
-    pub hushed: u64,
-    /// These and the rules about a silence that there is not: nobody has to be asked whose alarm is at rest.
-    pub mute: u64,
-    /// All that are not mute.
-    loud: Box<[u32]>,
+    /// Of the first 64, as bits, and the others.
+    first: u64,
+    others: Box<[u32]>,
+    /// Where one of these holds, the rules at these places do not say true, as bits.
+    quiets: Box<[(Quiet, u64)]>,
+    /// Rules about a silence. A sample ends one; where there is no alarm, there is nothing to end.
+    silences: u64,
+    /// Rules that may say true somewhere.
+    telling: u64,
 }
 
 impl Occasion {
     /// Nobody is answered for.
-    fn of_all(all: Box<[u32]>) -> Self {
-        Self { loud: all.clone(), all, ..Self::default() }
+    fn of_all(places: &[u32]) -> Self {
+        let first = places.iter().filter(|place| **place < 64).fold(0, |bits, place| bits | 1 << place);
+        let others = places.iter().copied().filter(|place| *place >= 64).collect();
+        Self { first, others, telling: first, ..Self::default() }
+    }
+
+    /// Those that need not be asked where their alarms are at rest, as bits. `hull`: all that the point looks back on.
+    #[must_use]
+    #[inline]
+    pub fn answered(&self, reading: &Reading<'_>, hull: impl FnOnce() -> Hull) -> u64 {
+        if self.quiets.is_empty() {
+            return self.silences;
+        }
+        let hull = hull();
+        let quiets = self.quiets.iter().filter(|(quiet, _)| quiet.holds(reading, hull));
+        quiets.fold(self.silences, |bits, (_, places)| bits | places)
+    }
+
+    /// How many rules have been judged when these, as bits, were not asked.
+    #[must_use]
+    pub const fn judged(&self, skipped: u64) -> u32 {
+        (self.telling & !self.silences & skipped).count_ones()
+    }
+
+    /// Is anybody asked when these are not?
+    #[must_use]
+    pub fn asks(&self, skipped: u64) -> bool {
+        self.first & !skipped != 0 || !self.others.is_empty()
     }
 
     /// Those that are asked when these, as bits, need not be.
     pub fn places(&self, skipped: u64) -> impl Iterator<Item = usize> + '_ {
-        let places = if skipped == self.mute { &self.loud } else { &self.all };
-        places.iter().map(|place| *place as usize).filter(move |place| *place >= 64 || skipped >> place & 1 == 0)
+        let mut left = self.first & !skipped;
+        let first = std::iter::from_fn(move || {
+            let place = left.trailing_zeros();
+            left &= left.wrapping_sub(1);
+            (place < 64).then_some(place as usize)
+        });
+        first.chain(self.others.iter().map(|place| *place as usize))
     }
 }
 
@@ -152,6 +184,8 @@ pub struct PointPlan {
     pub lent: Wants,
     /// What of the sensor's health its rules ask for.
     pub needs: Needs,
+    /// Smallest step of the sensor's readings.
+    pub resolution: f64,
     /// Is there a rule about the sensor itself?
     pub health: bool,
     /// Is there a rule about silence?
@@ -259,27 +293,31 @@ impl Plan {
     /// Which watches of the point are asked when. To be called again when its limits change.
     pub fn note_occasions(&mut self, at: PointIndex, point: &Point) {
         let Some(plan) = self.points.get_mut(at.at()).map(Rc::make_mut) else { return };
+        plan.resolution = point.resolution;
         let (rules, watches) = (&self.rules, &plan.watches);
         let of = |asked: &dyn Fn(Judges, bool) -> bool| -> Box<[u32]> {
             let fits = |watch: &Watch| asked(rules[watch.rule].rule.judges, watch.outlooks.is_some());
             (0_u32..).zip(watches).filter(|(_, watch)| fits(watch)).map(|(place, _)| place).collect()
         };
-        let occasion = |asked: &dyn Fn(Judges, bool) -> bool| occasion(rules, watches, point, of(asked));
+        let occasion = |asked: &dyn Fn(Judges, bool) -> bool| occasion(rules, watches, point, &of(asked));
         plan.occasions = Occasions {
             sample: occasion(&|judges, looks| judges == Judges::Silence || judges == Judges::Samples && !looks),
             around: occasion(&|judges, looks| judges == Judges::Samples && looks),
-            overtaken: Occasion::of_all(of(&|judges, _| judges == Judges::Samples)),
-            tick: Occasion::of_all(of(&|judges, _| judges != Judges::Health)),
+            overtaken: Occasion::of_all(&of(&|judges, _| judges == Judges::Samples)),
+            tick: Occasion::of_all(&of(&|judges, _| judges != Judges::Health)),
             health: occasion(&|judges, _| judges == Judges::Health),
         };
     }
 
-    /// One plan for all points that are watched alike. No two that look at others are alike, but the numbers of
-    /// their rules are.
+    /// One plan for all points that are watched alike. No two that see others are alike, but the numbers of their
+    /// rules are.
     fn share(&mut self) {
         let limits = |watch: &Watch| watch.limits.iter().map(|(_, value)| value.to_bits()).collect::<Vec<_>>();
         let mut numbers: HashMap<(usize, Vec<u64>), Vec<Watch>> = HashMap::new();
-        for plan in self.points.iter_mut().filter(|plan| plan.looks) {
+        let alone = |plan: &PointPlan| {
+            plan.watches.iter().all(|watch| watch.outlooks.as_ref().is_none_or(|all| all.is_empty()))
+        };
+        for plan in self.points.iter_mut().filter(|plan| !alone(plan)) {
             for watch in &mut Rc::make_mut(plan).watches {
                 let alike = numbers.entry((watch.rule, limits(watch))).or_default();
                 match alike.iter().find(|other| other.limits == watch.limits && other.recalls == watch.recalls) {
@@ -289,7 +327,7 @@ impl Plan {
             }
         }
         let mut known: HashMap<Vec<u64>, Vec<Rc<PointPlan>>> = HashMap::new();
-        for plan in self.points.iter_mut().filter(|plan| !plan.looks) {
+        for plan in self.points.iter_mut().filter(|plan| alone(plan)) {
             let key = plan.watches.iter().flat_map(|watch| std::iter::once(watch.rule as u64).chain(limits(watch)));
             let alike = known.entry(key.collect()).or_default();
             match alike.iter().find(|other| *other == plan) {
@@ -523,27 +561,43 @@ impl Plan {
     }
 }
 
-/// Which of the watches have to be asked even where it is quiet.
-fn occasion(rules: &[Compiled], watches: &[Watch], point: &Point, all: Box<[u32]>) -> Occasion {
-    let (mut quiet, mut hushed, mut silent) = (Quiet::default(), 0, 0);
-    for place in all.iter().filter(|place| **place < 64) {
+/// Which of the watches have to be asked, and where not.
+fn occasion(rules: &[Compiled], watches: &[Watch], point: &Point, places: &[u32]) -> Occasion {
+    let mut occasion = Occasion::of_all(places);
+    let mut quiets: Vec<(Quiet, u64)> = Vec::new();
+    for place in places.iter().filter(|place| **place < 64) {
         let watch = &watches[*place as usize];
         let Compiled { rule, raise, .. } = &rules[watch.rule];
         if rule.judges == Judges::Silence {
-            // A sample ends a silence; where there is no alarm, there is nothing to end.
-            silent |= 1 << place;
+            occasion.silences |= 1 << place;
             continue;
         }
-        let native = raise.native.as_ref().ok();
-        let own = native.and_then(|native| Quiet::of(native, &watch.limits, point));
-        // One that is quiet only where the others are not is asked each time.
-        if let Some(both) = own.and_then(|own| quiet.and(&own)) {
-            (quiet, hushed) = (both, hushed | 1 << place);
+        let Ok(native) = &raise.native else { continue };
+        let outlook = watch.outlooks.as_deref().map(|outlooks| &outlooks.raise);
+        if let Some(quiet) = Quiet::of(native, &watch.limits, &watch.recalls, outlook, point) {
+            if quiet == Quiet::default() {
+                occasion.telling &= !(1 << place);
+            }
+            quiets.push((quiet, 1 << place));
         }
     }
-    let mute: u64 = hushed | silent;
-    let loud = all.iter().copied().filter(|place| *place >= 64 || mute >> place & 1 == 0).collect();
-    Occasion { all, quiet, hushed, mute, loud }
+    // Those that are quiet where most others are come first, and take as many along as are quiet with them.
+    let others: Vec<usize> =
+        quiets.iter().map(|(one, _)| quiets.iter().filter(|(other, _)| one.meets(other)).count()).collect();
+    let mut order: Vec<usize> = (0..quiets.len()).collect();
+    order.sort_by_key(|place| std::cmp::Reverse(others[*place]));
+    let mut together: Vec<(Quiet, u64)> = Vec::new();
+    for (quiet, bits) in order.into_iter().map(|place| &quiets[place]) {
+        let joined = together.iter_mut().find_map(|(known, all)| {
+            let alike = known.regard() == quiet.regard() || *quiet == Quiet::default();
+            Some((known.and(quiet).filter(|_| alike)?, known, all))
+        });
+        match joined {
+            Some((both, known, all)) => (*known, *all) = (both, *all | bits),
+            None => together.push((quiet.clone(), *bits)),
+        }
+    }
+    Occasion { quiets: together.into(), ..occasion }
 }
 
 /// Does the rule choose the point?

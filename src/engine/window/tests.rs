@@ -220,6 +220,51 @@ proptest! {
         prop_assert_eq!(one.pair(), other.pair());
     }
 
+    /// Whatever comes in whichever order, and whenever it is taken up: what a window or a mean says lies between the
+    /// two numbers between which all of it lies.
+    #[test]
+    fn all_that_is_looked_back_on_lies_in_the_hull(
+        spans in prop::collection::vec(prop_oneof![1_u64..90, 500_u64..2_000], 0..3),
+        samples in prop::collection::vec(
+            (prop_oneof![4 => 0_u64..9, 1 => 0_u64..900], prop::option::weighted(0.1, 0_u64..30), any::<bool>(), -50_i32..50),
+            1..150,
+        ),
+        turns in 0_usize..150,
+    ) {
+        let spans: Vec<Duration> = spans.into_iter().map(Duration::from_secs).collect();
+        let wants = everything(&spans);
+        let mut past = Past::new(&wants);
+        let mut at = START;
+        for (place, (pause, overtaken, asked, value)) in samples.into_iter().enumerate() {
+            at = at + Duration::from_secs(pause);
+            // A level that moves, so that what is gone lies elsewhere.
+            let value = f64::from(value) / 10.0 + 40.0 * f64::from(u8::try_from(place / 30).unwrap());
+            match overtaken {
+                _ if place == turns => past.push(START - Duration::from_secs(9), value),
+                Some(by) => past.insert(at - Duration::from_secs(by), value),
+                None => past.push(at, value),
+            }
+            let hull = past.hull();
+            let among = |said: f64| said >= hull.low - 1e-6 && said <= hull.high + 1e-6;
+            prop_assert!(hull.low <= value && value <= hull.high);
+            let (before, newest) = past.pair().unwrap_or((value, value));
+            prop_assert!(among(before) && among(newest));
+            if asked {
+                past.settle();
+            }
+            for window in 0..wants.windows.len() {
+                for over in [Over::Mean, Over::Min, Over::Max, Over::Median] {
+                    prop_assert!(past.over(window, over).is_none_or(among), "{over:?} {hull:?}");
+                }
+                let apart = past.over(window, Over::Delta).unwrap_or(0.0);
+                prop_assert!(apart.abs() <= hull.high - hull.low);
+            }
+            for (place, _) in wants.keeps.iter().enumerate().filter(|(_, keep)| matches!(keep, Keep::Ewma { .. })) {
+                prop_assert!(past.kept(place).is_none_or(among), "{hull:?}");
+            }
+        }
+    }
+
     /// What is asked for later is answered from what is still there, and what stays is not touched.
     #[test]
     fn a_past_that_is_rearranged_goes_on(
@@ -317,6 +362,7 @@ fn several_spans_share_one_store_and_what_nobody_asks_is_not_kept() {
     }
     assert_eq!(counts.map(|place| past.over(place, Over::Count)), [Some(13.0), Some(121.0), Some(721.0)]);
     assert_eq!(past.over(counts[0], Over::Mean), None, "it was not asked for");
+    past.settle();
     let held = past.held();
     assert_eq!(held.samples, 721);
     // What was foreseen for a point with that period covers it, but for room to grow.

@@ -1,13 +1,18 @@
-//! Where a closure certainly says false, found without running it.
+//! Where a closure certainly does not say true, found without running it.
 //!
-//! In comes a lowered closure with the numbers of one point; out comes a [`Quiet`]: spans of what the point shows
-//! within which the closure's answer is false. `p.value >= p.limit.alarm && ..` is false below the alarm value,
-//! whatever stands behind the `&&`. Most rules at most points are of this kind, so that one look at a few spans
-//! answers all of them. Only what can be proven counts: Rhai asks from left to right, so what stands before the part
-//! that is false must be known, and values near a limit, where Rhai compares with a tolerance, belong to no span.
+//! In comes a lowered closure with the numbers of one point; out comes a [`Quiet`]: spans of what the point shows, and
+//! of all that it looks back on, within which the closure's answer is false or unknown, neither of which can begin an
+//! alarm. `p.value >= p.limit.alarm && ..` is not true below the alarm value, whatever stands behind the `&&`;
+//! `p.value - p.min("60s") >= 0.5` is not while all values that the point keeps are less than 0.5 apart; and what asks
+//! for another point is not where there is none. Most rules at most points are of this kind, so that one look at a few
+//! spans answers all of them. Only what can be proven counts: values near a limit, where Rhai compares with a
+//! tolerance and sums are rounded, belong to no span.
 
-use super::{Asked, Bool, Native, Num};
+use super::{Arithmetic, Asked, Bool, Native, Num, Typed};
+use crate::engine::Hull;
 use crate::model::Point;
+use crate::rule::ask::{Lying, Recall};
+use crate::rule::outlook::Outlook;
 use crate::rule::{Comparison, Reading};
 use rhai::ImmutableString;
 
@@ -15,28 +20,84 @@ use rhai::ImmutableString;
 const LARGEST: f64 = 1e300;
 /// Numbers that are further apart than this share of the larger (or than this, below one) are told apart by Rhai.
 const APART: f64 = 1e-12;
+/// The same where something is reckoned from several numbers: windows are summed with an error of 1e-11 of the
+/// largest number in them, which is kept below [`MOST_LARGE`] bounds.
+const APART_RECKONED: f64 = 1e-6;
+const MOST_LARGE: f64 = 1e3;
 
 /// The point has a value, and all of this holds.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Quiet {
     /// The quality has none of these reasons, as bits.
     none_of: u16,
-    /// What is asked is known and between the two, neither included; the value first.
+    /// The value is between the two, neither included.
+    value: (f64, f64),
+    /// So are the value and all that the point looks back on, and they are less than `spread` apart.
+    hull: (f64, f64),
+    spread: f64,
+    /// What else is asked of the sensor is known and between the two.
     within: Vec<(Asked, f64, f64)>,
 }
 
+impl Default for Quiet {
+    /// Wherever there is a value.
+    fn default() -> Self {
+        Self {
+            none_of: 0,
+            value: (-LARGEST, LARGEST),
+            hull: (f64::NEG_INFINITY, f64::INFINITY),
+            spread: f64::INFINITY,
+            within: Vec::new(),
+        }
+    }
+}
+
+/// What a quiet is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Regard {
+    /// The value and its quality.
+    Value,
+    /// All that the point looks back on.
+    Past,
+    /// The sensor.
+    Sensor,
+}
+
 impl Quiet {
-    /// `None`: the closure may say anything anywhere.
+    /// `recalls`: the closure's calls as they are placed at the point; `outlook`: what it looks at from there. `None`:
+    /// the closure may say anything anywhere.
     #[must_use]
-    pub fn of(native: &Native, limits: &[(ImmutableString, f64)], point: &Point) -> Option<Self> {
-        // A `let` of something missing ends a closure before its verdict.
-        native.lets.is_empty().then(|| native.verdict.false_where(&Numbers { limits, point })).flatten()
+    pub fn of(
+        native: &Native,
+        limits: &[(ImmutableString, f64)],
+        recalls: &[Recall],
+        outlook: Option<&Outlook>,
+        point: &Point,
+    ) -> Option<Self> {
+        let mut numbers = Numbers { limits, point, recalls, outlook, lets: Vec::new() };
+        for bound in &native.lets {
+            let reckoned = match bound {
+                // What is missing in a `let` ends a closure before its verdict.
+                Typed::Number { number, .. } if number.is_never_known(&numbers) => return Some(Self::default()),
+                Typed::Bool(said) if said.is_never_known(&numbers) => return Some(Self::default()),
+                Typed::Number { number, .. } => number.reach(&numbers),
+                Typed::Bool(_) | Typed::Group(_) => None,
+            };
+            numbers.lets.push(reckoned);
+        }
+        native.verdict.not_true_where(&numbers)
     }
 
     #[must_use]
-    pub fn holds(&self, reading: &Reading<'_>) -> bool {
-        reading.value.is_some()
+    pub fn holds(&self, reading: &Reading<'_>, hull: Hull) -> bool {
+        let Some(value) = reading.value else { return false };
+        let (low, high) = (hull.low.min(value), hull.high.max(value));
+        value > self.value.0
+            && value < self.value.1
             && reading.health.quality.bits() & self.none_of == 0
+            && low > self.hull.0
+            && high < self.hull.1
+            && high - low < self.spread
             && self
                 .within
                 .iter()
@@ -46,29 +107,52 @@ impl Quiet {
     /// Where both are quiet; `None` where that is nowhere.
     #[must_use]
     pub fn and(&self, other: &Self) -> Option<Self> {
-        let mut both = self.clone();
-        both.none_of |= other.none_of;
+        let meet = |one: (f64, f64), other: (f64, f64)| (one.0.max(other.0), one.1.min(other.1));
+        let mut both = Self {
+            none_of: self.none_of | other.none_of,
+            value: meet(self.value, other.value),
+            hull: meet(self.hull, other.hull),
+            spread: self.spread.min(other.spread),
+            within: self.within.clone(),
+        };
         for (asked, low, high) in &other.within {
             match both.within.iter_mut().find(|(known, ..)| known == asked) {
-                Some((_, from, to)) => {
-                    (*from, *to) = (from.max(*low), to.min(*high));
-                    if *from >= *to {
-                        return None;
-                    }
-                }
+                Some((_, from, to)) => (*from, *to) = meet((*from, *to), (*low, *high)),
                 None => both.within.push((*asked, *low, *high)),
             }
         }
         both.within.sort_by_key(|(asked, ..)| *asked as u8);
-        Some(both)
+        let somewhere = both.meets(&both) && both.within.iter().all(|(_, low, high)| low < high);
+        somewhere.then_some(both)
+    }
+
+    /// Is there a value at which both may be quiet?
+    #[must_use]
+    pub fn meets(&self, other: &Self) -> bool {
+        let low = self.value.0.max(other.value.0).max(self.hull.0).max(other.hull.0);
+        let high = self.value.1.min(other.value.1).min(self.hull.1).min(other.hull.1);
+        low < high
+    }
+
+    #[must_use]
+    pub fn regard(&self) -> Regard {
+        let of_value = Self { none_of: self.none_of, value: self.value, ..Self::default() };
+        match self {
+            Self { within, .. } if !within.is_empty() => Regard::Sensor,
+            quiet if *quiet == of_value => Regard::Value,
+            _ => Regard::Past,
+        }
     }
 
     fn none_of(reason: crate::model::Reason) -> Self {
-        Self { none_of: reason as u16, within: Vec::new() }
+        Self { none_of: reason as u16, ..Self::default() }
     }
 
-    fn within(asked: Asked, low: f64, high: f64) -> Self {
-        Self { none_of: 0, within: vec![(asked, low, high)] }
+    fn between(asked: Asked, low: f64, high: f64) -> Self {
+        if asked == Asked::Value {
+            return Self { value: (low, high), ..Self::default() };
+        }
+        Self { within: vec![(asked, low, high)], ..Self::default() }
     }
 }
 
@@ -76,43 +160,58 @@ impl Quiet {
 struct Numbers<'a> {
     limits: &'a [(ImmutableString, f64)],
     point: &'a Point,
+    recalls: &'a [Recall],
+    outlook: Option<&'a Outlook>,
+    /// How far the `let`s so far may reach.
+    lets: Vec<Option<Reach>>,
+}
+
+impl Numbers<'_> {
+    /// Nobody will ever say anything of that group; `alone`: it is asked for what only one point can say.
+    fn nobody(&self, group: usize, alone: bool) -> bool {
+        let members = self.outlook.and_then(|outlook| outlook.groups.get(group)).map(|group| group.points.len());
+        members.is_some_and(|members| members == 0 || alone && members > 1)
+    }
 }
 
 impl Bool {
-    fn false_where(&self, numbers: &Numbers<'_>) -> Option<Quiet> {
+    fn not_true_where(&self, numbers: &Numbers<'_>) -> Option<Quiet> {
+        if self.is_never_known(numbers) {
+            return Some(Quiet::default());
+        }
         match self {
             Self::Constant(false) => Some(Quiet::default()),
             Self::Has(reason) => Some(Quiet::none_of(*reason)),
-            Self::Compare(comparison, sides) => compare_false_where(*comparison, &sides.0, &sides.1, numbers),
-            Self::And(all) => {
-                let mut first = None;
-                for one in all {
-                    match one.false_where(numbers) {
-                        // "More than nothing" is hardly ever false: what stands behind it may say more.
-                        Some(quiet) if one.is_about_size() => first = first.or(Some(quiet)),
-                        Some(quiet) => return Some(quiet),
-                        None => {}
-                    }
-                    if !one.is_known(numbers) {
-                        break;
-                    }
+            Self::Compare(comparison, sides) => not_true_where(*comparison, &sides.0, &sides.1, numbers),
+            Self::Recall(place) => match numbers.recalls.get(*place)?.lying() {
+                Lying::Crossing { level, up } => {
+                    let (one, level) = (Reach { plus: 1.0, ..Reach::default() }, Reach::of(level)?);
+                    if up { one.minus(level)?.below_zero() } else { level.minus(one)?.below_zero() }
                 }
-                first
+                Lying::Among | Lying::Apart | Lying::Sum | Lying::Anywhere | Lying::Nowhere => None,
+            },
+            Self::And(all) => {
+                // Whichever is not true: best nowhere at all, then by the value alone. "More than nothing" is hardly
+                // ever false: what stands behind it may say more.
+                let quiets = all.iter().filter_map(|one| Some((one, one.not_true_where(numbers)?)));
+                let worth = |(one, quiet): &(&Self, Quiet)| {
+                    (*quiet != Quiet::default(), one.is_about_size(), quiet.regard() != Regard::Value)
+                };
+                quiets.min_by_key(worth).map(|(_, quiet)| quiet)
             }
             Self::Or(any) => {
                 let mut all = Quiet::default();
                 for one in any {
-                    all = all.and(&one.false_where(numbers)?)?;
+                    all = all.and(&one.not_true_where(numbers)?)?;
                 }
                 Some(all)
             }
+            Self::If(parts) => parts.1.not_true_where(numbers)?.and(&parts.2.not_true_where(numbers)?),
             Self::Constant(true)
             | Self::Let(_)
-            | Self::Recall(_)
             | Self::Quality(_)
             | Self::Permit(_)
             | Self::Not(_)
-            | Self::If(_)
             | Self::Vote(..)
             | Self::GroupHas(..)
             | Self::GroupQuality(..)
@@ -127,42 +226,172 @@ impl Bool {
         matches!(self, Self::Compare(_, sides) if of_the_point(&sides.0) || of_the_point(&sides.1))
     }
 
-    /// Never unknown, as long as the point has a value: what stands behind it is asked in any case.
-    fn is_known(&self, numbers: &Numbers<'_>) -> bool {
+    /// Whatever comes, nobody can say.
+    fn is_never_known(&self, numbers: &Numbers<'_>) -> bool {
         match self {
-            Self::Constant(_) | Self::Has(_) | Self::Quality(_) | Self::Permit(_) => true,
-            Self::Compare(_, sides) => sides.0.is_known(numbers) && sides.1.is_known(numbers),
-            Self::Not(said) => said.is_known(numbers),
-            Self::And(all) | Self::Or(all) => all.iter().all(|one| one.is_known(numbers)),
-            Self::If(_)
-            | Self::Let(_)
-            | Self::Recall(_)
-            | Self::Vote(..)
-            | Self::GroupHas(..)
-            | Self::GroupQuality(..)
-            | Self::Site(_)
-            | Self::Season(_) => false,
+            Self::Compare(_, sides) => sides.0.is_never_known(numbers) || sides.1.is_never_known(numbers),
+            Self::Recall(place) => numbers.recalls.get(*place).is_some_and(|recall| recall.lying() == Lying::Nowhere),
+            Self::Vote(group, _, _, limit) => numbers.nobody(*group, false) || limit.is_never_known(numbers),
+            Self::GroupHas(group, _) | Self::GroupQuality(group, _) => numbers.nobody(*group, true),
+            Self::Season(place) => {
+                numbers.outlook.is_some_and(|outlook| matches!(outlook.seasons.get(*place), Some(None)))
+            }
+            Self::Not(said) => said.is_never_known(numbers),
+            // What is asked first is asked in any case.
+            Self::And(all) | Self::Or(all) => all.first().is_some_and(|first| first.is_never_known(numbers)),
+            Self::If(parts) => parts.0.is_never_known(numbers),
+            Self::Constant(_) | Self::Let(_) | Self::Has(_) | Self::Quality(_) | Self::Permit(_) | Self::Site(_) => {
+                false
+            }
         }
     }
 }
 
-fn compare_false_where(comparison: Comparison, left: &Num, right: &Num, numbers: &Numbers<'_>) -> Option<Quiet> {
+fn not_true_where(comparison: Comparison, left: &Num, right: &Num, numbers: &Numbers<'_>) -> Option<Quiet> {
     let (asked, bound, comparison) = match (left, right) {
-        (Num::Asked(asked), bound) if !asked.is_of_the_point() => (*asked, bound.reckon(numbers)?, comparison),
-        (bound, Num::Asked(asked)) if !asked.is_of_the_point() => (*asked, bound.reckon(numbers)?, comparison.turned()),
-        (left, right) => {
-            let says = comparison.of(left.reckon(numbers)?, right.reckon(numbers)?);
-            return (!says).then(Quiet::default);
+        (Num::Asked(asked), bound) if !asked.is_of_the_point() => (Some(*asked), bound.reckon(numbers), comparison),
+        (bound, Num::Asked(asked)) if !asked.is_of_the_point() => {
+            (Some(*asked), bound.reckon(numbers), comparison.turned())
         }
+        (left, right) => {
+            if let (Some(left), Some(right)) = (left.reckon(numbers), right.reckon(numbers)) {
+                return (!comparison.of(left, right)).then(Quiet::default);
+            }
+            (None, None, comparison)
+        }
+    };
+    let (Some(asked), Some(bound)) = (asked, bound) else {
+        return not_reached_where(comparison, left, right, numbers);
     };
     if bound.is_nan() || bound.abs() > LARGEST {
         return None;
     }
     let apart = bound.abs().max(1.0) * APART;
     match comparison {
-        Comparison::Greater | Comparison::GreaterOrEqual => Some(Quiet::within(asked, -LARGEST, bound - apart)),
-        Comparison::Less | Comparison::LessOrEqual => Some(Quiet::within(asked, bound + apart, LARGEST)),
+        Comparison::Greater | Comparison::GreaterOrEqual => Some(Quiet::between(asked, -LARGEST, bound - apart)),
+        Comparison::Less | Comparison::LessOrEqual => Some(Quiet::between(asked, bound + apart, LARGEST)),
         Comparison::Equal | Comparison::NotEqual => None,
+    }
+}
+
+/// By how far what is compared may reach at most.
+fn not_reached_where(comparison: Comparison, left: &Num, right: &Num, numbers: &Numbers<'_>) -> Option<Quiet> {
+    let (high, low) = match comparison {
+        Comparison::Greater | Comparison::GreaterOrEqual => (left, right),
+        Comparison::Less | Comparison::LessOrEqual => (right, left),
+        Comparison::Equal | Comparison::NotEqual => return None,
+    };
+    let low = low.reach(numbers)?;
+    if let Num::Absolute(number) = high {
+        let number = number.reach(numbers)?;
+        return number.minus(low)?.below_zero()?.and(&number.times(-1.0)?.minus(low)?.below_zero()?);
+    }
+    high.reach(numbers)?.minus(low)?.below_zero()
+}
+
+/// A number that is reckoned from what the point looks back on: a constant, so many times the value, and so many
+/// times numbers that lie somewhere among the value and all that is looked back on.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Reach {
+    constant: f64,
+    /// Of all constants in it, without their signs: the rounding of their sum is a share of it.
+    constants: f64,
+    /// What is added and what is subtracted of the value.
+    value: (f64, f64),
+    plus: f64,
+    minus: f64,
+    /// One of them is a sum of many, or of none: of numbers above zero it may be nothing at all.
+    sums: bool,
+}
+
+impl Reach {
+    fn of(constant: f64) -> Option<Self> {
+        Self { constant, constants: constant.abs(), ..Self::default() }.sound()
+    }
+
+    fn sound(self) -> Option<Self> {
+        let parts = [self.constants, self.value.0, self.value.1, self.plus, self.minus];
+        parts.iter().all(|part| part.abs() <= LARGEST).then_some(self)
+    }
+
+    fn plus(self, other: Self) -> Option<Self> {
+        Self {
+            constant: self.constant + other.constant,
+            constants: self.constants + other.constants,
+            value: (self.value.0 + other.value.0, self.value.1 + other.value.1),
+            plus: self.plus + other.plus,
+            minus: self.minus + other.minus,
+            sums: self.sums || other.sums,
+        }
+        .sound()
+    }
+
+    fn times(self, factor: f64) -> Option<Self> {
+        let size = factor.abs();
+        let turned = |(plus, minus): (f64, f64)| {
+            if factor < 0.0 { (minus * size, plus * size) } else { (plus * size, minus * size) }
+        };
+        let (plus, minus) = turned((self.plus, self.minus));
+        Self {
+            constant: self.constant * factor,
+            constants: self.constants * size,
+            value: turned(self.value),
+            plus,
+            minus,
+            sums: self.sums,
+        }
+        .sound()
+    }
+
+    fn minus(self, other: Self) -> Option<Self> {
+        self.plus(other.times(-1.0)?)
+    }
+
+    fn as_constant(self) -> Option<f64> {
+        (Self { constant: 0.0, constants: 0.0, ..self } == Self::default()).then_some(self.constant)
+    }
+
+    /// Where it is certainly less than nothing.
+    fn below_zero(self) -> Option<Quiet> {
+        let (mut plus, mut minus) = (self.plus, self.minus);
+        if (plus, minus) == (0.0, 0.0) {
+            return self.value_below_zero();
+        }
+        // The value is one of what is looked back on.
+        (plus, minus) = (plus + self.value.0, minus + self.value.1);
+        let parts = plus.max(minus);
+        let bound = -self.constant / parts;
+        let apart = self.apart(bound, parts)?;
+        let large = bound.abs().max(1.0) * MOST_LARGE;
+        let within = Quiet { hull: (-large, large), ..Quiet::default() };
+        if minus == 0.0 {
+            return (!self.sums || bound > 0.0).then_some(Quiet { hull: (-large, bound - apart), ..within });
+        }
+        if plus == 0.0 {
+            return (!self.sums || bound > 0.0).then_some(Quiet { hull: (apart - bound, large), ..within });
+        }
+        (plus == minus && !self.sums && bound > apart).then_some(Quiet { spread: bound - apart, ..within })
+    }
+
+    fn value_below_zero(self) -> Option<Quiet> {
+        let times = self.value.0 - self.value.1;
+        if times == 0.0 {
+            let constant = self.value == (0.0, 0.0) && self.constant < -self.constants * APART_RECKONED;
+            return constant.then(Quiet::default);
+        }
+        if times.abs() < (self.value.0 + self.value.1) / MOST_LARGE {
+            return None;
+        }
+        let bound = -self.constant / times;
+        let apart = self.apart(bound, times.abs())?;
+        let value = if times > 0.0 { (-LARGEST, bound - apart) } else { (bound + apart, LARGEST) };
+        Some(Quiet { value, ..Quiet::default() })
+    }
+
+    /// How close to the bound anything may be claimed; `None`: the bound itself is the rest of much larger numbers.
+    fn apart(self, bound: f64, parts: f64) -> Option<f64> {
+        let size = bound.abs().max(1.0);
+        (bound.abs() <= LARGEST && self.constants / parts <= size * MOST_LARGE).then_some(size * APART_RECKONED)
     }
 }
 
@@ -218,20 +447,66 @@ impl Num {
         }
     }
 
-    fn is_known(&self, numbers: &Numbers<'_>) -> bool {
+    /// `None`: it may be anything.
+    fn reach(&self, numbers: &Numbers<'_>) -> Option<Reach> {
+        if let Some(constant) = self.reckon(numbers) {
+            return Reach::of(constant);
+        }
+        let one = Reach { plus: 1.0, ..Reach::default() };
         match self {
-            Self::Asked(asked) => !asked.is_of_the_point() || asked.of_the_point(numbers.point).is_some(),
-            Self::Negative(number) | Self::Absolute(number) => number.is_known(numbers),
-            Self::Of(_, sides) => sides.0.is_known(numbers) && sides.1.is_known(numbers),
+            Self::Asked(Asked::Value) => Some(Reach { value: (1.0, 0.0), ..Reach::default() }),
+            Self::Recall(place) => match numbers.recalls.get(*place)?.lying() {
+                Lying::Among => Some(one),
+                Lying::Apart => Some(Reach { minus: 1.0, ..one }),
+                // An overtaken sample is one more for a moment.
+                Lying::Sum => Some(Reach { plus: 2.0 * crate::engine::MOST_SAMPLES as f64, sums: true, ..one }),
+                Lying::Crossing { .. } | Lying::Anywhere | Lying::Nowhere => None,
+            },
+            Self::Let(place) => *numbers.lets.get(*place)?,
+            Self::Negative(number) => number.reach(numbers)?.times(-1.0),
+            Self::Of(arithmetic, sides) => {
+                let (left, right) = (sides.0.reach(numbers)?, sides.1.reach(numbers)?);
+                match arithmetic {
+                    Arithmetic::Add => left.plus(right),
+                    Arithmetic::Subtract => left.minus(right),
+                    Arithmetic::Multiply => match (left.as_constant(), right.as_constant()) {
+                        (Some(factor), _) => right.times(factor),
+                        (None, Some(factor)) => left.times(factor),
+                        (None, None) => None,
+                    },
+                    Arithmetic::Divide => {
+                        let divisor = right.as_constant().filter(|divisor| divisor.abs() > APART)?;
+                        left.times(1.0 / divisor)
+                    }
+                    Arithmetic::Modulo | Arithmetic::Power | Arithmetic::Min | Arithmetic::Max => None,
+                }
+            }
             Self::Constant(_)
             | Self::Limit(_)
+            | Self::Asked(_)
+            | Self::Absolute(_)
             | Self::If(_)
-            | Self::Recall(_)
-            | Self::Let(_)
             | Self::Group(..)
             | Self::Count(..)
             | Self::Far(_)
-            | Self::Hour => self.reckon(numbers).is_some(),
+            | Self::Hour => None,
+        }
+    }
+
+    /// Whatever comes, nobody can say.
+    fn is_never_known(&self, numbers: &Numbers<'_>) -> bool {
+        match self {
+            Self::Asked(asked) => asked.is_of_the_point() && asked.of_the_point(numbers.point).is_none(),
+            Self::Recall(place) => numbers.recalls.get(*place).is_some_and(|recall| recall.lying() == Lying::Nowhere),
+            Self::Negative(number) | Self::Absolute(number) => number.is_never_known(numbers),
+            Self::Of(_, sides) => sides.0.is_never_known(numbers) || sides.1.is_never_known(numbers),
+            Self::If(parts) => parts.0.is_never_known(numbers),
+            Self::Group(group, _) => numbers.nobody(*group, false),
+            Self::Count(group, _, limit) => numbers.nobody(*group, false) || limit.is_never_known(numbers),
+            Self::Far(place) => {
+                numbers.outlook.is_some_and(|outlook| matches!(outlook.windows.get(*place), Some(None)))
+            }
+            Self::Constant(_) | Self::Limit(_) | Self::Let(_) | Self::Hour => false,
         }
     }
 }

@@ -5,9 +5,10 @@ use std::rc::Rc;
 use proptest::prelude::*;
 
 use super::scenes::{Scene, Surroundings, drawn, every_way, program, same_every_way};
-use crate::engine::Health;
+use crate::engine::{Health, Hull, Wants};
 use crate::model::{Point, Quality, Reason, SiteState};
-use crate::rule::ask::Recall;
+use crate::rule::ask::{Recall, Site};
+use crate::rule::outlook::{Members, Outlook};
 use crate::rule::seen::Standing;
 use crate::rule::{Judged, Language, Quiet, Reading, trial};
 
@@ -97,20 +98,28 @@ fn what_people_write_is_lowered() {
     }
 }
 
-/// Where closures say false without being asked, and where they have to be asked.
+/// Where closures need not be asked, and where they have to be.
 #[test]
 fn a_quiet_point_is_answered_by_a_few_spans() {
     let language = Language::new();
     let mut point: Point = trial::read_point(&["t1", "methane", "T1", "%VOL"]).unwrap();
     point.range = None;
     let limits: Rc<[_]> = Rc::from([("alarm".into(), 1.0), ("low".into(), 0.5)]);
-    let recalls: Rc<[Recall]> = Rc::from([]);
-    let quiet = |code: &str, value: Option<f64>, health: Health| {
+    // With the hull of what the point looks back on, and nobody related to it.
+    let quiet = |code: &str, value: Option<f64>, (low, high): (f64, f64), health: Health| {
         let program = program(&language, code);
+        let site = Site { limits: &limits, stricter: None, hole: None };
+        let recalls: Rc<[Recall]> = program.asks.iter().map(|ask| ask.place(&site, &mut Wants::default()).0).collect();
+        let nobody = Members { points: Rc::default(), own_votes: false };
+        let outlook = Outlook {
+            groups: vec![nobody; program.beyond.groups.len()],
+            windows: vec![None; program.beyond.windows.len()],
+            ..Outlook::default()
+        };
         let reading =
             Reading { value, health, age_s: 0.0, point: &point, limits: &limits, recalls: &recalls, around: None };
-        let quiet = Quiet::of(program.native.as_ref().unwrap(), &limits, &point);
-        quiet.is_some_and(|quiet| quiet.holds(&reading))
+        let quiet = Quiet::of(program.native.as_ref().unwrap(), &limits, &recalls, Some(&outlook), &point);
+        quiet.is_some_and(|quiet| quiet.holds(&reading, Hull { low, high }))
     };
     let well = Health::default();
     let broken = Health { quality: Quality::because(Reason::OverRange), ..well };
@@ -120,13 +129,20 @@ fn a_quiet_point_is_answered_by_a_few_spans() {
         // Rhai's tolerance is no part of it.
         ("p.value >= p.limit.alarm", Some(1.0 - 1e-16), well, false),
         ("p.value >= p.limit.alarm", None, well, false),
+        ("p.value >= p.limit.alarm", Some(f64::NAN), well, false),
         ("p.limit.low > p.value", Some(0.6), well, true),
         ("p.limit.low > p.value", Some(0.4), well, false),
-        ("p.value >= 0.9 * p.limit.alarm && p.related(\"feed\").max >= 1.0", Some(0.8), well, true),
-        // What stands before it may be unknown, and then nothing is false.
-        ("p.related(\"feed\").max >= 1.0 && p.value >= p.limit.alarm", Some(0.8), well, false),
+        ("p.value * 2.0 - 1.0 >= p.limit.alarm", Some(0.9), well, true),
+        ("p.value * 2.0 - 1.0 >= p.limit.alarm", Some(1.1), well, false),
+        ("p.value >= 0.9 * p.limit.alarm && p.age > 5.0", Some(0.8), well, true),
+        // What is unknown begins no alarm either, whatever stands behind it.
+        ("p.related(\"feed\").max >= 1.0 && p.value >= p.limit.alarm", Some(1.2), well, true),
+        ("p.related(\"feed\").vote(2, \">=\", 1.0) || p.value >= p.limit.alarm", Some(1.2), well, true),
+        ("p.value >= p.limit.alarm || p.related(\"feed\").size > 2", Some(1.2), well, false),
+        ("p.point(\"fan\").quality == \"bad\"", Some(0.8), well, true),
+        ("p.value < p.range_low", Some(0.8), well, true),
+        ("{ let x = p.related(\"feed\").max; p.value > 0.0 || x > 1.0 }", Some(0.8), well, true),
         ("p.value > p.resolution && p.stood_for > 30.0", Some(0.8), well, true),
-        ("p.value > p.range_low && p.stood_for > 30.0", Some(0.8), well, false),
         ("p.value >= p.limit.alarm || p.value < p.limit.low", Some(0.7), well, true),
         ("p.value >= p.limit.alarm || p.value < p.limit.low", Some(0.3), well, false),
         ("p.has(\"over_range\") || p.has(\"line_break\")", Some(0.7), well, true),
@@ -134,9 +150,45 @@ fn a_quiet_point_is_answered_by_a_few_spans() {
         ("p.limit.alarm >= 9000.0", Some(0.7), well, true),
         ("p.limit.alarm >= 0.5", Some(0.7), well, false),
         ("p.value == p.limit.alarm", Some(0.7), well, false),
-        ("{ let x = p.mean(\"1m\"); p.value >= p.limit.alarm && x > 1.0 }", Some(0.7), well, false),
+        ("if p.hour > 6.0 { p.value >= p.limit.alarm } else { p.value >= 0.9 }", Some(0.7), well, true),
+        ("if p.hour > 6.0 { p.value >= p.limit.alarm } else { p.value >= 0.6 }", Some(0.7), well, false),
     ] {
-        assert_eq!(quiet(code, value, health), expected, "{code} at {value:?}");
+        assert_eq!(quiet(code, value, (0.3, 1.3), health), expected, "{code} at {value:?}");
+    }
+    for (code, hull, expected) in [
+        ("p.value - p.min(\"1m\") + 0.000001 >= p.limit.low", (0.3, 0.7), true),
+        ("p.value - p.min(\"1m\") + 0.000001 >= p.limit.low", (0.2, 0.7), false),
+        ("p.delta(\"10m\") <= -0.5", (0.3, 0.7), true),
+        ("p.mean(\"8h\") >= p.limit.alarm", (0.3, 0.9), true),
+        ("p.mean(\"8h\") >= p.limit.alarm", (0.3, 1.0), false),
+        ("p.limit.low > p.median(\"8h\")", (0.6, 0.9), true),
+        ("p.limit.low > p.median(\"8h\")", (0.4, 0.9), false),
+        // The value that is judged counts, too.
+        ("p.limit.low > p.median(\"8h\") - p.value + 1.0", (0.7, 0.9), true),
+        ("p.limit.low > p.median(\"8h\") - p.value + 1.0", (0.1, 0.1), false),
+        ("(p.value - p.mean(\"1m\")).abs() > 0.5", (0.4, 0.8), true),
+        ("(p.value - p.mean(\"1m\")).abs() > 0.5", (0.4, 1.0), false),
+        ("p.ewma(\"6h\") >= 1.2 * p.ewma(\"24h\") && p.ewma(\"6h\") >= p.limit.alarm", (0.4, 0.9), true),
+        // Of numbers above zero a sum may be nothing, and many small ones are much.
+        ("p.sum(\"24h\") >= 50.0", (0.0, 0.000_1), true),
+        ("p.sum(\"24h\") >= 50.0", (0.0, 0.01), false),
+        ("p.sum(\"24h\") >= -1.0", (-0.5, -0.4), false),
+        ("p.sum(\"24h\") <= 1.0", (2.0, 3.0), false),
+        ("p.crossed_up(p.limit.alarm)", (0.4, 0.9), true),
+        ("p.crossed_up(p.limit.alarm)", (0.4, 1.1), false),
+        ("p.crossed_down(p.limit.low)", (0.6, 0.9), true),
+        // How steep, how often and how long has no bound.
+        ("p.rate(\"1m\") >= 100.0", (0.6, 0.9), false),
+        ("p.count(\"1m\") >= 100.0", (0.6, 0.9), false),
+        ("p.held_for(\">=\", 5.0) >= 100.0", (0.6, 0.9), false),
+        // Rounding in what was much larger may be as large as the bound.
+        ("p.mean(\"1m\") - 1e12 >= 1.0 - 1e12", (0.6, 0.7), false),
+        ("p.mean(\"1m\") >= 1.0", (-1e9, 0.9), false),
+        ("{ let rise = p.value - p.min(\"1m\"); rise >= 0.5 && rise < 2.0 }", (0.4, 0.8), true),
+    ] {
+        // Where all of it is smaller, so is the value; but for one row, where it is not.
+        let value = if hull.1 < 0.1 { hull.0 } else { 0.7 };
+        assert_eq!(quiet(code, Some(value), hull, well), expected, "{code} in {hull:?}");
     }
 }
 
