@@ -10,12 +10,13 @@
 //! clock that was set back.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::Effect;
 use super::open::Moment;
 use super::shard::{AHEAD, Asked, PointState, Shard, patience};
 use crate::alarm::State;
-use crate::model::{Point, PointIndex, PointTable, SiteId, Timestamp};
+use crate::model::{PointIndex, PointTable, SiteId, Timestamp};
 use crate::rule::{Around, Compiled, Member, Outlook, Standing, Watch};
 
 /// Points whose rules are to be judged at the end of the entry.
@@ -88,11 +89,11 @@ impl Shard<'_> {
         received: Timestamp,
         effects: &mut Vec<Effect>,
     ) {
-        let (Some(state), Some(point)) = (self.points.get(index.at()), self.table.get(index)) else { return };
+        let (Some(state), Some(plan)) = (self.points.get(index.at()), self.plan.points.get(index.at())) else { return };
         // As the last tick had it; what came since was measured no earlier than its own samples.
         let tick = self.last_tick(now);
         let there = Timestamp::from_micros(tick.micros().saturating_add(state.skew_micros));
-        let value = match standing(state, point, tick, self.listening_since) {
+        let value = match standing(state, plan.period, tick, self.listening_since) {
             Standing::Usable(value) => Some(value),
             Standing::Broken | Standing::Awaited => None,
         };
@@ -123,7 +124,7 @@ impl Shard<'_> {
         let own = match (asked, moment.value) {
             (Some(Asked::Overtaken), Some(value)) => Standing::Usable(value),
             (Some(Asked::Overtaken | Asked::Around | Asked::Sample { .. } | Asked::Tick { .. }) | None, _) => {
-                standing(state, point, tick, listening)
+                standing(state, plan.period, tick, listening)
             }
         };
         self.seen.resize_with(plan.watches.len().max(self.seen.len()), Rc::default);
@@ -133,9 +134,9 @@ impl Shard<'_> {
             let Some(outlook) = outlook(watch, &self.plan.rules[watch.rule], holding) else { continue };
             let seen = Rc::make_mut(&mut self.seen[place]);
             seen.look(outlook, |other| {
-                let (state, point) = (self.points.get(other.at())?, self.table.get(other)?);
+                let (state, plan) = (self.points.get(other.at())?, self.plan.points.get(other.at())?);
                 Some(Member {
-                    standing: standing(state, point, tick, listening),
+                    standing: standing(state, plan.period, tick, listening),
                     quality: state.quality,
                     age_s: now.since(state.heard).as_secs_f64(),
                     past: &state.past,
@@ -180,8 +181,8 @@ fn outlook<'w>(watch: &'w Watch, compiled: &Compiled, holding: bool) -> Option<&
 
 /// A point as others see it. A value from before Davy listened is none; that it is missing is a fault only
 /// once there was time to send a new one.
-fn standing(state: &PointState, point: &Point, now: Timestamp, listening_since: Timestamp) -> Standing {
-    let patience = patience(point);
+fn standing(state: &PointState, period: Duration, now: Timestamp, listening_since: Timestamp) -> Standing {
+    let patience = patience(period);
     let fresh = now.since(state.usable_received) <= patience;
     match state.value {
         _ if !state.quality.usable() => Standing::Broken,

@@ -108,19 +108,21 @@ pub struct Health {
     pub permit: Option<PermitKind>,
 }
 
+/// In this order what each sample needs lies together.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[repr(C)]
 pub struct Memory {
     steady: Option<Steady>,
-    day: VecDeque<Hour>,
-    /// Sum and count of all hours but the newest.
-    closed: (f64, f64),
     /// Usable samples since the reading was high.
     since_high: u32,
-    fall: Option<Fall>,
     minute: Minute,
+    /// Sum and count of all hours but the newest.
+    closed: (f64, f64),
+    day: VecDeque<Hour>,
+    fall: Option<Fall>,
+    pub twin: Option<Twin>,
     /// Means of whole minutes; NaN where there was none.
     minutes: VecDeque<f64>,
-    pub twin: Option<Twin>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -166,7 +168,8 @@ pub struct Twin {
 impl Memory {
     /// Something of each line of its own memory that a sample needs.
     pub fn touch(&self) -> u64 {
-        u64::from(self.since_high) ^ u64::from(self.steady.is_some()) ^ u64::from(self.fall.is_some())
+        let there = [self.steady.is_some(), self.fall.is_some(), self.twin.is_some()];
+        there.iter().fold(u64::from(self.since_high) ^ self.closed.0.to_bits(), |all, there| all ^ u64::from(*there))
     }
 
     /// The same of what that points to.

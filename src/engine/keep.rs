@@ -67,6 +67,12 @@ pub struct Kept {
 }
 
 impl Kept {
+    /// Something of each line of its memory.
+    pub fn touch(&self) -> u64 {
+        let marks = [self.settled.newest, self.now.newest].into_iter().flatten();
+        marks.fold(0, |all, mark| all ^ mark.micros().cast_unsigned())
+    }
+
     /// Means that lie among the samples, as they stood and as they stand.
     pub fn means(&self) -> impl Iterator<Item = f64> {
         let states = match self.keep {

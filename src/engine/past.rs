@@ -91,7 +91,7 @@ impl Held {
 }
 
 /// Samples that are taken up at once.
-const AT_ONCE: u32 = 16;
+const AT_ONCE: u32 = 32;
 /// What lies between two numbers is seen anew after so long at the earliest.
 const SHORTEST_SPAN: Duration = Duration::from_secs(600);
 
@@ -119,7 +119,9 @@ impl Hull {
     }
 }
 
+/// In this order what each sample needs lies together.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[repr(C)]
 pub struct Past {
     track: Track,
     /// The newest samples that windows and memories have not taken up yet, and how many of them there may be.
@@ -131,9 +133,9 @@ pub struct Past {
     old: Hull,
     /// Of the longest window, and not shorter than [`SHORTEST_SPAN`].
     span: Duration,
+    least: usize,
     windows: Vec<Window>,
     kept: Vec<Kept>,
-    least: usize,
 }
 
 impl Past {
@@ -294,10 +296,24 @@ impl Past {
         self.kept.get(place)?.ask().filter(|said| said.is_finite())
     }
 
-    /// Something of each line of memory that the next sample needs.
+    /// Something of each line of its own memory that the next sample needs.
     #[must_use]
     pub fn touch(&self) -> u64 {
+        self.track.end() ^ u64::from(self.behind) ^ self.old.high.to_bits() ^ self.kept.len() as u64
+    }
+
+    /// The same of what that points to.
+    #[must_use]
+    pub fn touch_behind(&self) -> u64 {
         self.newest().map_or(0, f64::to_bits)
+    }
+
+    /// Of what windows and memories need to take up what has come, where the next sample makes them.
+    #[must_use]
+    pub fn touch_due(&self) -> Option<u64> {
+        let due = self.behind + 1 >= self.most_behind;
+        let windows = || self.windows.iter().fold(0, |all, window| all ^ window.touch());
+        due.then(|| self.kept.iter().fold(windows(), |all, kept| all ^ kept.touch()))
     }
 
     #[must_use]

@@ -27,7 +27,8 @@ use crate::model::{
     Stricter, TICK, Timestamp,
 };
 use crate::rule::{
-    Around, Judge, Judged, Judges, Language, Layers, Occasion, Occasions, Ordered, Plan, Program, Reading, Watch,
+    Around, Glance, Judge, Judged, Judges, Language, Layers, Occasion, Occasions, Ordered, Plan, PointPlan, Program,
+    Reading, Watch,
 };
 
 /// A wall clock that steps back by more than this was set.
@@ -52,61 +53,63 @@ const RULE_GONE: &str = "规则已移除或不再监视该测点 / the rule was 
 /// Points whose memory is fetched together, ahead of their samples.
 pub(super) const AHEAD: usize = 8;
 
-/// What a shard remembers of one point.
+/// What a shard remembers of one point. In this order what each sample needs lies together, and begins with a line of
+/// the processor's cache.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[repr(C, align(64))]
 pub(super) struct PointState {
-    /// When the point was set up.
-    pub since: Timestamp,
     /// Newest judged sample, usable or not.
     pub source_time: Timestamp,
     pub received: Timestamp,
     pub raw: f64,
-    pub quality: crate::model::Quality,
     /// When the newest usable sample arrived; the point's set-up before the first.
     pub usable_received: Timestamp,
     pub usable_source: Timestamp,
     /// When the sensor was last heard: a line break is an answer, a poll in vain is none.
     pub heard: Timestamp,
-    /// Source and receive time of the newest sample that was far behind the newest one, if none was in order since.
-    pub behind: Option<(Timestamp, Timestamp)>,
-    /// The newest samples by source time: what comes out of order or again is compared with them.
-    pub recent: VecDeque<(Timestamp, f64, Quality)>,
     /// Newest usable value, once there is one.
     pub value: Option<f64>,
     /// Source time minus receive time of the newest sample, so that ticks speak the source's time.
     pub skew_micros: i64,
-    /// What its rules look back on.
-    pub past: Past,
-    /// Alarms of the rules that watch the point, in the plan's order.
-    pub slots: Slots,
+    /// The newest samples by source time: what comes out of order or again is compared with them.
+    pub recent: VecDeque<(Timestamp, f64, Quality)>,
+    pub quality: Quality,
     /// A slot waits for time to pass.
     pub waits: bool,
-    pub memory: Memory,
-    /// When its rules about the sensor were last asked, and whether one of them waits for time to pass.
-    pub health_asked: Timestamp,
+    /// A rule about the sensor waits for time to pass, and when they were last asked.
     pub health_waits: bool,
     /// The permit under which the newest sample arrived: its marks are explained by that one, even if it has
     /// ended since.
     pub permit: Option<PermitKind>,
-    /// When it was last calibrated under a permit.
-    pub calibrated: Option<Timestamp>,
+    pub health_asked: Timestamp,
+    /// Alarms of the rules that watch the point, in the plan's order.
+    pub slots: Slots,
+    /// What its rules look back on.
+    pub past: Past,
+    pub memory: Memory,
+    /// Source and receive time of the newest sample that was far behind the newest one, if none was in order since.
+    pub behind: Option<(Timestamp, Timestamp)>,
     /// Event time of the newest verdict of its rules that look beyond it.
     pub looked: Timestamp,
+    /// When the point was set up.
+    pub since: Timestamp,
+    /// When it was last calibrated under a permit.
+    pub calibrated: Option<Timestamp>,
 }
 
 impl PointState {
     /// Something of each line of its own memory that a sample needs.
     fn touch(&self) -> u64 {
-        let times = [self.since, self.source_time, self.usable_received, self.heard, self.looked, self.health_asked];
-        let times = times.iter().fold(0, |all, time| all ^ time.micros().cast_unsigned());
-        times ^ self.raw.to_bits() ^ self.memory.touch() ^ self.past.hull().low.to_bits()
+        let times = [self.source_time.micros(), self.skew_micros, self.health_asked.micros()];
+        let times = times.iter().fold(0, |all, time| all ^ time.cast_unsigned());
+        times ^ self.past.touch() ^ self.memory.touch() ^ u64::from(self.behind.is_some())
     }
 
     /// The same of what that points to.
     fn touch_behind(&self) -> u64 {
         let newest = self.recent.back().map_or(0, |(time, ..)| time.micros().cast_unsigned());
         let slots = if self.slots.all_rest() { 0 } else { self.slots.iter().fold(0, |all, slot| all ^ slot.rest) };
-        newest ^ u64::from(slots) ^ self.past.touch() ^ self.memory.touch_behind()
+        newest ^ u64::from(slots) ^ self.past.touch_behind() ^ self.memory.touch_behind()
     }
 }
 
@@ -304,16 +307,18 @@ impl<'a> Shard<'a> {
 
     /// Reads a little of what the next points keep. A gateway's points do not fit into the processor's cache: what
     /// lies in memory comes for all of them at once, where each would wait for its own; first their own memory, then
-    /// what it points to.
+    /// what it points to, then their windows, where these take up what has come.
     pub(super) fn fetch(&self, points: impl Iterator<Item = usize> + Clone) {
         let own = |at: usize| {
             let watches = self.plan.points.get(at)?.watches.len();
             Some(self.points.get(at)?.touch() ^ watches as u64)
         };
         let behind = |at: usize| self.points.get(at).map(PointState::touch_behind);
+        let far = |at: usize| self.points.get(at).and_then(|state| state.past.touch_due());
         let of_all = |all: u64, part: u64| all ^ part;
         std::hint::black_box(points.clone().filter_map(own).fold(0, of_all));
-        std::hint::black_box(points.filter_map(behind).fold(0, of_all));
+        std::hint::black_box(points.clone().filter_map(behind).fold(0, of_all));
+        std::hint::black_box(points.filter_map(far).fold(0, of_all));
     }
 
     /// A condition of the gateway itself begins or ends.
@@ -551,12 +556,8 @@ impl<'a> Shard<'a> {
     /// From when on a tick can change something at the point.
     fn due(&self, at: usize) -> Timestamp {
         let never = Timestamp::from_micros(i64::MAX);
-        let (Some(state), Some(point), Some(plan)) =
-            (self.points.get(at), self.table.list().get(at), self.plan.points.get(at))
-        else {
-            return never;
-        };
-        if point.retired {
+        let (Some(state), Some(plan)) = (self.points.get(at), self.plan.points.get(at)) else { return never };
+        if plan.watches.is_empty() {
             return never;
         }
         let next = self.now + Duration::from_micros(1);
@@ -566,8 +567,9 @@ impl<'a> Shard<'a> {
         let health = if plan.health { state.health_asked + HEALTH_EVERY } else { never };
         let silence = if plan.silence {
             let since = state.heard.max(self.listening_since);
-            let unheard = (since + patience(point) + Duration::from_micros(1)).max(next);
-            if unheard > since + patience(point) + LONG_SILENCE { full_minute(unheard) } else { unheard }
+            let patience = patience(plan.period);
+            let unheard = (since + patience + Duration::from_micros(1)).max(next);
+            if unheard > since + patience + LONG_SILENCE { full_minute(unheard) } else { unheard }
         } else {
             never
         };
@@ -635,80 +637,78 @@ impl<'a> Shard<'a> {
                 points.map(|(((index, point), plan), state)| (index, point, plan.needs, &mut state.memory)),
             );
         }
-        for at in self.wakes.take(now) {
-            let (state, point, plan) = (&self.points[at], self.table.list().get(at), self.plan.points.get(at));
-            let Some((point, plan)) = point.zip(plan).filter(|(point, _)| !point.retired) else { continue };
-            let patience = patience(point);
-            let silent = now.since(state.usable_received.max(self.listening_since)) > patience;
-            let unheard_for = now.since(state.heard.max(self.listening_since));
-            let unheard = unheard_for > patience
-                && (unheard_for <= patience + LONG_SILENCE || state.waits || now == full_minute(now));
-            let ask_health = plan.health && (state.health_waits || now.since(state.health_asked) >= HEALTH_EVERY);
-            if silent || state.waits {
-                let source_now = Timestamp::from_micros(now.micros().saturating_add(state.skew_micros));
-                let value = if silent { None } else { state.value };
-                let at_source = source_now.max(state.source_time);
-                let moment = Moment { at: at_source, value, quality: state.quality, ..Moment::of(now) };
-                self.judge_point(at, moment, Asked::Tick { silent, unheard }, effects);
+        let awake = self.wakes.take(now);
+        for points in awake.chunks(AHEAD) {
+            self.fetch(points.iter().copied());
+            for at in points {
+                self.look_at_clock(*at, now, effects);
             }
-            if ask_health {
-                self.judge_health(at, now, effects);
-            }
-            self.wakes.put(at, self.due(at));
         }
     }
 
-    /// What the rules of a point are shown of it, whichever of them are asked. `None`: nothing watches it.
-    fn show(&self, at: usize, moment: Moment, asked: Asked) -> Option<Shown> {
-        let (state, plan, point) = (self.points.get(at)?, self.plan.points.get(at)?, self.table.list().get(at)?);
-        let first = plan.watches.first()?;
-        let heard = match asked {
-            Asked::Tick { unheard: true, .. } => state.heard.max(self.listening_since),
-            Asked::Tick { unheard: false, .. } | Asked::Sample { .. } | Asked::Overtaken | Asked::Around => state.heard,
-        };
-        let health = if plan.shows_health {
-            health(state, moment.now)
-        } else {
-            Health { quality: state.quality, ..Health::default() }
-        };
+    /// A point on a tick.
+    fn look_at_clock(&mut self, at: usize, now: Timestamp, effects: &mut Vec<Effect>) {
+        let (state, Some(plan)) = (&self.points[at], self.plan.points.get(at)) else { return };
+        let patience = patience(plan.period);
+        let silent = now.since(state.usable_received.max(self.listening_since)) > patience;
+        let unheard_for = now.since(state.heard.max(self.listening_since));
+        let unheard = unheard_for > patience
+            && (unheard_for <= patience + LONG_SILENCE || state.waits || now == full_minute(now));
+        let ask_health = plan.health && (state.health_waits || now.since(state.health_asked) >= HEALTH_EVERY);
+        if silent || state.waits {
+            let source_now = Timestamp::from_micros(now.micros().saturating_add(state.skew_micros));
+            let value = if silent { None } else { state.value };
+            let at_source = source_now.max(state.source_time);
+            let moment = Moment { at: at_source, value, quality: state.quality, ..Moment::of(now) };
+            self.judge_point(at, moment, Asked::Tick { silent, unheard }, effects);
+        }
+        if ask_health {
+            self.judge_health(at, now, effects);
+        }
+        self.wakes.put(at, self.due(at));
+    }
+
+    /// Rules that do not say true of what the point shows and whose alarms are at rest, by their places as bits; one
+    /// that is about to be or open has to be asked, whatever its point shows. `None`: nothing watches the point.
+    #[inline]
+    fn answered(&self, at: usize, moment: Moment, asked: Asked) -> Option<u64> {
+        let (state, plan) = (self.points.get(at)?, self.plan.points.get(at).filter(|plan| !plan.watches.is_empty())?);
         let value = match asked {
-            Asked::Overtaken => moment.value,
-            Asked::Sample { .. } | Asked::Tick { .. } | Asked::Around => state.value,
-        };
-        let mut shown = Shown { value, health, age_s: moment.now.since(heard).as_secs_f64(), skipped: 0 };
-        let value = match asked {
-            Asked::Sample { usable: true, .. } => shown.value,
+            Asked::Sample { usable: true, .. } => state.value,
             Asked::Around => moment.value,
-            Asked::Sample { usable: false, .. } | Asked::Tick { .. } | Asked::Overtaken => return Some(shown),
+            Asked::Sample { usable: false, .. } | Asked::Tick { .. } | Asked::Overtaken => return Some(0),
         };
-        shown.skip(asked.occasion(&plan.occasions), first, point, value, state);
-        Some(shown)
+        let (quality, hull) = (state.quality, state.past.hull());
+        let sensor = || (health(state, moment.now), moment.now.since(state.heard).as_secs_f64());
+        let glance = value.map(|value| Glance { value, quality, hull, sensor: &sensor });
+        Some(asked.occasion(&plan.occasions).answered(glance.as_ref()) & state.slots.resting())
     }
 
-    /// Asks the rules of a point and moves their alarms.
+    /// Asks the rules of a point and moves their alarms. What is answered leaves nothing behind.
     pub(super) fn judge_point(&mut self, at: usize, moment: Moment, asked: Asked, effects: &mut Vec<Effect>) {
-        let Some(shown) = self.show(at, moment, asked) else { return };
+        let Some(answered) = self.answered(at, moment, asked) else { return };
         let occasion = asked.occasion(&self.plan.points[at].occasions);
-        self.counts.answer(occasion.judged(shown.skipped));
-        if self.points[at].waits || occasion.asks(shown.skipped) {
-            self.ask_rules(at, moment, asked, &shown, effects);
+        self.counts.answer(occasion.judged(answered));
+        if self.points[at].waits || occasion.asks(answered) {
+            self.ask_rules(at, moment, asked, answered, effects);
         }
     }
 
-    /// Does what the point shows answer all its rules? That leaves nothing behind.
+    /// Does what the point shows answer all its rules?
     pub(super) fn answers(&mut self, at: usize, moment: Moment, asked: Asked) -> bool {
-        let Some(shown) = self.show(at, moment, asked) else { return true };
+        let Some(answered) = self.answered(at, moment, asked) else { return true };
         let occasion = asked.occasion(&self.plan.points[at].occasions);
-        let answers = !occasion.asks(shown.skipped);
+        let answers = !occasion.asks(answered);
         if answers {
-            self.counts.answer(occasion.judged(shown.skipped));
+            self.counts.answer(occasion.judged(answered));
         }
         answers
     }
 
-    fn ask_rules(&mut self, at: usize, moment: Moment, asked: Asked, shown: &Shown, effects: &mut Vec<Effect>) {
+    #[inline(never)]
+    fn ask_rules(&mut self, at: usize, moment: Moment, asked: Asked, answered: u64, effects: &mut Vec<Effect>) {
         if self.plan.points.get(at).is_some_and(|plan| plan.looks) {
-            self.look_around(at, moment, Some(asked), shown.skipped);
+            self.look_around(at, moment, Some(asked), answered);
         }
         let (Some(state), Some(plan), Some(point)) =
             (self.points.get_mut(at), self.plan.points.get(at), self.table.list().get(at))
@@ -722,12 +722,13 @@ impl<'a> Shard<'a> {
             state.looked = looked;
         }
         let occasion = asked.occasion(&plan.occasions);
+        let shown = Shown::of(state, plan, moment, (asked, self.listening_since));
         let value = shown.value;
-        let mut reading = shown.reading(&plan.watches[0], point, value);
+        let mut reading = shown.reading(&plan.watches[0], point);
         let mut waits = false;
         // One stands for all alarms with which nothing is the matter, and none of them is looked at.
         let (mut touched, mut blank) = (false, Slot::default());
-        for place in occasion.places(shown.skipped) {
+        for place in occasion.places(answered) {
             let Some(watch) = plan.watches.get(place) else { continue };
             let rests = state.slots.rests(place);
             touched |= !rests;
@@ -820,31 +821,30 @@ impl<'a> Shard<'a> {
         }
     }
 
-    /// What the rules about the sensor itself are shown. `None`: there are none.
-    fn show_health(&self, at: usize, now: Timestamp) -> Option<Shown> {
-        let (state, plan, point) = (self.points.get(at)?, self.plan.points.get(at)?, self.table.list().get(at)?);
-        let first = plan.watches.first().filter(|_| plan.health)?;
-        let age_s = now.since(state.heard).as_secs_f64();
-        let mut shown = Shown { value: state.value, health: health(state, now), age_s, skipped: 0 };
-        shown.skip(&plan.occasions.health, first, point, shown.value, state);
-        Some(shown)
-    }
-
     /// Asks the rules about the sensor itself. They run on Davy's clock: it is the source that is in doubt.
     fn judge_health(&mut self, at: usize, now: Timestamp, effects: &mut Vec<Effect>) {
-        let Some(shown) = self.show_health(at, now) else { return };
-        let (state, occasion) = (&mut self.points[at], &self.plan.points[at].occasions.health);
+        let (Some(state), Some(plan)) = (self.points.get_mut(at), self.plan.points.get(at)) else { return };
+        if !plan.health {
+            return;
+        }
         state.health_asked = now;
-        self.counts.answer(occasion.judged(shown.skipped));
-        if state.health_waits || occasion.asks(shown.skipped) {
-            self.ask_about_sensor(at, now, &shown, effects);
+        let (occasion, quality, hull) = (&plan.occasions.health, state.quality, state.past.hull());
+        let (health, age_s) = (health(state, now), now.since(state.heard).as_secs_f64());
+        let sensor = || (health, age_s);
+        let glance = state.value.map(|value| Glance { value, quality, hull, sensor: &sensor });
+        let answered = occasion.answered(glance.as_ref()) & state.slots.resting();
+        self.counts.answer(occasion.judged(answered));
+        if state.health_waits || occasion.asks(answered) {
+            let shown = Shown { value: state.value, health, age_s };
+            self.ask_about_sensor(at, now, &shown, answered, effects);
         }
     }
 
-    fn ask_about_sensor(&mut self, at: usize, now: Timestamp, shown: &Shown, effects: &mut Vec<Effect>) {
+    #[inline(never)]
+    fn ask_about_sensor(&mut self, at: usize, now: Timestamp, shown: &Shown, answered: u64, effects: &mut Vec<Effect>) {
         if self.plan.points.get(at).is_some_and(|plan| plan.looks) {
             let (value, quality) = (self.points[at].value, self.points[at].quality);
-            self.look_around(at, Moment { value, quality, ..Moment::of(now) }, None, shown.skipped);
+            self.look_around(at, Moment { value, quality, ..Moment::of(now) }, None, answered);
         }
         let (Some(state), Some(plan), Some(point)) =
             (self.points.get_mut(at), self.plan.points.get(at), self.table.list().get(at))
@@ -852,11 +852,11 @@ impl<'a> Shard<'a> {
             return;
         };
         let health = shown.health;
-        let mut reading = shown.reading(&plan.watches[0], point, state.value);
+        let mut reading = shown.reading(&plan.watches[0], point);
         let moment = Moment { value: state.value, quality: state.quality, ..Moment::of(now) };
         let mut waits = false;
         let (mut touched, mut blank) = (false, Slot::default());
-        for place in plan.occasions.health.places(shown.skipped) {
+        for place in plan.occasions.health.places(answered) {
             let Some(watch) = plan.watches.get(place) else { continue };
             let rests = state.slots.rests(place);
             touched |= !rests;
@@ -1120,20 +1120,30 @@ struct Shown {
     value: Option<f64>,
     health: Health,
     age_s: f64,
-    /// Rules that do not say true and whose alarms are at rest, by their places as bits.
-    skipped: u64,
 }
 
 impl Shown {
-    /// An alarm that is about to be or open has to be asked, whatever its point shows.
-    fn skip(&mut self, occasion: &Occasion, any: &Watch, point: &Point, value: Option<f64>, state: &PointState) {
-        let answered = occasion.answered(&self.reading(any, point, value), || state.past.hull());
-        self.skipped = answered & state.slots.resting();
+    /// Whichever of the rules are asked.
+    fn of(state: &PointState, plan: &PointPlan, moment: Moment, (asked, listening_since): (Asked, Timestamp)) -> Self {
+        let heard = match asked {
+            Asked::Tick { unheard: true, .. } => state.heard.max(listening_since),
+            Asked::Tick { unheard: false, .. } | Asked::Sample { .. } | Asked::Overtaken | Asked::Around => state.heard,
+        };
+        let health = if plan.shows_health {
+            health(state, moment.now)
+        } else {
+            Health { quality: state.quality, ..Health::default() }
+        };
+        let value = match asked {
+            Asked::Overtaken => moment.value,
+            Asked::Sample { .. } | Asked::Tick { .. } | Asked::Around => state.value,
+        };
+        Self { value, health, age_s: moment.now.since(heard).as_secs_f64() }
     }
 
-    fn reading<'a>(&self, watch: &'a Watch, point: &'a Point, value: Option<f64>) -> Reading<'a> {
+    fn reading<'a>(&self, watch: &'a Watch, point: &'a Point) -> Reading<'a> {
         let (limits, recalls) = (&watch.limits, &watch.recalls);
-        Reading { value, health: self.health, age_s: self.age_s, point, limits, recalls, around: None }
+        Reading { value: self.value, health: self.health, age_s: self.age_s, point, limits, recalls, around: None }
     }
 }
 
@@ -1197,9 +1207,9 @@ pub(super) fn fresh(at: Timestamp) -> PointState {
     }
 }
 
-/// A sensor is silent when it has said nothing for so long.
-pub(super) fn patience(point: &Point) -> Duration {
-    point.period + Duration::from_secs(1)
+/// A sensor that speaks so often is silent when it has said nothing for so long.
+pub(super) fn patience(period: Duration) -> Duration {
+    period + Duration::from_secs(1)
 }
 
 /// The first full minute that is not before this moment.

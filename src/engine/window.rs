@@ -106,6 +106,13 @@ pub struct Window {
 }
 
 impl Window {
+    /// Something of each line of its own memory, and the ends of its queues.
+    pub fn touch(&self) -> u64 {
+        let ends = [&self.lows, &self.highs].into_iter().flatten().filter_map(VecDeque::back);
+        let ends = ends.fold(0, |all, (_, value)| all ^ value.to_bits());
+        ends ^ self.start ^ self.removed ^ u64::from(self.sums.is_some()) ^ u64::from(self.line.is_some())
+    }
+
     /// A number that its sums are counted from, if it keeps sums: they are rounded as that number is.
     pub fn base(&self) -> Option<f64> {
         self.sums.as_ref().map(|sums| sums.base)

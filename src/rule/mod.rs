@@ -42,7 +42,7 @@ pub use language::{BUDGET_OPERATIONS, LONGEST_WINDOW, Language};
 pub use layers::{Layers, Ordered};
 #[cfg(fuzzing)]
 pub use native::same_every_way;
-pub use native::{MOST_NODES, Quiet};
+pub use native::{Glance, MOST_NODES, Quiet};
 pub use outlook::{MOST_MEMBERS, Outlook, Outlooks};
 pub use plan::{Compiled, Occasion, Occasions, Plan, PointPlan, RuleProblem, Watch, watches};
 pub use runs::Runs;

@@ -23,10 +23,10 @@ use super::ask::Ask;
 use super::functions::Function;
 use super::judge::{Judged, Reading};
 use super::seen::{Around, GroupAsk, Motion};
-use crate::engine::Past;
+use crate::engine::{Health, Past};
 use crate::model::{Grade, PermitKind, Reason, SiteState};
 
-pub use quiet::Quiet;
+pub use quiet::{Glance, Quiet};
 #[cfg(fuzzing)]
 pub use scenes::same_every_way;
 
@@ -309,20 +309,26 @@ impl Num {
 
 impl Asked {
     fn of(self, reading: &Reading<'_>) -> Option<f64> {
-        let health = &reading.health;
         match self {
             Self::Value => reading.value,
-            Self::Age => Some(reading.age_s),
             Self::Period => Some(reading.point.period.as_secs_f64()),
+            Self::Resolution => Some(reading.point.resolution),
+            Self::RangeLow => reading.point.range.map(|range| range.low),
+            Self::RangeHigh => reading.point.range.map(|range| range.high),
+            sensor => sensor.of_the_sensor(&reading.health, reading.age_s),
+        }
+    }
+
+    fn of_the_sensor(self, health: &Health, age_s: f64) -> Option<f64> {
+        match self {
+            Self::Age => Some(age_s),
             Self::FlatFor => Some(health.flat_s),
             Self::StoodFor => Some(health.stood_s),
             Self::Clock => Some(health.clock_s),
             Self::FallFor => Some(health.fall_s),
             Self::FallTo => Some(health.fall_to),
             Self::TwinFor => Some(health.twin_s),
-            Self::Resolution => Some(reading.point.resolution),
-            Self::RangeLow => reading.point.range.map(|range| range.low),
-            Self::RangeHigh => reading.point.range.map(|range| range.high),
+            Self::Value | Self::Period | Self::Resolution | Self::RangeLow | Self::RangeHigh => None,
         }
     }
 

@@ -3,15 +3,16 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
+use std::time::Duration;
 
 use rhai::ImmutableString;
 
 use super::ask::{Recall, Site};
 use super::limits::{self, Effective};
 use super::outlook::{self, Outlooks};
-use super::{Judges, Language, Layers, Ordered, Program, Quiet, Reading, Rule, draft};
+use super::{Glance, Judges, Language, Layers, Ordered, Program, Quiet, Rule, draft};
 use crate::alarm::Policy;
-use crate::engine::{Hull, Needs, Wants};
+use crate::engine::{Needs, Wants};
 use crate::journal::Setup;
 use crate::model::{Kind, Point, PointIndex, SiteId, Stricter};
 
@@ -122,15 +123,12 @@ impl Occasion {
         Self { first, others, telling: first, ..Self::default() }
     }
 
-    /// Those that need not be asked where their alarms are at rest, as bits. `hull`: all that the point looks back on.
+    /// Those that need not be asked where their alarms are at rest, as bits; without a usable value nobody sees much.
     #[must_use]
     #[inline]
-    pub fn answered(&self, reading: &Reading<'_>, hull: impl FnOnce() -> Hull) -> u64 {
-        if self.quiets.is_empty() {
-            return self.silences;
-        }
-        let hull = hull();
-        let quiets = self.quiets.iter().filter(|(quiet, _)| quiet.holds(reading, hull));
+    pub fn answered(&self, glance: Option<&Glance<'_>>) -> u64 {
+        let Some(glance) = glance else { return self.silences };
+        let quiets = self.quiets.iter().filter(|(quiet, _)| quiet.holds(glance));
         quiets.fold(self.silences, |bits, (_, places)| bits | places)
     }
 
@@ -184,8 +182,9 @@ pub struct PointPlan {
     pub lent: Wants,
     /// What of the sensor's health its rules ask for.
     pub needs: Needs,
-    /// Smallest step of the sensor's readings.
+    /// Smallest step of the sensor's readings, and how often they come.
     pub resolution: f64,
+    pub period: Duration,
     /// Is there a rule about the sensor itself?
     pub health: bool,
     /// Is there a rule about silence?
@@ -293,7 +292,7 @@ impl Plan {
     /// Which watches of the point are asked when. To be called again when its limits change.
     pub fn note_occasions(&mut self, at: PointIndex, point: &Point) {
         let Some(plan) = self.points.get_mut(at.at()).map(Rc::make_mut) else { return };
-        plan.resolution = point.resolution;
+        (plan.resolution, plan.period) = (point.resolution, point.period);
         let (rules, watches) = (&self.rules, &plan.watches);
         let of = |asked: &dyn Fn(Judges, bool) -> bool| -> Box<[u32]> {
             let fits = |watch: &Watch| asked(rules[watch.rule].rule.judges, watch.outlooks.is_some());

@@ -11,7 +11,7 @@ use crate::alarm::AlarmChange;
 use crate::engine::Shard;
 use crate::facts::Answer;
 use crate::journal::{Entry, Note, RuleFile, Setup, SiteSet};
-use crate::model::{Calendar, MonthDay, Quality, Reason, Sample, Season, SiteStanding, SiteState, Zone};
+use crate::model::{Calendar, MonthDay, Point, Quality, Reason, Sample, Season, SiteStanding, SiteState, Zone};
 use crate::rule::{Language, trial};
 
 /// One rule with these closures.

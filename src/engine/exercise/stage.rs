@@ -204,7 +204,7 @@ impl<'a> Stage<'a> {
             Some(reads) => (reads.value, reads.until, reads.next) = (injection.value, until, now),
             None => {
                 let shown =
-                    real.table().get(number).filter(|point| now.since(state.usable_received) <= patience(point));
+                    real.table().get(number).filter(|point| now.since(state.usable_received) <= patience(point.period));
                 let rest = state.value.filter(|_| shown.is_some() && state.quality.usable());
                 self.wake(here, state);
                 self.readings.insert(here, Reads { value: injection.value, until, rest, next: now });

@@ -9,11 +9,11 @@
 //! tolerance and sums are rounded, belong to no span.
 
 use super::{Arithmetic, Asked, Bool, Native, Num, Typed};
-use crate::engine::Hull;
-use crate::model::Point;
+use crate::engine::{Health, Hull};
+use crate::model::{Point, Quality};
+use crate::rule::Comparison;
 use crate::rule::ask::{Lying, Recall};
 use crate::rule::outlook::Outlook;
-use crate::rule::{Comparison, Reading};
 use rhai::ImmutableString;
 
 /// Beyond this nothing is claimed: differences of larger numbers may not be finite.
@@ -50,6 +50,16 @@ impl Default for Quiet {
             within: Vec::new(),
         }
     }
+}
+
+/// What of a point has to be looked at to know that it is quiet.
+pub struct Glance<'a> {
+    pub value: f64,
+    pub quality: Quality,
+    /// All that it looks back on.
+    pub hull: Hull,
+    /// Its health, and since when it was heard in seconds; for the few that ask.
+    pub sensor: &'a dyn Fn() -> (Health, f64),
 }
 
 /// What a quiet is about.
@@ -89,19 +99,22 @@ impl Quiet {
     }
 
     #[must_use]
-    pub fn holds(&self, reading: &Reading<'_>, hull: Hull) -> bool {
-        let Some(value) = reading.value else { return false };
-        let (low, high) = (hull.low.min(value), hull.high.max(value));
-        value > self.value.0
-            && value < self.value.1
-            && reading.health.quality.bits() & self.none_of == 0
+    #[inline]
+    pub fn holds(&self, glance: &Glance<'_>) -> bool {
+        let Glance { value, quality, hull, sensor } = glance;
+        let (low, high) = (hull.low.min(*value), hull.high.max(*value));
+        *value > self.value.0
+            && *value < self.value.1
+            && quality.bits() & self.none_of == 0
             && low > self.hull.0
             && high < self.hull.1
             && high - low < self.spread
-            && self
-                .within
-                .iter()
-                .all(|(asked, low, high)| asked.of(reading).is_some_and(|number| number > *low && number < *high))
+            && (self.within.is_empty() || self.sensor_is_quiet(&sensor()))
+    }
+
+    fn sensor_is_quiet(&self, (health, age_s): &(Health, f64)) -> bool {
+        let known = |asked: Asked| asked.of_the_sensor(health, *age_s);
+        self.within.iter().all(|(asked, low, high)| known(*asked).is_some_and(|number| number > *low && number < *high))
     }
 
     /// Where both are quiet; `None` where that is nowhere.

@@ -14,7 +14,7 @@ use crate::model::{PermitKind, Point, PointIndex, Quality, Range, SiteState, Str
 use crate::rule::ask::{Recall, Site};
 use crate::rule::functions::{Function, Shape};
 use crate::rule::seen::{Around, Member, Standing};
-use crate::rule::{Judge, Judged, Language, Program, Quiet, Reading, outlook, read_file, trial};
+use crate::rule::{Glance, Judge, Judged, Language, Program, Quiet, Reading, outlook, read_file, trial};
 
 const SPANS: [&str; 2] = ["1m", "10m"];
 
@@ -417,7 +417,10 @@ pub fn every_way(program: &Program, language: &Language, scene: &Scene) -> Said 
     let mut judge = Judge::new(language);
     let lowered = program.native.as_ref().ok();
     let quiet = lowered.and_then(|native| Quiet::of(native, &limits, &recalls, Some(&outlook), &point));
-    let quiet = quiet.is_some_and(|quiet| quiet.holds(&reading, past.hull()));
+    let sensor = || (scene.health, scene.age_s);
+    let glance =
+        scene.value.map(|value| Glance { value, quality: scene.health.quality, hull: past.hull(), sensor: &sensor });
+    let quiet = quiet.zip(glance).is_some_and(|(quiet, glance)| quiet.holds(&glance));
     let native = judge.judge(program, &reading, &mut past);
     let tree = judge.interpret(program, &reading, &mut past);
     Said { native, tree, machine: judge.by_machine(program, &reading, &mut past), quiet }

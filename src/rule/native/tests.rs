@@ -10,7 +10,7 @@ use crate::model::{Point, Quality, Reason, SiteState};
 use crate::rule::ask::{Recall, Site};
 use crate::rule::outlook::{Members, Outlook};
 use crate::rule::seen::Standing;
-use crate::rule::{Judged, Language, Quiet, Reading, trial};
+use crate::rule::{Glance, Judged, Language, Quiet, trial};
 
 proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 2_000, ..ProptestConfig::default() })]
@@ -116,10 +116,11 @@ fn a_quiet_point_is_answered_by_a_few_spans() {
             windows: vec![None; program.beyond.windows.len()],
             ..Outlook::default()
         };
-        let reading =
-            Reading { value, health, age_s: 0.0, point: &point, limits: &limits, recalls: &recalls, around: None };
         let quiet = Quiet::of(program.native.as_ref().unwrap(), &limits, &recalls, Some(&outlook), &point);
-        quiet.is_some_and(|quiet| quiet.holds(&reading, Hull { low, high }))
+        let (hull, quality) = (Hull { low, high }, health.quality);
+        let sensor = || (health, 0.0);
+        let glance = value.map(|value| Glance { value, quality, hull, sensor: &sensor });
+        quiet.zip(glance).is_some_and(|(quiet, glance)| quiet.holds(&glance))
     };
     let well = Health::default();
     let broken = Health { quality: Quality::because(Reason::OverRange), ..well };
