@@ -312,7 +312,7 @@ impl Past {
     #[must_use]
     pub fn touch_due(&self) -> Option<u64> {
         let due = self.behind + 1 >= self.most_behind;
-        let windows = || self.windows.iter().fold(0, |all, window| all ^ window.touch());
+        let windows = || self.windows.iter().fold(0, |all, window| all ^ window.touch(self.track.whole()));
         due.then(|| self.kept.iter().fold(windows(), |all, kept| all ^ kept.touch()))
     }
 

@@ -47,6 +47,8 @@ const LONGEST_REST: u32 = 63;
 const LONG_SILENCE: Duration = Duration::from_secs(3_600);
 /// Rules about the sensor itself are asked this often, besides every change of quality.
 const HEALTH_EVERY: Duration = Duration::from_secs(10);
+/// After so long already by a sample of the point, which is at hand then, where a tick has to fetch it.
+const HEALTH_BY_SAMPLE: Duration = Duration::from_secs(9);
 
 const RULE_GONE: &str = "规则已移除或不再监视该测点 / the rule was removed or no longer watches this point";
 
@@ -444,6 +446,9 @@ impl<'a> Shard<'a> {
             let newest = sample.receive_time;
             let moment = sample.source_time.max(newest - TICK).min(newest);
             self.judge_health(at, moment, effects);
+        } else if self.plan.points[at].health && self.now.since(self.points[at].health_asked) >= HEALTH_BY_SAMPLE {
+            self.judge_health(at, self.now, effects);
+            self.wakes.put(at, self.due(at));
         }
         self.wake(at);
         self.stir(sample.point, moment);
