@@ -308,12 +308,18 @@ impl Past {
         self.newest().map_or(0, f64::to_bits)
     }
 
-    /// Of what windows and memories need to take up what has come, where the next sample makes them.
+    /// Of what windows and memories need to take up what has come, where the next sample makes them: as many samples
+    /// leave a window as come in.
     #[must_use]
     pub fn touch_due(&self) -> Option<u64> {
-        let due = self.behind + 1 >= self.most_behind;
-        let windows = || self.windows.iter().fold(0, |all, window| all ^ window.touch(self.track.whole()));
-        due.then(|| self.kept.iter().fold(windows(), |all, kept| all ^ kept.touch()))
+        if self.behind == 0 || self.behind + 1 < self.most_behind {
+            return None;
+        }
+        let (track, behind) = (self.track.whole(), u64::from(self.behind));
+        let newest = track.touch(track.end() - behind, behind);
+        let window = |all, window: &Window| all ^ window.touch() ^ track.touch(window.start(), behind);
+        let windows = self.windows.iter().fold(newest, window);
+        Some(self.kept.iter().fold(windows, |all, kept| all ^ kept.touch()))
     }
 
     #[must_use]

@@ -53,7 +53,7 @@ const HEALTH_BY_SAMPLE: Duration = Duration::from_secs(9);
 const RULE_GONE: &str = "规则已移除或不再监视该测点 / the rule was removed or no longer watches this point";
 
 /// Points whose memory is fetched together, ahead of their samples.
-pub(super) const AHEAD: usize = 8;
+pub(super) const AHEAD: usize = 16;
 
 /// What a shard remembers of one point. In this order what each sample needs lies together, and begins with a line of
 /// the processor's cache.
@@ -447,7 +447,7 @@ impl<'a> Shard<'a> {
             let moment = sample.source_time.max(newest - TICK).min(newest);
             self.judge_health(at, moment, effects);
         } else if self.plan.points[at].health && self.now.since(self.points[at].health_asked) >= HEALTH_BY_SAMPLE {
-            self.judge_health(at, self.now, effects);
+            self.judge_health(at, sample.receive_time, effects);
             self.wakes.put(at, self.due(at));
         }
         self.wake(at);

@@ -96,6 +96,12 @@ impl<'a> Upto<'a> {
         (self.end > self.track.first).then(|| self.at(self.end - 1))
     }
 
+    /// Something of each line of memory in which so many samples from that number on lie.
+    pub fn touch(self, number: u64, samples: u64) -> u64 {
+        let numbers = (number..self.end.min(number + samples)).step_by(4);
+        numbers.fold(0, |all, number| all ^ self.at(number).1.to_bits())
+    }
+
     pub fn from(self, number: u64) -> impl Iterator<Item = (Timestamp, f64)> + 'a {
         self.track.items.range(place(number, self.track.first)..place(self.end, self.track.first)).copied()
     }

@@ -106,11 +106,10 @@ pub struct Window {
 }
 
 impl Window {
-    /// Something of each line of its own memory, the ends of its queues and its oldest sample.
-    pub fn touch(&self, track: Upto<'_>) -> u64 {
+    /// Something of each line of its own memory, and the ends of its queues.
+    pub fn touch(&self) -> u64 {
         let ends = [&self.lows, &self.highs].into_iter().flatten().filter_map(VecDeque::back);
-        let oldest = if self.start < track.end() { track.at(self.start).1.to_bits() } else { 0 };
-        let ends = ends.fold(oldest, |all, (_, value)| all ^ value.to_bits());
+        let ends = ends.fold(0, |all, (_, value)| all ^ value.to_bits());
         ends ^ self.start ^ self.removed ^ u64::from(self.sums.is_some()) ^ u64::from(self.line.is_some())
     }
 
