@@ -269,7 +269,7 @@ impl Past {
 
     /// What stands for samples that are gone.
     fn means(&self) -> impl Iterator<Item = f64> {
-        let bases = self.windows.iter().filter_map(Window::base);
+        let bases = self.windows.iter().filter_map(|window| window.base(self.track.whole()));
         self.kept.iter().flat_map(Kept::means).chain(bases)
     }
 
@@ -308,16 +308,16 @@ impl Past {
         self.newest().map_or(0, f64::to_bits)
     }
 
-    /// Of what windows and memories need to take up what has come, where the next sample makes them: as many samples
-    /// leave a window as come in.
+    /// Of what windows and memories need to take up what has come, where the next sample makes them, or asks them as the
+    /// one before did: as many samples leave a window as come in.
     #[must_use]
     pub fn touch_due(&self) -> Option<u64> {
-        if self.behind == 0 || self.behind + 1 < self.most_behind {
+        if self.behind > 0 && self.behind + 1 < self.most_behind {
             return None;
         }
         let (track, behind) = (self.track.whole(), u64::from(self.behind));
         let newest = track.touch(track.end() - behind, behind);
-        let window = |all, window: &Window| all ^ window.touch() ^ track.touch(window.start(), behind);
+        let window = |all, window: &Window| all ^ window.touch() ^ track.touch(window.start(), behind.max(1));
         let windows = self.windows.iter().fold(newest, window);
         Some(self.kept.iter().fold(windows, |all, kept| all ^ kept.touch()))
     }

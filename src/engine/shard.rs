@@ -47,8 +47,6 @@ const LONGEST_REST: u32 = 63;
 const LONG_SILENCE: Duration = Duration::from_secs(3_600);
 /// Rules about the sensor itself are asked this often, besides every change of quality.
 const HEALTH_EVERY: Duration = Duration::from_secs(10);
-/// After so long already by a sample of the point, which is at hand then, where a tick has to fetch it.
-const HEALTH_BY_SAMPLE: Duration = Duration::from_secs(9);
 
 const RULE_GONE: &str = "规则已移除或不再监视该测点 / the rule was removed or no longer watches this point";
 
@@ -414,6 +412,7 @@ impl<'a> Shard<'a> {
         let earliest = if self.now == Timestamp::MIN { sample.receive_time } else { sample.receive_time - TICK };
         state.skew_micros = sample.source_time.micros() - earliest.micros();
         state.source_time = sample.source_time;
+        let pause = sample.receive_time.since(state.received);
         state.received = sample.receive_time;
         state.behind = None;
         state.raw = sample.value;
@@ -446,12 +445,21 @@ impl<'a> Shard<'a> {
             let newest = sample.receive_time;
             let moment = sample.source_time.max(newest - TICK).min(newest);
             self.judge_health(at, moment, effects);
-        } else if self.plan.points[at].health && self.now.since(self.points[at].health_asked) >= HEALTH_BY_SAMPLE {
+        } else if self.asks_health(at, pause) {
             self.judge_health(at, sample.receive_time, effects);
             self.wakes.put(at, self.due(at));
         }
         self.wake(at);
         self.stir(sample.point, moment);
+    }
+
+    /// Are the rules about the sensor to be asked by its sample, which came so long after the one before? They are if the
+    /// next one would come too late: now the point is at hand, and a tick would have to fetch it. Rules that look beyond
+    /// it wait for the tick: what comes with the sample is not all there yet.
+    fn asks_health(&self, at: usize, pause: Duration) -> bool {
+        let plan = &self.plan.points[at];
+        let due = || (self.now + pause).since(self.points[at].health_asked) >= HEALTH_EVERY;
+        plan.health && !plan.health_looks && pause <= HEALTH_EVERY && self.now != Timestamp::MIN && due()
     }
 
     /// Delays that ran out before a sample was measured, judged by what was known until then: whether a tick
@@ -689,13 +697,15 @@ impl<'a> Shard<'a> {
         Some(asked.occasion(&plan.occasions).answered(glance.as_ref()) & state.slots.resting())
     }
 
-    /// Asks the rules of a point and moves their alarms. What is answered leaves nothing behind.
+    /// Asks the rules of a point and moves their alarms.
     pub(super) fn judge_point(&mut self, at: usize, moment: Moment, asked: Asked, effects: &mut Vec<Effect>) {
         let Some(answered) = self.answered(at, moment, asked) else { return };
         let occasion = asked.occasion(&self.plan.points[at].occasions);
         self.counts.answer(occasion.judged(answered));
         if self.points[at].waits || occasion.asks(answered) {
             self.ask_rules(at, moment, asked, answered, effects);
+        } else {
+            self.note_looked(at, moment, asked);
         }
     }
 
@@ -706,12 +716,24 @@ impl<'a> Shard<'a> {
         let answers = !occasion.asks(answered);
         if answers {
             self.counts.answer(occasion.judged(answered));
+            self.note_looked(at, moment, asked);
         }
         answers
     }
 
+    /// What looks beyond a point is asked by many: its event times must not run backwards. Ticks at which nothing
+    /// waits may be passed over, and must leave nothing behind.
+    fn note_looked(&mut self, at: usize, moment: Moment, asked: Asked) {
+        let state = &mut self.points[at];
+        if state.waits || !matches!(asked, Asked::Tick { .. }) {
+            state.looked = state.looked.max(moment.at);
+        }
+    }
+
     #[inline(never)]
     fn ask_rules(&mut self, at: usize, moment: Moment, asked: Asked, answered: u64, effects: &mut Vec<Effect>) {
+        let looked = self.points[at].looked.max(moment.at);
+        self.note_looked(at, moment, asked);
         if self.plan.points.get(at).is_some_and(|plan| plan.looks) {
             self.look_around(at, moment, Some(asked), answered);
         }
@@ -720,12 +742,6 @@ impl<'a> Shard<'a> {
         else {
             return;
         };
-        // What looks beyond the point is asked by many: its event times must not run backwards.
-        let looked = state.looked.max(moment.at);
-        // Ticks at which nothing waits may be passed over, and must leave nothing behind.
-        if state.waits || !matches!(asked, Asked::Tick { .. }) {
-            state.looked = looked;
-        }
         let occasion = asked.occasion(&plan.occasions);
         let shown = Shown::of(state, plan, moment, (asked, self.listening_since));
         let value = shown.value;

@@ -9,6 +9,7 @@ mod aside;
 mod exercise;
 mod limits;
 mod parent;
+mod quiet;
 
 use super::*;
 use crate::alarm::{AlarmChange, Happening, Standing};

@@ -113,9 +113,9 @@ impl Window {
         ends ^ self.start ^ self.removed ^ u64::from(self.sums.is_some()) ^ u64::from(self.line.is_some())
     }
 
-    /// A number that its sums are counted from, if it keeps sums: they are rounded as that number is.
-    pub fn base(&self) -> Option<f64> {
-        self.sums.as_ref().map(|sums| sums.base)
+    /// A number that its sums are counted from, if there are any: they are rounded as that number is.
+    pub fn base(&self, track: Upto<'_>) -> Option<f64> {
+        self.sums.as_ref().filter(|_| self.start < track.end()).map(|sums| sums.base)
     }
 
     /// The samples of the span that the track still holds.

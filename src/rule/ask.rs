@@ -224,7 +224,8 @@ impl Recall {
 
     /// Is this the call with these arguments?
     pub fn is(&self, function: Function, text: &str, levels: [f64; MOST_LEVELS]) -> bool {
-        let same = |(one, other): (&f64, &f64)| one.to_bits() == other.to_bits() || (one.is_nan() && other.is_nan());
+        // Zero is zero, whichever sign it was reckoned with.
+        let same = |(one, other): (&f64, &f64)| one == other || (one.is_nan() && other.is_nan());
         self.function == function && *self.text == *text && self.levels.iter().zip(&levels).all(same)
     }
 

@@ -40,9 +40,11 @@ pub use explain::{Explained, ExplainedLimit, ExplainedRule, ExplainedStep, OnRec
 pub use judge::{Judge, Judged, Program, Reading};
 pub use language::{BUDGET_OPERATIONS, LONGEST_WINDOW, Language};
 pub use layers::{Layers, Ordered};
+#[cfg(test)]
+pub use native::drawn_closure;
 #[cfg(fuzzing)]
 pub use native::same_every_way;
-pub use native::{Glance, MOST_NODES, Quiet};
+pub use native::{Glance, MOST_NODES, Quiet, Regard};
 pub use outlook::{MOST_MEMBERS, Outlook, Outlooks};
 pub use plan::{Compiled, Occasion, Occasions, Plan, PointPlan, RuleProblem, Watch, watches};
 pub use runs::Runs;

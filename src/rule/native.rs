@@ -26,7 +26,9 @@ use super::seen::{Around, GroupAsk, Motion};
 use crate::engine::{Health, Past};
 use crate::model::{Grade, PermitKind, Reason, SiteState};
 
-pub use quiet::{Glance, Quiet};
+pub use quiet::{Glance, Quiet, Regard};
+#[cfg(test)]
+pub use scenes::drawn_closure;
 #[cfg(fuzzing)]
 pub use scenes::same_every_way;
 

@@ -53,9 +53,10 @@ pub struct Outlooks {
 }
 
 impl Outlooks {
-    /// Is there nobody to look at?
+    /// Is there nothing to look at?
     pub fn is_empty(&self) -> bool {
-        [&self.raise, &self.clear].into_iter().flat_map(|outlook| &outlook.groups).all(|group| group.points.is_empty())
+        let nobody = |outlook: &Outlook| outlook.groups.iter().all(|group| group.points.is_empty());
+        [&self.raise, &self.clear].into_iter().all(|outlook| nobody(outlook) && outlook.seasons.is_empty())
     }
 }
 

@@ -10,7 +10,7 @@ use rhai::ImmutableString;
 use super::ask::{Recall, Site};
 use super::limits::{self, Effective};
 use super::outlook::{self, Outlooks};
-use super::{Glance, Judges, Language, Layers, Ordered, Program, Quiet, Rule, draft};
+use super::{Glance, Judges, Language, Layers, Ordered, Program, Quiet, Regard, Rule, draft};
 use crate::alarm::Policy;
 use crate::engine::{Needs, Wants};
 use crate::journal::Setup;
@@ -187,6 +187,8 @@ pub struct PointPlan {
     pub period: Duration,
     /// Is there a rule about the sensor itself?
     pub health: bool,
+    /// Does one of these look beyond the point?
+    pub health_looks: bool,
     /// Is there a rule about silence?
     pub silence: bool,
     /// Does another rule ask for it too?
@@ -299,6 +301,8 @@ impl Plan {
             (0_u32..).zip(watches).filter(|(_, watch)| fits(watch)).map(|(place, _)| place).collect()
         };
         let occasion = |asked: &dyn Fn(Judges, bool) -> bool| occasion(rules, watches, point, &of(asked));
+        let looks = |watch: &Watch| watch.outlooks.is_some() && rules[watch.rule].rule.judges == Judges::Health;
+        plan.health_looks = watches.iter().any(looks);
         plan.occasions = Occasions {
             sample: occasion(&|judges, looks| judges == Judges::Silence || judges == Judges::Samples && !looks),
             around: occasion(&|judges, looks| judges == Judges::Samples && looks),
@@ -580,7 +584,8 @@ fn occasion(rules: &[Compiled], watches: &[Watch], point: &Point, places: &[u32]
             quiets.push((quiet, 1 << place));
         }
     }
-    // Those that are quiet where most others are come first, and take as many along as are quiet with them.
+    // Those that are quiet where most others are come first, and take as many along as are quiet with them. Those that
+    // look back only take along what is quiet wherever they are: one trend is not to wake all the others.
     let others: Vec<usize> =
         quiets.iter().map(|(one, _)| quiets.iter().filter(|(other, _)| one.meets(other)).count()).collect();
     let mut order: Vec<usize> = (0..quiets.len()).collect();
@@ -588,8 +593,9 @@ fn occasion(rules: &[Compiled], watches: &[Watch], point: &Point, places: &[u32]
     let mut together: Vec<(Quiet, u64)> = Vec::new();
     for (quiet, bits) in order.into_iter().map(|place| &quiets[place]) {
         let joined = together.iter_mut().find_map(|(known, all)| {
-            let alike = known.regard() == quiet.regard() || *quiet == Quiet::default();
-            Some((known.and(quiet).filter(|_| alike)?, known, all))
+            let both = known.and(quiet)?;
+            let alike = known.regard() == quiet.regard() && quiet.regard() != Regard::Past;
+            (alike || both == *known).then_some((both, known, all))
         });
         match joined {
             Some((both, known, all)) => (*known, *all) = (both, *all | bits),

@@ -168,7 +168,9 @@ impl<'a> Stage<'a> {
             self.neighbours.insert(number, here);
         }
         let lent = whole.lent.clone();
-        self.shard.plan.points[at] = Rc::new(PointPlan { wants: lent.clone(), lent, ..PointPlan::default() });
+        let (resolution, period) = (whole.resolution, whole.period);
+        let plan = PointPlan { wants: lent.clone(), lent, resolution, period, ..PointPlan::default() };
+        self.shard.plan.points[at] = Rc::new(plan);
         let state = &mut self.shard.points[at];
         state.slots = Slots::default();
         (state.waits, state.health_waits) = (false, false);

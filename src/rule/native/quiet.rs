@@ -21,7 +21,8 @@ const LARGEST: f64 = 1e300;
 /// Numbers that are further apart than this share of the larger (or than this, below one) are told apart by Rhai.
 const APART: f64 = 1e-12;
 /// The same where something is reckoned from several numbers: windows are summed with an error of 1e-11 of the
-/// largest number in them, which is kept below [`MOST_LARGE`] bounds.
+/// largest number in them, which is kept below [`MOST_LARGE`] bounds. (A number that was larger still leaves a rest in
+/// running sums for a while after it has left the window: a verdict on that would be a wrong one.)
 const APART_RECKONED: f64 = 1e-6;
 const MOST_LARGE: f64 = 1e3;
 
@@ -261,7 +262,8 @@ impl Bool {
 }
 
 fn not_true_where(comparison: Comparison, left: &Num, right: &Num, numbers: &Numbers<'_>) -> Option<Quiet> {
-    let (asked, bound, comparison) = match (left, right) {
+    // As it stands with what is asked on the left.
+    let (asked, bound, facing) = match (left, right) {
         (Num::Asked(asked), bound) if !asked.is_of_the_point() => (Some(*asked), bound.reckon(numbers), comparison),
         (bound, Num::Asked(asked)) if !asked.is_of_the_point() => {
             (Some(*asked), bound.reckon(numbers), comparison.turned())
@@ -280,7 +282,7 @@ fn not_true_where(comparison: Comparison, left: &Num, right: &Num, numbers: &Num
         return None;
     }
     let apart = bound.abs().max(1.0) * APART;
-    match comparison {
+    match facing {
         Comparison::Greater | Comparison::GreaterOrEqual => Some(Quiet::between(asked, -LARGEST, bound - apart)),
         Comparison::Less | Comparison::LessOrEqual => Some(Quiet::between(asked, bound + apart, LARGEST)),
         Comparison::Equal | Comparison::NotEqual => None,
@@ -397,14 +399,17 @@ impl Reach {
         }
         let bound = -self.constant / times;
         let apart = self.apart(bound, times.abs())?;
-        let value = if times > 0.0 { (-LARGEST, bound - apart) } else { (bound + apart, LARGEST) };
+        let large = bound.abs().max(1.0) * MOST_LARGE;
+        let value = if times > 0.0 { (-large, bound - apart) } else { (bound + apart, large) };
         Some(Quiet { value, ..Quiet::default() })
     }
 
-    /// How close to the bound anything may be claimed; `None`: the bound itself is the rest of much larger numbers.
+    /// How close to the bound anything may be claimed. `None`: the bound itself is the rest of much larger numbers, or
+    /// so many times the value is so little or so much that Rhai's own tolerance, or infinity, is in reach.
     fn apart(self, bound: f64, parts: f64) -> Option<f64> {
         let size = bound.abs().max(1.0);
-        (bound.abs() <= LARGEST && self.constants / parts <= size * MOST_LARGE).then_some(size * APART_RECKONED)
+        let sound = (1e-6..=1e9).contains(&parts) && bound.abs() <= LARGEST;
+        (sound && self.constants / parts <= size * MOST_LARGE).then_some(size * APART_RECKONED)
     }
 }
 

@@ -286,6 +286,12 @@ pub fn drawn(bytes: &[u8]) -> (String, Vec<Scene>) {
     (code, scenes)
 }
 
+/// A closure alone.
+#[cfg(test)]
+pub fn drawn_closure(bytes: &[u8]) -> String {
+    Draw(Unstructured::new(bytes)).body()
+}
+
 /// Panics where the ways to judge differ on what is drawn from the bytes.
 pub fn same_every_way(bytes: &[u8]) {
     let (code, scenes) = drawn(bytes);

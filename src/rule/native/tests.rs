@@ -170,6 +170,14 @@ fn a_quiet_point_is_answered_by_a_few_spans() {
         ("(p.value - p.mean(\"1m\")).abs() > 0.5", (0.4, 0.8), true),
         ("(p.value - p.mean(\"1m\")).abs() > 0.5", (0.4, 1.0), false),
         ("p.ewma(\"6h\") >= 1.2 * p.ewma(\"24h\") && p.ewma(\"6h\") >= p.limit.alarm", (0.4, 0.9), true),
+        // The value stands on the right.
+        ("2.0 * p.limit.low - p.mean(\"5m\") > p.value", (0.3, 0.4), false),
+        ("2.0 * p.limit.low - p.mean(\"5m\") > p.value", (0.6, 0.8), true),
+        ("p.mean(\"1m\") + 0.5 > p.value && p.delta(\"10m\") >= 0.3", (0.5, 0.9), false),
+        ("p.mean(\"1m\") + 0.5 < p.value", (0.5, 0.9), true),
+        ("{ let mean = p.mean(\"1m\") + 0.5; mean > p.value }", (0.5, 0.9), false),
+        ("p.mean(\"1m\") * 1e-17 >= 1e-17", (0.5, 0.9), false),
+        ("p.value * 1e150 - p.value * 0.5e150 >= 1e150", (0.5, 0.9), false),
         // Of numbers above zero a sum may be nothing, and many small ones are much.
         ("p.sum(\"24h\") >= 50.0", (0.0, 0.000_1), true),
         ("p.sum(\"24h\") >= 50.0", (0.0, 0.01), false),
