@@ -166,7 +166,7 @@ proptest! {
             all.push((at, value));
             past.push(at, value);
             // Asked of what has not been taken up, now and then: that is worked out for each question.
-            if all.len() % 8 != 0 {
+            if !all.len().is_multiple_of(8) {
                 past.settle();
             }
             for (place, (span, _)) in wants.windows.iter().enumerate() {
