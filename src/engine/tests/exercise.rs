@@ -215,6 +215,19 @@ fn silence_faults_and_neighbours_are_told_apart() {
     assert!(changes.iter().all(|change| !change.alarm.is_injected()), "{:?}", told(&changes));
 }
 
+/// A neighbour that speaks every five seconds has not fallen silent after four.
+#[test]
+fn a_neighbour_between_two_of_its_samples_is_heard() {
+    let language = Language::new();
+    let mut shard = Shard::new(&language);
+    let both = rule("both", "raise: |p| p.value >= 1.0 && p.point(\"t2\").value > 0.5");
+    let other = Entry::Samples(Arc::new(vec![sample(4.0, 1, 0.8)]));
+    assert_eq!(play(&mut shard, [setup(0.0, &["t1", "t2"], vec![both]), value(3.0, 0.3), other]), []);
+    play(&mut shard, ticks(4, 8));
+    let changes = play(&mut shard, [start(8.0, &[0], 600.0), inject(8.0, 0, 1.6, 60.0)]);
+    assert_eq!(whose(&changes), [("raised", true)]);
+}
+
 #[test]
 fn what_an_exercise_may_not_be_is_refused_in_words() {
     let language = Language::new();
