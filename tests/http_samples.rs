@@ -111,8 +111,13 @@ async fn what_was_answered_2xx_outlives_kill_nine_and_is_there_once() {
     let taken = mast.await.unwrap();
 
     for (point, sent) in &taken.samples {
-        let stored: Vec<(i64, f64)> =
-            davy.samples(point, began).await.into_iter().map(|one| (one.micros, one.value.unwrap())).collect();
+        let stored = async || -> Vec<(i64, f64)> {
+            let all = davy.samples(point, began).await;
+            all.into_iter().map(|one| (one.micros, one.value.unwrap())).collect()
+        };
+        // What was answered is durable at once, and in the history a moment later.
+        until("the newest sample is in the history", async || stored().await.last() == sent.last()).await;
+        let stored = stored().await;
         let missing: Vec<_> = sent.iter().filter(|sample| !stored.contains(sample)).collect();
         assert!(missing.is_empty(), "{point}: answered 2xx and lost: {missing:?}");
         assert_eq!(&stored, sent, "{point}: every sample once and nothing else");
