@@ -22,7 +22,7 @@ bench: ## what this machine carries
 
 soak: ## the long campaigns: thousands of kills, long random inputs
 	DAVY_SOAK_KILLS=1000 cargo test --release --test kill_nine -- --nocapture
-	DAVY_SOAK_EDITS=1000 cargo test --release --test rule_reload -- --nocapture
+	DAVY_SOAK_EDITS=2500 cargo test --release --test rule_reload -- --nocapture
 	DAVY_SOAK_KILLS=20 DAVY_SOAK_STORM=10000 cargo test --release --test storm -- --nocapture
 	DAVY_SOAK_STORM=10000 cargo test --release --test storm_first -- --nocapture
 	PROPTEST_CASES=20000 cargo test --release --lib

@@ -204,7 +204,9 @@ async fn a_file_that_is_edited_under_load_loses_no_sample_and_no_alarm() {
         format!("// edit {edit}\n{}", methane_rule(limit, ""))
     };
     let resident = async |face: &Face| face.davy.metric("davy_resident_memory_bytes", &[]).await;
-    // The figures keep the day's changes of alarms, so many of them; from there on nothing grows with them either.
+    // The figures keep the day's changes of alarms, so many of them, and memory the journal's last minute: 2 kB a
+    // change until then. From there on nothing grows with them either; a thousand edits do not get there, `make soak`
+    // does.
     const KEPT: u64 = 55_000;
     let (mut warm, mut full) = (0.0, false);
     for edit in 0..edits() {
@@ -234,7 +236,7 @@ async fn a_file_that_is_edited_under_load_loses_no_sample_and_no_alarm() {
     let acknowledged = load.await.unwrap();
     let grown = resident(&face).await - warm;
     let kept = if full { 0 } else { acknowledged.min(KEPT) };
-    assert!(grown < 24e6 + kept as f64 * 1e3, "memory grew by {grown} bytes over {acknowledged} changes");
+    assert!(grown < 24e6 + kept as f64 * 2e3, "memory grew by {grown} bytes over {acknowledged} changes");
 
     // Each sample was judged once, and each of them was a change of the alarm; b's alarm saw nothing of it.
     assert!(acknowledged > 100, "there was a load");
@@ -250,10 +252,13 @@ async fn a_file_that_is_edited_under_load_loses_no_sample_and_no_alarm() {
         let of = format!("body ->> '$.alarm.subject' = 'pit.{point}'");
         site.fact(&format!("SELECT count(*) FROM changes WHERE {of} AND happening IN ({what})")) as u64
     };
-    until("every change is told", async || {
-        told("a", "'raised', 'raised_again'") + told("a", "'cleared'") >= acknowledged
-    })
-    .await;
+    // Edits and a storm of changes leave some to be told, on a slow machine: it goes on to the last one.
+    let all = || told("a", "'raised', 'raised_again', 'cleared'");
+    let mut so_far = 0;
+    while so_far < acknowledged {
+        until("more changes are told", async || all() > so_far).await;
+        so_far = all();
+    }
     assert_eq!(told("a", "'raised', 'raised_again'"), acknowledged.div_ceil(2));
     assert_eq!(told("a", "'cleared'"), acknowledged / 2);
     assert_eq!((told("b", "'raised'"), told("b", "'raised_again', 'cleared'")), (1, 0));
