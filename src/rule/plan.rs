@@ -123,7 +123,7 @@ impl Occasion {
         Self { first, others, telling: first, ..Self::default() }
     }
 
-    /// Those that need not be asked where their alarms are at rest, as bits; without a usable value nobody sees much.
+    /// Those that need not be asked where their alarms are at rest, as bits. `None`: there is no usable value.
     #[must_use]
     #[inline]
     pub fn answered(&self, glance: Option<&Glance<'_>>) -> u64 {
@@ -332,7 +332,8 @@ impl Plan {
         let mut known: HashMap<Vec<u64>, Vec<Rc<PointPlan>>> = HashMap::new();
         for plan in self.points.iter_mut().filter(|plan| alone(plan)) {
             let key = plan.watches.iter().flat_map(|watch| std::iter::once(watch.rule as u64).chain(limits(watch)));
-            let alike = known.entry(key.collect()).or_default();
+            let made_for = [plan.resolution.to_bits(), u64::try_from(plan.period.as_micros()).unwrap_or(u64::MAX)];
+            let alike = known.entry(key.chain(made_for).collect()).or_default();
             match alike.iter().find(|other| *other == plan) {
                 Some(other) => *plan = other.clone(),
                 None => alike.push(plan.clone()),
