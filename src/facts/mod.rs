@@ -29,7 +29,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
-use crate::alarm::{Alarm, AsideFact, OccurrenceId, Priority};
+use crate::alarm::{Alarm, AlarmChange, AsideFact, OccurrenceId, Priority};
 use crate::board::Published;
 use crate::clock;
 use crate::model::{ExerciseFact, LimitFact, Permit, SiteStanding, Timestamp, fits};
@@ -119,6 +119,26 @@ pub struct Outgoing {
     pub created: Timestamp,
     /// Why this recipient is told, where it was called for.
     pub why: Option<Step>,
+}
+
+/// Where a row stands in the outbox among those of its lane: the most urgent first, then the oldest. Exercises stand by
+/// their age alone.
+pub type Place = (Priority, i64);
+
+/// The first rows of the outbox for one recipient, in the order of their places.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pending {
+    /// All of them.
+    pub places: Vec<Place>,
+    /// Those that the asker did not have yet.
+    pub new: Vec<Outgoing>,
+}
+
+impl From<Vec<Outgoing>> for Pending {
+    fn from(new: Vec<Outgoing>) -> Self {
+        let rank = |change: &AlarmChange| if change.is_exercise() { Priority::P4 } else { change.alarm.priority };
+        Self { places: new.iter().map(|row| (rank(&row.published.change), row.id)).collect(), new }
+    }
 }
 
 impl Outgoing {

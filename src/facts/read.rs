@@ -1,13 +1,13 @@
 //! Facts for readers: lists of alarms, changes since, what is still to be told.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
 use super::groups::JOINED;
-use super::{Error, Lane, Outgoing, Waiting};
+use super::{Error, Lane, Outgoing, Pending, Waiting};
 use crate::alarm::{Alarm, AlarmChange, Happening, OccurrenceId, Priority, Standing};
 use crate::board::Published;
 use crate::journal::Setup;
@@ -118,6 +118,33 @@ impl Reader {
             lane.rows()
         );
         self.rows(&select, params![channel, recipient, most as i64], |row| self.outgoing_of(row))
+    }
+
+    /// The same rows for somebody who has some of them: only the others are read whole, so that a long outbox costs
+    /// whoever looks into it often no more than its index.
+    pub fn pending_beside(
+        &self,
+        (lane, channel, recipient): (Lane, &str, &str),
+        most: usize,
+        known: &HashSet<i64>,
+    ) -> Result<Pending, Error> {
+        let select = format!(
+            "SELECT outbox.priority, outbox.id FROM outbox
+             WHERE outbox.channel = ?1 AND outbox.recipient = ?2 AND outbox.settled IS NULL AND {}
+             ORDER BY outbox.priority, outbox.id LIMIT ?3",
+            lane.rows()
+        );
+        let places = self.rows(&select, params![channel, recipient, most as i64], |row| {
+            let broken = |source| Error::Database { path: self.path.clone(), source };
+            let word = row.get_ref(0).map_err(broken)?.as_str().unwrap_or_default();
+            let priority = Priority::ALL.into_iter().find(|priority| priority.word() == word);
+            Ok((priority.unwrap_or(Priority::P4), row.get(1).map_err(broken)?))
+        })?;
+        let mut new = Vec::new();
+        for (_, id) in places.iter().filter(|(_, id)| !known.contains(id)) {
+            new.extend(self.outgoing(*id)?);
+        }
+        Ok(Pending { places, new })
     }
 
     /// The same rows as a summary counts them.

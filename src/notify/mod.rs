@@ -32,7 +32,7 @@ mod webhook;
 mod wish;
 mod wording;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ use crate::alarm::{Alarm, Priority};
 use crate::board::Board;
 use crate::clock;
 use crate::config::{Key, Problems};
-use crate::facts::{self, Lane, Outgoing, Waiting, Wanted};
+use crate::facts::{self, Lane, Outgoing, Pending, Waiting, Wanted};
 use crate::journal::{self, Entry, Intake, Note, Outcome, Receipt};
 use crate::model::{Duty, Timestamp};
 use crate::remote;
@@ -488,8 +488,9 @@ impl Channels {
 
 /// Where the messages are, and where it is written what became of them.
 pub trait Office: Clone + Send + Sync + 'static {
-    /// Messages to one recipient that are neither delivered nor given up, P1 first, then oldest first.
-    fn pending(&self, lane: Lane, channel: &str, recipient: &str, most: usize) -> Result<Vec<Outgoing>, facts::Error>;
+    /// Messages to one recipient that are neither delivered nor given up, P1 first, then oldest first; whole only
+    /// those that are not `known`.
+    fn pending(&self, of: (Lane, &str, &str), most: usize, known: &HashSet<i64>) -> Result<Pending, facts::Error>;
     /// The same rows as a summary counts them.
     fn waiting(&self, lane: Lane, channel: &str, recipient: &str, most: usize) -> Result<Vec<Waiting>, facts::Error>;
     /// When messages last reached a recipient, in order.
@@ -518,8 +519,8 @@ pub struct Outbox {
 }
 
 impl Office for Outbox {
-    fn pending(&self, lane: Lane, channel: &str, recipient: &str, most: usize) -> Result<Vec<Outgoing>, facts::Error> {
-        self.facts.pending(lane, channel, recipient, most)
+    fn pending(&self, of: (Lane, &str, &str), most: usize, known: &HashSet<i64>) -> Result<Pending, facts::Error> {
+        self.facts.pending_beside(of, most, known)
     }
 
     fn waiting(&self, lane: Lane, channel: &str, recipient: &str, most: usize) -> Result<Vec<Waiting>, facts::Error> {

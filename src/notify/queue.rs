@@ -24,13 +24,13 @@
 
 mod cap;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Failure;
 use crate::alarm::{OccurrenceId, Priority};
-use crate::facts::{Outgoing, Waiting};
+use crate::facts::{self, Outgoing, Pending, Waiting};
 use crate::journal::{Outcome, Receipt};
 use crate::model::Timestamp;
 
@@ -122,6 +122,8 @@ pub struct Sending {
 #[derive(Debug)]
 struct Held {
     row: Arc<Outgoing>,
+    /// Where it stands in the outbox.
+    listed: facts::Place,
     attempts: u32,
     state: State,
     /// How many messages had got through at its last try.
@@ -212,26 +214,34 @@ impl Queue {
         }
     }
 
-    /// What the outbox holds now: its first `MOST` rows in the order of places. Returns the verdicts whose
-    /// receipts seem to be lost and have to be written once more.
-    pub fn offered(&mut self, rows: Vec<Outgoing>, now: Timestamp) -> Vec<(i64, Verdict)> {
+    /// The rows that need not be read whole again.
+    #[must_use]
+    pub fn known(&self) -> HashSet<i64> {
+        let held = self.held.keys().map(|(_, id)| *id);
+        held.chain(self.along.iter().copied()).chain(self.folded.keys().copied()).collect()
+    }
+
+    /// What the outbox holds now: its first `MOST` rows in the order of places, of which those that are `known` may be
+    /// named only. Returns the verdicts whose receipts seem to be lost and have to be written once more.
+    pub fn offered(&mut self, rows: impl Into<Pending>, now: Timestamp) -> Vec<(i64, Verdict)> {
+        let Pending { places, new } = rows.into();
         let per = self.pace.map_or(Duration::ZERO, |pace| pace.per);
         self.started.retain(|started| now.since(*started) < per);
-        let place_of = |row: &Outgoing| (row.published.change.alarm.priority, row.id);
-        let seen: BTreeSet<Place> = rows.iter().map(place_of).collect();
+        let visible: HashMap<i64, facts::Place> = places.iter().map(|place| (place.1, *place)).collect();
         // Beyond it is out of sight; what is missing before it is gone from the outbox.
-        let sight = if rows.len() < Self::MOST { None } else { seen.last().copied() };
-        let gone = |place: Place| !seen.contains(&place) && sight.is_none_or(|last| place <= last);
+        let sight = if places.len() < Self::MOST { None } else { places.last().copied() };
+        let gone = |held: &Held| !visible.contains_key(&held.listed.1) && sight.is_none_or(|last| held.listed <= last);
         let crowded = self.held.len() > 2 * Self::MOST;
         let out: Vec<Place> = self
             .held
             .iter()
             .filter(|(place, held)| match &held.state {
                 State::OnItsWay => false,
-                State::Done { .. } => gone(**place),
+                State::Done { .. } => gone(held),
                 // It comes into sight again; only what was tried has something to remember.
                 State::Waiting { .. } => {
-                    gone(**place) || (crowded && !seen.contains(*place) && held.attempts == held.row.attempts)
+                    let unseen = crowded && !visible.contains_key(&place.1);
+                    gone(held) || (unseen && held.attempts == held.row.attempts)
                 }
             })
             .map(|(place, _)| *place)
@@ -239,27 +249,26 @@ impl Queue {
         for place in out {
             self.forget(place);
         }
-        let visible: BTreeSet<i64> = seen.iter().map(|(_, id)| *id).collect();
-        self.folded.retain(|id, _| visible.contains(id) || sight.is_some());
+        self.folded.retain(|id, _| visible.contains_key(id) || sight.is_some());
         let mut again = Vec::new();
-        for row in rows {
-            let place = place_of(&row);
-            if self.along.contains(&row.id) {
+        for row in new {
+            let Some(listed) = visible.get(&row.id).copied() else { continue };
+            if self.along.contains(&row.id) || self.folded.contains_key(&row.id) {
                 continue;
             }
-            if let Some((verdict, told)) = self.folded.get_mut(&row.id) {
-                if now.since(*told) >= Self::TELL_AGAIN_AFTER {
-                    *told = now;
-                    again.push((row.id, verdict.clone()));
-                }
-                continue;
-            }
+            let place = (row.published.change.alarm.priority, row.id);
             if let std::collections::btree_map::Entry::Vacant(free) = self.held.entry(place) {
                 let attempts = row.attempts;
                 let alarm = row.published.change.alarm.id.clone();
                 self.open.entry(alarm).or_default().insert(place.1, place.0);
                 let (state, seen) = (State::Waiting { due: now }, self.got_through);
-                free.insert(Held { row: Arc::new(row), attempts, state, seen, in_vain: 0 });
+                free.insert(Held { row: Arc::new(row), listed, attempts, state, seen, in_vain: 0 });
+            }
+        }
+        for (id, (verdict, told)) in &mut self.folded {
+            if visible.contains_key(id) && !self.along.contains(id) && now.since(*told) >= Self::TELL_AGAIN_AFTER {
+                *told = now;
+                again.push((*id, verdict.clone()));
             }
         }
         for ((_, id), held) in &mut self.held {

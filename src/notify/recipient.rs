@@ -196,15 +196,16 @@ impl<O: Office> Desk<O> {
 
     async fn look(&mut self) -> Result<(), journal::Error> {
         let (office, to) = (self.office.clone(), self.recipient.clone());
+        let (known, drilled) = (self.queue.known(), self.exercises.known());
         let asked = tokio::task::spawn_blocking(move || {
-            let rows = |lane| office.pending(lane, &to.channel, &to.name, Queue::MOST);
-            Ok((rows(Lane::Real)?, rows(Lane::Exercise)?))
+            let rows = |lane, known| office.pending((lane, &to.channel, &to.name), Queue::MOST, known);
+            Ok((rows(Lane::Real, &known)?, rows(Lane::Exercise, &drilled)?))
         });
         let asked: Result<_, crate::facts::Error> =
             asked.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
         match asked {
             Ok((real, exercises)) => {
-                self.more = real.len() >= Queue::MOST || exercises.len() >= Queue::MOST;
+                self.more = real.places.len() >= Queue::MOST || exercises.places.len() >= Queue::MOST;
                 let now = self.now();
                 let again = self.queue.offered(real, now).into_iter().chain(self.exercises.offered(exercises, now));
                 for (id, verdict) in again.collect::<Vec<_>>() {

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::sync::Mutex;
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -146,13 +147,20 @@ impl Played {
 }
 
 impl Office for Played {
-    fn pending(&self, lane: Lane, channel: &str, recipient: &str, most: usize) -> Result<Vec<Outgoing>, facts::Error> {
+    fn pending(
+        &self,
+        (lane, channel, recipient): (Lane, &str, &str),
+        most: usize,
+        known: &HashSet<i64>,
+    ) -> Result<Pending, facts::Error> {
         let mut rows = self.rows();
         let of_lane = |row: &Outgoing| row.published.change.is_exercise() == (lane == Lane::Exercise);
         rows.retain(|row| row.channel == channel && row.recipient == recipient && of_lane(row));
         rows.sort_by_key(|row| (row.published.change.alarm.priority, row.id));
         rows.truncate(most);
-        Ok(rows)
+        let mut pending = Pending::from(rows);
+        pending.new.retain(|row| !known.contains(&row.id));
+        Ok(pending)
     }
 
     fn waiting(&self, lane: Lane, channel: &str, recipient: &str, most: usize) -> Result<Vec<Waiting>, facts::Error> {
@@ -161,7 +169,8 @@ impl Office for Played {
             let Alarm { priority, site, id: alarm, .. } = row.published.change.alarm;
             Waiting { id: row.id, priority, site, alarm, urgent }
         };
-        Ok(self.pending(lane, channel, recipient, most)?.into_iter().map(of).collect())
+        let all = self.pending((lane, channel, recipient), most, &HashSet::new())?;
+        Ok(all.new.into_iter().map(of).collect())
     }
 
     fn reached(&self, _: Lane, _: &str, _: &str, _: Timestamp) -> Result<Vec<Timestamp>, facts::Error> {

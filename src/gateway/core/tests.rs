@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::alarm::{Priority, Standing};
-use crate::facts::{Answer, Lane};
+use crate::facts::{self, Answer, Lane};
 use crate::journal::{Acknowledge, Outcome, Receipt};
 use crate::model::{Kind, PointIndex, Sample, Timestamp};
 use crate::response::case::Supervise;
@@ -352,7 +352,12 @@ fn facts_that_lag_behind_the_journal_catch_up_without_doubling() {
     plant.start().unwrap();
     plant.reads(4, 0, 1.9);
     assert_eq!(plant.core().facts.changes_since(0, 100).unwrap(), expected);
-    assert_eq!(plant.core().facts.pending(Lane::Real, "webhook", "county", 10).unwrap().len(), expected.len());
+    let pending = plant.core().facts.pending(Lane::Real, "webhook", "county", 10).unwrap();
+    assert_eq!(pending.len(), expected.len());
+    let known = std::collections::HashSet::from([pending[0].id]);
+    let beside = plant.core().facts.pending_beside((Lane::Real, "webhook", "county"), 10, &known).unwrap();
+    let whole = facts::Pending::from(pending);
+    assert_eq!((beside.places, &beside.new[..]), (whole.places, &whole.new[1..]), "all places, and what is not known");
     assert_eq!(plant.core().facts.audit(1, None, 100).unwrap(), records, "hash for hash");
     assert_eq!(plant.core().facts.versions(None, 10).unwrap().len(), 1);
 }

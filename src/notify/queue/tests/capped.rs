@@ -26,7 +26,7 @@ impl Record {
     /// Sends what is due; returns for each message its rows, those out of sight included.
     fn send(&mut self, queue: &mut Queue, now: Timestamp) -> Vec<Vec<i64>> {
         let mut sent = Vec::new();
-        let again = queue.offered(self.pending(), now);
+        let again = queue.offered(self.pending(queue), now);
         self.write(again);
         while let Some(sending) = queue.start(now) {
             let along = if sending.summary { queue.join(self.waiting()) } else { Vec::new() };
@@ -34,7 +34,7 @@ impl Record {
             sent.push(own.iter().copied().chain(along.iter().map(|row| row.id)).collect());
             let verdicts = queue.finished(&own, sending.summary, &done(), now);
             self.write(verdicts);
-            let again = queue.offered(self.pending(), now);
+            let again = queue.offered(self.pending(queue), now);
             self.write(again);
         }
         sent
@@ -128,11 +128,11 @@ fn what_was_told_before_a_restart_counts() {
 fn a_summary_that_fails_is_tried_again_as_a_whole_with_one_record_of_the_try() {
     let (mut queue, mut record) = (capped(vec![NOW; 8]), Record::default());
     (1..=400).for_each(|id| record.raise(id, Priority::P3, NOW));
-    drop(queue.offered(record.pending(), NOW));
+    drop(queue.offered(record.pending(&queue), NOW));
     drop(queue.start(NOW));
     let first = queue.start(after(600)).unwrap();
     assert_eq!((first.summary, first.rows.len(), queue.join(record.waiting()).len()), (true, 256, 144));
-    drop(queue.offered(record.pending(), after(601)));
+    drop(queue.offered(record.pending(&queue), after(601)));
     assert_eq!(queue.start(after(601)), None, "the rest is not sent beside it");
     let verdicts = queue.finished(&ids(&first), true, &busy(None), after(601));
     assert_eq!(verdicts.len(), 1);
