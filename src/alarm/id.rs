@@ -55,6 +55,11 @@ impl OccurrenceId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// For whoever keeps many and each word once.
+    pub(crate) const fn word_mut(&mut self) -> &mut Arc<str> {
+        &mut self.0
+    }
 }
 
 impl fmt::Display for OccurrenceId {

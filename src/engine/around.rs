@@ -42,7 +42,8 @@ impl Shard<'_> {
     /// settle what its rules say of others, whatever these show.
     pub(super) fn stir(&mut self, index: PointIndex, moment: Moment) {
         let at = index.at();
-        let looks = self.plan.points.get(at).is_some_and(|plan| plan.looks) && !self.answers(at, moment, Asked::Around);
+        let looks =
+            self.plan.points.get(at).is_some_and(|plan| plan.looks) && !self.answers(at, &moment, Asked::Around);
         let Some(onlookers) = self.plan.onlookers.get(at).filter(|onlookers| looks || !onlookers.is_empty()) else {
             return;
         };
@@ -98,7 +99,7 @@ impl Shard<'_> {
             Standing::Broken | Standing::Awaited => None,
         };
         let moment = Moment { at: there.max(state.source_time), received, now, value, quality: state.quality };
-        self.judge_point(index.at(), moment, Asked::Around, effects);
+        self.judge_point(index.at(), &moment, Asked::Around, effects);
         self.wake(index.at());
     }
 

@@ -6,6 +6,7 @@
 //! for what a rule at the point asks for. Every step costs the same however much is remembered.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -24,7 +25,7 @@ const SETTLED_AT: f64 = 0.3;
 const FALL_LASTS: Duration = Duration::from_secs(24 * 3_600);
 /// Hours of which the mean before a fall is made, and the least of them that make a mean.
 const MEAN_HOURS: usize = 24;
-const LEAST_HOURS: usize = 6;
+const LEAST_HOURS: u32 = 6;
 /// Repeats of one source time from which the clock stands.
 const LEAST_REPEATS: u32 = 3;
 /// Minutes that are compared with other points.
@@ -108,21 +109,26 @@ pub struct Health {
     pub permit: Option<PermitKind>,
 }
 
-/// In this order what each sample needs lies together.
+/// In this order what each sample needs lies together, at the end.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[repr(C)]
 pub struct Memory {
-    steady: Option<Steady>,
-    /// Usable samples since the reading was high.
-    since_high: u32,
-    minute: Minute,
-    /// Sum and count of all hours but the newest.
-    closed: (f64, f64),
+    /// The hours before the newest.
     day: VecDeque<Hour>,
-    fall: Option<Fall>,
-    pub twin: Option<Twin>,
     /// Means of whole minutes; NaN where there was none.
     minutes: VecDeque<f64>,
+    steady: Option<Steady>,
+    // Boxed, because a sample has to fetch them and hardly any sensor has them.
+    fall: Option<Box<Fall>>,
+    twin: Option<Box<Twin>>,
+    minute: Minute,
+    /// Usable samples since the reading was high.
+    since_high: u32,
+    /// How many hours there are, with the newest.
+    hours: u32,
+    /// Sum and count of all hours but the newest.
+    closed: (f64, f64),
+    newest: Hour,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -133,12 +139,12 @@ struct Steady {
     source: Timestamp,
     /// Receive time of the first sample with that source time.
     stood_since: Timestamp,
-    /// Samples that came with that source time, after the first.
-    repeats: u32,
+    /// Samples that came with that source time; not zero, so that there is no room taken for whether there is any.
+    came: NonZeroU32,
     clock_s: f64,
 }
 
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Hour {
     hour: i64,
     sum: f64,
@@ -166,15 +172,17 @@ pub struct Twin {
 }
 
 impl Memory {
+    /// From that byte on each sample needs it.
+    pub const NEEDED_FROM: usize = std::mem::offset_of!(Self, steady);
+
     /// Something of each line of its own memory that a sample needs.
     pub fn touch(&self) -> u64 {
-        let there = [self.steady.is_some(), self.fall.is_some(), self.twin.is_some()];
-        there.iter().fold(u64::from(self.since_high) ^ self.closed.0.to_bits(), |all, there| all ^ u64::from(*there))
+        u64::from(self.steady.is_some()) ^ u64::from(self.since_high) ^ u64::from(self.newest.count)
     }
 
-    /// The same of what that points to.
-    pub fn touch_behind(&self) -> u64 {
-        u64::from(self.day.back().map_or(0, |hour| hour.count))
+    /// Another point that shows the same.
+    pub fn twin(&self) -> Option<&Twin> {
+        self.twin.as_deref()
     }
 
     /// A sample that is not late, usable or not, before it becomes the newest.
@@ -204,7 +212,7 @@ impl Memory {
                     flat_since: sample.source_time,
                     source: sample.source_time,
                     stood_since: sample.receive_time,
-                    repeats: 0,
+                    came: NonZeroU32::MIN,
                     clock_s: ahead_s,
                 });
             }
@@ -213,9 +221,9 @@ impl Memory {
         if sample.source_time != steady.source {
             steady.source = sample.source_time;
             steady.stood_since = sample.receive_time;
-            steady.repeats = 0;
+            steady.came = NonZeroU32::MIN;
         } else {
-            steady.repeats = steady.repeats.saturating_add(1);
+            steady.came = steady.came.saturating_add(1);
         }
         // The quickest way here is the best witness; it is forgotten by a tenth with every slower one, so that
         // a clock that goes wrong is noticed.
@@ -247,7 +255,7 @@ impl Memory {
         }
         if let Some(mean) = mean.filter(|mean| *mean > 0.0) {
             if sample.value < FALL * mean && self.since_high < FALL_SAMPLES {
-                self.fall = Some(Fall { at: sample.source_time, from: mean, most: sample.value });
+                self.fall = Some(Box::new(Fall { at: sample.source_time, from: mean, most: sample.value }));
                 return;
             }
             self.since_high = if sample.value >= HIGH * mean { 0 } else { self.since_high.saturating_add(1) };
@@ -258,43 +266,39 @@ impl Memory {
     pub fn forget_fall(&mut self) {
         self.fall = None;
         self.day.clear();
+        self.newest = Hour::default();
         self.close_hours();
         self.since_high = 0;
     }
 
     fn note_hour(&mut self, sample: &Sample) {
         let hour = sample.source_time.micros().div_euclid(3_600_000_000);
-        match self.day.back_mut() {
-            Some(last) if last.hour == hour => {
-                last.sum += sample.value;
-                last.count += 1;
-            }
-            Some(_) | None => {
-                self.day.push_back(Hour { hour, sum: sample.value, count: 1 });
-                self.close_hours();
-            }
+        if self.newest.hour == hour && self.newest.count > 0 {
+            self.newest.sum += sample.value;
+            self.newest.count += 1;
+            return;
         }
+        if self.newest.count > 0 {
+            self.day.push_back(self.newest);
+        }
+        self.newest = Hour { hour, sum: sample.value, count: 1 };
         let oldest = hour - MEAN_HOURS as i64;
-        if self.day.front().is_some_and(|first| first.hour <= oldest || first.hour > hour) {
-            while self.day.front().is_some_and(|first| first.hour <= oldest || first.hour > hour) {
-                self.day.pop_front();
-            }
-            self.close_hours();
+        while self.day.front().is_some_and(|first| first.hour <= oldest || first.hour > hour) {
+            self.day.pop_front();
         }
+        self.close_hours();
     }
 
     /// Once an hour rather than at each sample.
     fn close_hours(&mut self) {
-        let closed = self.day.iter().take(self.day.len().saturating_sub(1));
-        self.closed = closed.fold((0.0, 0.0), |(sum, count), hour| (sum + hour.sum, count + f64::from(hour.count)));
+        self.closed =
+            self.day.iter().fold((0.0, 0.0), |(sum, count), hour| (sum + hour.sum, count + f64::from(hour.count)));
+        self.hours = self.day.len() as u32 + u32::from(self.newest.count > 0);
     }
 
     fn mean(&self) -> Option<f64> {
-        if self.day.len() < LEAST_HOURS {
-            return None;
-        }
-        let newest = self.day.back()?;
-        Some((self.closed.0 + newest.sum) / (self.closed.1 + f64::from(newest.count)))
+        let enough = self.hours >= LEAST_HOURS;
+        enough.then(|| (self.closed.0 + self.newest.sum) / (self.closed.1 + f64::from(self.newest.count)))
     }
 
     /// What rules see. `newest`: source and receive time of the newest sample; `usable`: source time of the
@@ -305,7 +309,7 @@ impl Memory {
         if let Some(steady) = &self.steady {
             health.flat_s = usable.since(steady.flat_since).as_secs_f64();
             // One repeat may be a delivery made twice.
-            if steady.source == newest.0 && steady.repeats >= LEAST_REPEATS {
+            if steady.source == newest.0 && steady.came.get() > LEAST_REPEATS {
                 health.stood_s = newest.1.since(steady.stood_since).as_secs_f64();
             }
             health.clock_s = steady.clock_s;
@@ -389,10 +393,11 @@ pub fn find_twins<'a>(now: Timestamp, points: impl Iterator<Item = (PointIndex, 
             })
             .collect();
         for ((_, _, _, memory), twin) in bucket.iter_mut().zip(twins) {
-            memory.twin = twin.map(|other| match memory.twin {
+            let known = memory.twin.take();
+            memory.twin = twin.map(|other| match known {
                 Some(known) if known.other == other => known,
                 // It has been so for as long as the series that were compared.
-                Some(_) | None => Twin { other, since: now - Duration::from_secs(60 * TWIN_MINUTES as u64) },
+                Some(_) | None => Box::new(Twin { other, since: now - Duration::from_secs(60 * TWIN_MINUTES as u64) }),
             });
         }
     }

@@ -66,11 +66,12 @@ pub struct Slot {
 /// which nothing is the matter cost nothing but a look at a few bits.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
+#[repr(C)]
 pub struct Slots {
-    list: Vec<Slot>,
     /// Those of the first 64 that may not be as they were made.
     #[serde(skip, default = "all")]
     restless: u64,
+    list: Vec<Slot>,
 }
 
 const fn all() -> u64 {

@@ -119,16 +119,17 @@ impl Hull {
     }
 }
 
-/// In this order what each sample needs lies together.
+/// In this order what each sample needs lies together, at the beginning.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[repr(C)]
 pub struct Past {
     track: Track,
-    /// The newest samples that windows and memories have not taken up yet, and how many of them there may be.
+    /// The newest samples that windows and memories have not taken up yet, and how many of them there may be; none
+    /// where nothing is kept.
     behind: u32,
     most_behind: u32,
-    /// Of all samples since then, and of those before that windows may still hold.
-    young_since: Timestamp,
+    /// Of all samples until then, since one span before, and of those before that windows may still hold.
+    young_until: Timestamp,
     young: Hull,
     old: Hull,
     /// Of the longest window, and not shorter than [`SHORTEST_SPAN`].
@@ -139,6 +140,9 @@ pub struct Past {
 }
 
 impl Past {
+    /// Bytes from its beginning that each sample needs.
+    pub const NEEDED: usize = std::mem::offset_of!(Self, span);
+
     #[must_use]
     pub fn new(wants: &Wants) -> Self {
         let mut past = Self::default();
@@ -169,17 +173,24 @@ impl Past {
             self.kept.push(carried.unwrap_or_else(|| Kept::new(keep.clone(), track)));
         }
         self.least = wants.least();
-        self.most_behind = if wants.asked_by_others { 1 } else { AT_ONCE };
+        let nothing = self.windows.is_empty() && self.least == 0;
+        self.most_behind = if nothing {
+            0
+        } else if wants.asked_by_others {
+            1
+        } else {
+            AT_ONCE
+        };
         self.span = self.windows.iter().map(|window| window.span).max().unwrap_or_default().max(SHORTEST_SPAN);
         self.trim();
         (self.young, self.old) = (self.everything(), Hull::default());
-        self.young_since = self.track.newest().map_or(Timestamp::MIN, |(newest, _)| newest);
+        self.young_until = self.track.newest().map_or(Timestamp::MIN, |(newest, _)| newest + self.span);
     }
 
     /// A usable sample. One that is older than the newest begins the windows anew: the source's clock was set
     /// back, and what stands in its future says nothing about now.
     pub fn push(&mut self, at: Timestamp, value: f64) {
-        if self.windows.is_empty() && self.least == 0 || !value.is_finite() {
+        if self.most_behind == 0 || !value.is_finite() {
             return;
         }
         if self.track.newest().is_some_and(|(newest, _)| newest > at) {
@@ -190,15 +201,15 @@ impl Past {
             }
             self.kept.iter_mut().for_each(Kept::set_back);
             (self.young, self.old) = (self.everything(), Hull::default());
-            self.young_since = at;
+            self.young_until = at + self.span;
         }
-        if at.since(self.young_since) > self.span {
+        if at > self.young_until {
             // Nothing that a window holds from here on is older than those that were young until now, and what
             // memories made of older ones counts by itself.
             self.settle();
             self.old = self.young;
             self.young = Hull::over(self.means());
-            self.young_since = at;
+            self.young_until = at + self.span;
         }
         self.track.push(at, value);
         self.behind += 1;
@@ -299,7 +310,7 @@ impl Past {
     /// Something of each line of its own memory that the next sample needs.
     #[must_use]
     pub fn touch(&self) -> u64 {
-        self.track.end() ^ u64::from(self.behind) ^ self.old.high.to_bits() ^ self.kept.len() as u64
+        self.track.end() ^ u64::from(self.behind) ^ self.old.high.to_bits()
     }
 
     /// The same of what that points to.

@@ -53,8 +53,8 @@ const RULE_GONE: &str = "规则已移除或不再监视该测点 / the rule was 
 /// Points whose memory is fetched together, ahead of their samples.
 pub(super) const AHEAD: usize = 16;
 
-/// What a shard remembers of one point. In this order what each sample needs lies together, and begins with a line of
-/// the processor's cache.
+/// What a shard remembers of one point. In this order what each sample needs lies in two runs of whole lines of the
+/// processor's cache: the first fields, and from the end of `memory` to the beginning of `past`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[repr(C, align(64))]
 pub(super) struct PointState {
@@ -82,34 +82,40 @@ pub(super) struct PointState {
     /// ended since.
     pub permit: Option<PermitKind>,
     pub health_asked: Timestamp,
+    /// Event time of the newest verdict of its rules that look beyond it.
+    pub looked: Timestamp,
+    pub memory: Memory,
+    /// Source and receive time of the newest sample that was far behind the newest one, if none was in order since.
+    pub behind: Option<Box<(Timestamp, Timestamp)>>,
     /// Alarms of the rules that watch the point, in the plan's order.
     pub slots: Slots,
     /// What its rules look back on.
     pub past: Past,
-    pub memory: Memory,
-    /// Source and receive time of the newest sample that was far behind the newest one, if none was in order since.
-    pub behind: Option<(Timestamp, Timestamp)>,
-    /// Event time of the newest verdict of its rules that look beyond it.
-    pub looked: Timestamp,
     /// When the point was set up.
     pub since: Timestamp,
     /// When it was last calibrated under a permit.
     pub calibrated: Option<Timestamp>,
 }
 
+const _: () = {
+    let first = std::mem::offset_of!(PointState, memory).div_ceil(64);
+    let from = std::mem::offset_of!(PointState, memory) + Memory::NEEDED_FROM;
+    let to = std::mem::offset_of!(PointState, past) + Past::NEEDED;
+    assert!(first + to.div_ceil(64) - from / 64 <= 6, "a sample fetches six lines of its point's own memory");
+};
+
 impl PointState {
     /// Something of each line of its own memory that a sample needs.
     fn touch(&self) -> u64 {
-        let times = [self.source_time.micros(), self.skew_micros, self.health_asked.micros()];
-        let times = times.iter().fold(0, |all, time| all ^ time.cast_unsigned());
-        times ^ self.past.touch() ^ self.memory.touch() ^ u64::from(self.behind.is_some())
+        let times = (self.source_time.micros() ^ self.looked.micros()).cast_unsigned();
+        times ^ self.memory.touch() ^ self.past.touch()
     }
 
     /// The same of what that points to.
     fn touch_behind(&self) -> u64 {
         let newest = self.recent.back().map_or(0, |(time, ..)| time.micros().cast_unsigned());
         let slots = if self.slots.all_rest() { 0 } else { self.slots.iter().fold(0, |all, slot| all ^ slot.rest) };
-        newest ^ u64::from(slots) ^ self.past.touch_behind() ^ self.memory.touch_behind()
+        newest ^ u64::from(slots) ^ self.past.touch_behind()
     }
 }
 
@@ -439,7 +445,7 @@ impl<'a> Shard<'a> {
             quality: sample.quality,
         };
         let heard = !sample.quality.has(Reason::NotPolled);
-        self.judge_point(at, moment, Asked::Sample { usable, heard }, effects);
+        self.judge_point(at, &moment, Asked::Sample { usable, heard }, effects);
         if turned {
             // Davy's clock again; within the grain of a tick the source may tell one change from the next.
             let newest = sample.receive_time;
@@ -521,7 +527,7 @@ impl<'a> Shard<'a> {
             value: Some(sample.value),
             quality: sample.quality,
         };
-        self.judge_point(at, moment, Asked::Overtaken, effects);
+        self.judge_point(at, &moment, Asked::Overtaken, effects);
         self.wakes.put(at, self.due(at));
     }
 
@@ -673,7 +679,7 @@ impl<'a> Shard<'a> {
             let value = if silent { None } else { state.value };
             let at_source = source_now.max(state.source_time);
             let moment = Moment { at: at_source, value, quality: state.quality, ..Moment::of(now) };
-            self.judge_point(at, moment, Asked::Tick { silent, unheard }, effects);
+            self.judge_point(at, &moment, Asked::Tick { silent, unheard }, effects);
         }
         if ask_health {
             self.judge_health(at, now, effects);
@@ -684,7 +690,7 @@ impl<'a> Shard<'a> {
     /// Rules that do not say true of what the point shows and whose alarms are at rest, by their places as bits; one
     /// that is about to be or open has to be asked, whatever its point shows. `None`: nothing watches the point.
     #[inline]
-    fn answered(&self, at: usize, moment: Moment, asked: Asked) -> Option<u64> {
+    fn answered(&self, at: usize, moment: &Moment, asked: Asked) -> Option<u64> {
         let (state, plan) = (self.points.get(at)?, self.plan.points.get(at).filter(|plan| !plan.watches.is_empty())?);
         let value = match asked {
             Asked::Sample { usable: true, .. } => state.value,
@@ -698,7 +704,7 @@ impl<'a> Shard<'a> {
     }
 
     /// Asks the rules of a point and moves their alarms.
-    pub(super) fn judge_point(&mut self, at: usize, moment: Moment, asked: Asked, effects: &mut Vec<Effect>) {
+    pub(super) fn judge_point(&mut self, at: usize, moment: &Moment, asked: Asked, effects: &mut Vec<Effect>) {
         let Some(answered) = self.answered(at, moment, asked) else { return };
         let occasion = asked.occasion(&self.plan.points[at].occasions);
         self.counts.answer(occasion.judged(answered));
@@ -710,7 +716,7 @@ impl<'a> Shard<'a> {
     }
 
     /// Does what the point shows answer all its rules?
-    pub(super) fn answers(&mut self, at: usize, moment: Moment, asked: Asked) -> bool {
+    pub(super) fn answers(&mut self, at: usize, moment: &Moment, asked: Asked) -> bool {
         let Some(answered) = self.answered(at, moment, asked) else { return true };
         let occasion = asked.occasion(&self.plan.points[at].occasions);
         let answers = !occasion.asks(answered);
@@ -723,7 +729,7 @@ impl<'a> Shard<'a> {
 
     /// What looks beyond a point is asked by many: its event times must not run backwards. Ticks at which nothing
     /// waits may be passed over, and must leave nothing behind.
-    fn note_looked(&mut self, at: usize, moment: Moment, asked: Asked) {
+    fn note_looked(&mut self, at: usize, moment: &Moment, asked: Asked) {
         let state = &mut self.points[at];
         if state.waits || !matches!(asked, Asked::Tick { .. }) {
             state.looked = state.looked.max(moment.at);
@@ -731,11 +737,11 @@ impl<'a> Shard<'a> {
     }
 
     #[inline(never)]
-    fn ask_rules(&mut self, at: usize, moment: Moment, asked: Asked, answered: u64, effects: &mut Vec<Effect>) {
+    fn ask_rules(&mut self, at: usize, moment: &Moment, asked: Asked, answered: u64, effects: &mut Vec<Effect>) {
         let looked = self.points[at].looked.max(moment.at);
         self.note_looked(at, moment, asked);
         if self.plan.points.get(at).is_some_and(|plan| plan.looks) {
-            self.look_around(at, moment, Some(asked), answered);
+            self.look_around(at, *moment, Some(asked), answered);
         }
         let (Some(state), Some(plan), Some(point)) =
             (self.points.get_mut(at), self.plan.points.get(at), self.table.list().get(at))
@@ -743,7 +749,7 @@ impl<'a> Shard<'a> {
             return;
         };
         let occasion = asked.occasion(&plan.occasions);
-        let shown = Shown::of(state, plan, moment, (asked, self.listening_since));
+        let shown = Shown::of(state, plan, *moment, (asked, self.listening_since));
         let value = shown.value;
         let mut reading = shown.reading(&plan.watches[0], point);
         let mut waits = false;
@@ -757,7 +763,7 @@ impl<'a> Shard<'a> {
             let compiled = &self.plan.rules[watch.rule];
             let rule = &compiled.rule;
             let looks = watch.outlooks.is_some();
-            let moment = if looks { Moment { at: looked, ..moment } } else { moment };
+            let moment = if looks { Moment { at: looked, ..*moment } } else { *moment };
             reading.around = if looks { self.seen.get(place) } else { None };
             // Where other points speak too, a stale or bad value of its own is none.
             reading.value = if looks && rule.judges == Judges::Samples { moment.value } else { value };
@@ -909,7 +915,7 @@ impl<'a> Shard<'a> {
                 continue;
             }
             let detail = match (said, active) {
-                (Verdict::Violated, false) => told(&health, state.memory.twin.as_ref(), &self.table),
+                (Verdict::Violated, false) => told(&health, state.memory.twin(), &self.table),
                 (Verdict::Violated | Verdict::Healthy | Verdict::Unknown, _) => String::new(),
             };
             let raised = || about(rule, point, (at, self.staged.as_ref()), watch.plain, &detail);
@@ -1251,11 +1257,11 @@ fn set_back(state: &mut PointState, sample: &Sample, point: Option<&Point>) -> b
     if state.source_time.since(sample.source_time) <= REORDER {
         return false;
     }
-    let before = state.behind.replace((sample.source_time, sample.receive_time));
+    let before = state.behind.replace(Box::new((sample.source_time, sample.receive_time)));
     if sample.quality.has(Reason::ClockWrong) {
         return true;
     }
-    let Some((source, received)) = before else { return false };
+    let Some((source, received)) = before.map(|before| *before) else { return false };
     let there = sample.source_time.micros().saturating_sub(source.micros());
     let here = sample.receive_time.micros().saturating_sub(received.micros());
     let jitter = point.map_or(Duration::ZERO, |point| point.period * 2).max(REORDER);

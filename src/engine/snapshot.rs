@@ -16,7 +16,7 @@ use crate::model::{Exemption, ExerciseFact, Permit, PointIndex, SetLimit, SiteId
 use crate::response::Response;
 use crate::rule::Ordered;
 
-const VERSION: u8 = 9;
+const VERSION: u8 = 10;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Snapshot {
