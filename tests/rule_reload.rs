@@ -1,6 +1,6 @@
 //! An engineer edits rules while the gateway runs.
 //!
-//! A stricter limit takes effect and open alarms stay as they are; a broken file leaves the old rule in
+//! A stricter limit takes effect and open alarms stay as they are; a broken or emptied file leaves the old rule in
 //! force and is an alarm until it is mended; a rule that burns its budget is an alarm, and the plain limit
 //! watches in its place. However often a file is edited while samples pour in, every sample is judged once.
 
@@ -124,6 +124,17 @@ async fn rules_change_while_the_gateway_runs_and_never_disarm_a_face() {
     assert_eq!((face.changes(), told_of("a")), (before, 1), "the rules are those of before, and so is the open alarm");
     std::fs::rename(site.path("elsewhere"), site.path("rules")).unwrap();
     until("the folder is back", async || face.davy.holding("davy-rule-file").await.is_none()).await;
+
+    // The disk was full when somebody saved: not a byte is left.
+    site.write(RULE, "");
+    let empty = wait_for("the empty file is an alarm", async || face.davy.holding("davy-rule-file").await).await;
+    assert!(empty["detail"].as_str().unwrap().contains("is empty"), "{}", empty["detail"]);
+    face.reads("c", 0.2).await;
+    face.reads("c", 0.9).await;
+    until("c is watched still", async || face.raised("c").await["raises"] == 3).await;
+    assert_eq!((face.changes(), told_of("a")), (before, 1), "the rules are those of before, and so is the open alarm");
+    site.write(RULE, &methane_rule(0.75, ""));
+    until("the file is saved", async || face.davy.holding("davy-rule-file").await.is_none()).await;
 
     // A rule that never comes to an end. It passes every check that does not run it.
     let before = face.changes();

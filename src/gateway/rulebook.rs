@@ -2,8 +2,9 @@
 //!
 //! In come the files of the rules folder; out goes the list that the engine gets. A file that is broken
 //! keeps its last sound version in force and raises `davy-rule-file`; mending or restoring it ends the alarm.
-//! A folder that cannot be read, and a file that is gone, are no order to stop watching: what was in force
-//! stays. An operator who means it empties the file first; a file that moved is known by its rules' ids.
+//! A folder that cannot be read, a file that is gone and one without a byte in it (a disk was full when it was saved)
+//! are no order to stop watching: what was in force stays. An operator who means it leaves a comment in the file; a
+//! file that moved is known by its rules' ids. Half of a file that is being written is not looked at.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,8 @@ const MOST_BYTES: u64 = 1 << 20;
 /// The condition that a file is broken, and how its subject begins.
 const RULE: &str = "davy-rule-file";
 const SUBJECT: &str = "rule file ";
+
+const HOW_TO_END: &str = "To end them, leave nothing but a comment in the file";
 
 /// How the rules folder itself is named among its files.
 const WHOLE_FOLDER: &str = ".";
@@ -70,6 +73,20 @@ fn read_file(folder: &Path, path: &PathBuf) -> Result<RuleFile, String> {
     Ok(RuleFile { path: relative.to_string_lossy().replace('\\', "/"), text })
 }
 
+/// Paths at which the two readings of the folder differ: they are being written.
+#[must_use]
+pub fn moving(
+    (one, unread): &(Vec<RuleFile>, Vec<RuleProblem>),
+    (other, still): &(Vec<RuleFile>, Vec<RuleProblem>),
+) -> BTreeSet<String> {
+    let problems = |of: &[RuleProblem], not: &[RuleProblem]| -> Vec<String> {
+        of.iter().filter(|problem| !not.contains(problem)).map(|problem| problem.file.clone()).collect()
+    };
+    let mut moving = changed(one, other);
+    moving.extend(problems(unread, still).into_iter().chain(problems(still, unread)));
+    moving
+}
+
 /// What a look at the folder led to.
 #[derive(Debug, Default)]
 pub struct Verdict {
@@ -93,12 +110,21 @@ pub fn weigh(found: Vec<RuleFile>, unreadable: Vec<RuleProblem>, in_force: &[Rul
     for file in in_force.iter().filter(|file| !is_blank(&file.text) && !moved(&language, file, &found)) {
         let unread = verdict.broken.keys().any(|path| stands_at(path, &file.path));
         if !unread && !found.iter().any(|known| known.path == file.path) {
-            let message = "is gone; its rules stay in force. To end them, leave the file empty".to_owned();
+            let message = format!("is gone; its rules stay in force. {HOW_TO_END}");
             let problem = RuleProblem::of(&file.path, message);
             verdict.broken.insert(file.path.clone(), vec![problem]);
         }
     }
     let mut rules = found;
+    for file in rules.iter().filter(|file| file.text.trim().is_empty()) {
+        let before = in_force.iter().find(|known| known.path == file.path && !is_blank(&known.text));
+        if before.is_some_and(|before| !elsewhere(&language, before, &rules)) {
+            let message = format!("is empty, as a disk that is full leaves it; its rules stay in force. {HOW_TO_END}");
+            let problem = RuleProblem::of(&file.path, message);
+            verdict.broken.insert(file.path.clone(), vec![problem]);
+        }
+    }
+    rules.retain(|file| !(file.text.trim().is_empty() && verdict.broken.contains_key(&file.path)));
     let unread = |file: &&RuleFile| verdict.broken.keys().any(|path| stands_at(path, &file.path));
     for file in in_force.iter().filter(unread) {
         if !rules.iter().any(|known| known.path == file.path) {
@@ -137,15 +163,17 @@ pub fn weigh(found: Vec<RuleFile>, unreadable: Vec<RuleProblem>, in_force: &[Rul
     verdict
 }
 
-/// Are all rules of the file found in other files now?
+/// Did the file go, and are all its rules found in others now?
 fn moved(language: &Language, file: &RuleFile, found: &[RuleFile]) -> bool {
-    let ids = |file: &RuleFile| ids(language, file);
-    if found.iter().any(|known| known.path == file.path) {
-        return false;
-    }
-    let elsewhere: BTreeSet<_> = found.iter().flat_map(ids).collect();
-    let own = ids(file);
-    !own.is_empty() && own.is_subset(&elsewhere)
+    !found.iter().any(|known| known.path == file.path) && elsewhere(language, file, found)
+}
+
+/// Are all rules of the file found in other files now?
+fn elsewhere(language: &Language, file: &RuleFile, found: &[RuleFile]) -> bool {
+    let others = found.iter().filter(|known| known.path != file.path);
+    let there: BTreeSet<_> = others.flat_map(|known| ids(language, known)).collect();
+    let own = ids(language, file);
+    !own.is_empty() && own.is_subset(&there)
 }
 
 fn ids(language: &Language, file: &RuleFile) -> BTreeSet<RuleId> {
@@ -304,13 +332,23 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_gone_disarms_nothing_and_an_emptied_one_does() {
+    fn a_file_that_is_gone_or_without_a_byte_disarms_nothing_and_one_that_says_so_does() {
         let in_force = vec![file("a.rhai", "a", "|p| p.value > 1.0"), file("b.rhai", "b", "|p| p.value > 1.0")];
         let verdict = weigh(vec![in_force[1].clone()], vec![], &in_force, &ground());
         assert_eq!(verdict.rules, in_force);
         assert!(verdict.broken["a.rhai"][0].message.contains("its rules stay in force"));
         let empty = weigh(vec![], vec![], &in_force, &ground());
         assert_eq!((empty.rules, empty.broken.len()), (in_force.clone(), 2), "an unmounted share");
+
+        let full_disk = RuleFile { path: "a.rhai".into(), text: "\n".into() };
+        let verdict = weigh(vec![full_disk.clone(), in_force[1].clone()], vec![], &in_force, &ground());
+        assert_eq!(verdict.rules, in_force);
+        assert!(verdict.broken["a.rhai"][0].message.contains("its rules stay in force"));
+        // They went into another file, and this one was left behind.
+        let there = file("c.rhai", "a", "|p| p.value > 1.0");
+        let found = vec![full_disk, in_force[1].clone(), there];
+        let verdict = weigh(found.clone(), vec![], &in_force, &ground());
+        assert_eq!((verdict.rules, verdict.broken.len()), (found, 0));
 
         let emptied = RuleFile { path: "a.rhai".into(), text: "// ended by the chief engineer\n".into() };
         let verdict = weigh(vec![emptied.clone(), in_force[1].clone()], vec![], &in_force, &ground());
@@ -321,6 +359,17 @@ mod tests {
         let renamed = file("c.rhai", "a", "|p| p.value > 1.0");
         let verdict = weigh(vec![in_force[1].clone(), renamed.clone()], vec![], &in_force, &ground());
         assert_eq!((verdict.rules, verdict.broken.len()), (vec![in_force[1].clone(), renamed], 0));
+    }
+
+    #[test]
+    fn a_file_that_is_being_written_is_known_by_two_readings() {
+        let (a, b) = (file("a.rhai", "a", "|p| p.value > 1.0"), file("b.rhai", "b", "|p| p.value > 1.0"));
+        let (half, unreadable) =
+            (RuleFile { text: a.text[..40].into(), ..a.clone() }, RuleProblem::of("c.rhai", "gone"));
+        let one = (vec![half, b.clone()], vec![]);
+        let other = (vec![a, b], vec![unreadable]);
+        assert_eq!(moving(&one, &other), BTreeSet::from(["a.rhai".to_owned(), "c.rhai".to_owned()]));
+        assert_eq!(moving(&other, &other), BTreeSet::new());
     }
 
     #[test]

@@ -37,6 +37,10 @@ use crate::web::{Replying, RuleDesk, RuleDone, RuleOrder, RuleRefusal};
 const QUIET: Duration = Duration::from_millis(300);
 /// .. or when it has not been quiet for so long.
 const RESTLESS: Duration = Duration::from_secs(2);
+/// What differs after so long is being written, and not looked at until it is done ..
+const STEADY: Duration = Duration::from_millis(100);
+/// .. or until somebody has to know that it is never done.
+const NEVER_DONE: Duration = Duration::from_secs(30);
 /// The folder is looked at this often even when nothing was noticed: network drives notice nothing.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// What waits for an alarm to end, or for a time, is looked at this often.
@@ -100,6 +104,8 @@ pub struct Rules {
     pub(super) in_force: Vec<RuleFile>,
     /// What was last looked at, so that an unchanged folder costs nothing.
     seen: Option<(Vec<RuleFile>, Vec<RuleProblem>)>,
+    /// Since when files have been written to.
+    moving: Option<Stopwatch>,
     /// Files of which an alarm says that they are not in force, with what it says.
     told: BTreeMap<String, String>,
     /// Edited files that wait for an alarm to end, and approved drafts that do.
@@ -125,6 +131,7 @@ impl Rules {
         let mut rules = Self {
             in_force,
             seen: None,
+            moving: None,
             told: rulebook::reported(&open).into_iter().map(unknown).collect(),
             edits_wait: Vec::new(),
             drafts_wait: Vec::new(),
@@ -184,6 +191,9 @@ impl Rules {
             if settled || due || looked.elapsed() >= LOOK_EVERY || (over && self.alarm_that_freezes().is_none()) {
                 (looked, noisy) = (Stopwatch::start(), None);
                 outcome = self.go_round(false);
+                if self.moving.is_some() {
+                    (noisy, quiet) = (Some(Stopwatch::start()), Stopwatch::start());
+                }
             }
             match outcome {
                 Err(Trouble::Journal(cause)) => return Err(cause),
@@ -219,7 +229,7 @@ impl Rules {
 
     /// Reads the folder and does what follows from it.
     fn look(&mut self, overrides: bool) -> Result<(), Trouble> {
-        let found = rulebook::read_folder(&self.office.folder);
+        let found = self.read();
         let freezing = if overrides { None } else { self.alarm_that_freezes() };
         let same = self.seen.as_ref() == Some(&found);
         if same && (self.edits_wait.is_empty() || freezing.is_some()) {
@@ -254,6 +264,35 @@ impl Rules {
             }
         }
         self.tell(why)
+    }
+
+    /// What stands in the folder. Of a file that is being written, what was there before: half of it may look sound
+    /// and hold half of the rules.
+    fn read(&mut self) -> (Vec<RuleFile>, Vec<RuleProblem>) {
+        let first = rulebook::read_folder(&self.office.folder);
+        if self.seen.as_ref() == Some(&first) {
+            self.moving = None;
+            return first;
+        }
+        std::thread::sleep(STEADY);
+        let mut found = rulebook::read_folder(&self.office.folder);
+        let moving = rulebook::moving(&first, &found);
+        if moving.is_empty() {
+            self.moving = None;
+            return found;
+        }
+        let since = self.moving.get_or_insert_with(Stopwatch::start).elapsed();
+        let (files, problems) = &mut found;
+        files.retain(|file| !moving.contains(&file.path));
+        problems.retain(|problem| !moving.contains(&problem.file));
+        files.extend(self.in_force.iter().filter(|file| moving.contains(&file.path)).cloned());
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        if since >= NEVER_DONE {
+            let message =
+                format!("has been written to for {} s and more; what was in force stays", NEVER_DONE.as_secs());
+            problems.extend(moving.iter().map(|path| RuleProblem::of(path, message.clone())));
+        }
+        found
     }
 
     /// Alarms of files that are not in force: they begin, say something else, or end.
