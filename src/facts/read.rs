@@ -62,6 +62,11 @@ impl Reader {
         Ok(Self { connection: Arc::new(Mutex::new(open(path)?)), path: path.to_owned() })
     }
 
+    /// A connection of its own: whoever must not wait does not wait for the long questions of others.
+    pub fn apart(&self) -> Result<Self, Error> {
+        Self::open(&self.path)
+    }
+
     /// Newest first.
     pub fn alarms(&self, wanted: &Wanted) -> Result<Vec<Alarm>, Error> {
         let open = if wanted.open { "standing <> 'normal' AND" } else { "" };

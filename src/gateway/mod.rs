@@ -201,7 +201,8 @@ impl Gateway {
             samples: history.clone(),
             publications: Arc::new(core.facts.clone()),
             feeds: Arc::new(feeds(&config)),
-            figures: Arc::new(figures::Book::new(core.facts.clone())),
+            // They count a day's messages, of which a storm makes hundreds of thousands.
+            figures: Arc::new(figures::Book::new(core.facts.apart()?)),
             senders: Arc::new(senders),
             devices: devices.clone(),
             backtests: backtests.clone(),
@@ -439,7 +440,7 @@ async fn tell_people(
     key: Option<notify::LinkKey>,
     stop: &CancellationToken,
 ) -> Result<(impl Future<Output = ()> + Send + 'static, notify::Tester), Error> {
-    let office = notify::Outbox { facts: core.facts.clone(), intake: intake.clone() };
+    let office = notify::Outbox { facts: core.facts.apart()?, intake: intake.clone() };
     let (list, facts) = (config.publish.as_ref().map(|publish| publish.neighbours.clone()), core.facts.clone());
     let warnings: notify::Warnings = Arc::new(move |change| facts.warning(change));
     let neighbours = notify::Neighbours { list: list.unwrap_or_default(), warnings };
