@@ -24,7 +24,7 @@ const SETTLED: Duration = Duration::from_secs(1_800);
 const SETTLED_AT: f64 = 0.3;
 const FALL_LASTS: Duration = Duration::from_secs(24 * 3_600);
 /// Hours of which the mean before a fall is made, and the least of them that make a mean.
-const MEAN_HOURS: usize = 24;
+const MEAN_HOURS: i32 = 24;
 const LEAST_HOURS: u32 = 6;
 /// Repeats of one source time from which the clock stands.
 const LEAST_REPEATS: u32 = 3;
@@ -146,7 +146,8 @@ struct Steady {
 
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Hour {
-    hour: i64,
+    /// Since 1970.
+    hour: i32,
     sum: f64,
     count: u32,
 }
@@ -272,7 +273,8 @@ impl Memory {
     }
 
     fn note_hour(&mut self, sample: &Sample) {
-        let hour = sample.source_time.micros().div_euclid(3_600_000_000);
+        // What no clock shows is another number, and as good as any.
+        let hour = sample.source_time.micros().div_euclid(3_600_000_000) as i32;
         if self.newest.hour == hour && self.newest.count > 0 {
             self.newest.sum += sample.value;
             self.newest.count += 1;
@@ -282,7 +284,7 @@ impl Memory {
             self.day.push_back(self.newest);
         }
         self.newest = Hour { hour, sum: sample.value, count: 1 };
-        let oldest = hour - MEAN_HOURS as i64;
+        let oldest = hour.saturating_sub(MEAN_HOURS);
         while self.day.front().is_some_and(|first| first.hour <= oldest || first.hour > hour) {
             self.day.pop_front();
         }

@@ -46,7 +46,7 @@ pub use condition::GATEWAY;
 pub use health::{Health, Needs};
 pub use keep::{Against, Keep};
 pub use parent::{DOWN, PARENT};
-pub use past::{Held, Hull, Past, Wants, expected};
+pub use past::{Held, Hull, Pace, Past, Wants, expected};
 pub use shard::{Counts, DOWN_TIME, Shard};
 pub use snapshot::{Remembered, Snapshot, SnapshotError, can_resume};
 #[cfg(test)]

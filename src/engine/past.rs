@@ -91,7 +91,7 @@ impl Held {
 }
 
 /// Samples that are taken up at once.
-const AT_ONCE: u32 = 32;
+const AT_ONCE: u16 = 32;
 /// What lies between two numbers is seen anew after so long at the earliest.
 const SHORTEST_SPAN: Duration = Duration::from_secs(600);
 
@@ -119,6 +119,31 @@ impl Hull {
     }
 }
 
+/// How samples come.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Pace {
+    /// Each so long after the one before, give or take a quarter; zero: one cannot tell.
+    pub beat: Duration,
+    /// For so long.
+    pub evenly: Duration,
+}
+
+impl Pace {
+    /// A line through samples of a span that are less than a number apart, and come evenly over it, is less steep than
+    /// so many times that number over the span. With n samples, V the sum of the squares of their moments' distances
+    /// from the mean one, and g the shortest gap: a slope is at most half the number times the sum of those distances
+    /// over V, that sum is at most the root of nV, and V is at least g²n(n²-1)/12. Gaps are between 3/4 and 5/4 of the
+    /// beat, and five beats go into the span: that makes 2.99.
+    pub const STEEPEST: f64 = 3.2;
+
+    /// Are the samples of a window of that span the newest of those that come evenly, and all of them, and enough?
+    #[must_use]
+    pub fn is_even_over(self, span: Duration) -> bool {
+        let held = MOST_SAMPLES as u32 / 2;
+        !self.beat.is_zero() && self.evenly >= span && self.beat * 5 <= span && span <= self.beat * held
+    }
+}
+
 /// In this order what each sample needs lies together, at the beginning.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[repr(C)]
@@ -126,8 +151,11 @@ pub struct Past {
     track: Track,
     /// The newest samples that windows and memories have not taken up yet, and how many of them there may be; none
     /// where nothing is kept.
-    behind: u32,
-    most_behind: u32,
+    behind: u16,
+    most_behind: u16,
+    /// Microseconds from one sample to the next, about, since when; 0: there is no telling.
+    beat: u32,
+    even_since: Timestamp,
     /// Of all samples until then, since one span before, and of those before that windows may still hold.
     young_until: Timestamp,
     young: Hull,
@@ -185,6 +213,8 @@ impl Past {
         self.trim();
         (self.young, self.old) = (self.everything(), Hull::default());
         self.young_until = self.track.newest().map_or(Timestamp::MIN, |(newest, _)| newest + self.span);
+        // A longer window begins with what is there.
+        self.beat = 0;
     }
 
     /// A usable sample. One that is older than the newest begins the windows anew: the source's clock was set
@@ -202,6 +232,7 @@ impl Past {
             self.kept.iter_mut().for_each(Kept::set_back);
             (self.young, self.old) = (self.everything(), Hull::default());
             self.young_until = at + self.span;
+            self.beat = 0;
         }
         if at > self.young_until {
             // Nothing that a window holds from here on is older than those that were young until now, and what
@@ -210,6 +241,12 @@ impl Past {
             self.old = self.young;
             self.young = Hull::over(self.means());
             self.young_until = at + self.span;
+        }
+        if let Some((before, _)) = self.track.newest() {
+            let gap = at.micros().saturating_sub(before.micros());
+            if gap.abs_diff(i64::from(self.beat)).saturating_mul(4) > u64::from(self.beat) || self.beat == 0 {
+                (self.beat, self.even_since) = (u32::try_from(gap).unwrap_or(0), before);
+            }
         }
         self.track.push(at, value);
         self.behind += 1;
@@ -228,6 +265,7 @@ impl Past {
             return;
         }
         self.settle();
+        self.beat = 0;
         let number = self.track.insert(at, value);
         let track = self.track.whole();
         for window in &mut self.windows {
@@ -278,9 +316,15 @@ impl Past {
         self.young.and(self.old)
     }
 
+    #[must_use]
+    pub fn pace(&self) -> Pace {
+        let newest = self.track.newest().map_or(Timestamp::MIN, |(newest, _)| newest);
+        Pace { beat: Duration::from_micros(self.beat.into()), evenly: newest.since(self.even_since) }
+    }
+
     /// What stands for samples that are gone.
     fn means(&self) -> impl Iterator<Item = f64> {
-        let bases = self.windows.iter().filter_map(|window| window.base(self.track.whole()));
+        let bases = self.windows.iter().flat_map(|window| window.bases(self.track.whole()));
         self.kept.iter().flat_map(Kept::means).chain(bases)
     }
 

@@ -315,10 +315,7 @@ impl<'a> Shard<'a> {
     /// lies in memory comes for all of them at once, where each would wait for its own; first their own memory, then
     /// what it points to, then their windows, where these take up what has come.
     pub(super) fn fetch(&self, points: impl Iterator<Item = usize> + Clone) {
-        let own = |at: usize| {
-            let watches = self.plan.points.get(at)?.watches.len();
-            Some(self.points.get(at)?.touch() ^ watches as u64)
-        };
+        let own = |at: usize| Some(self.points.get(at)?.touch() ^ self.plan.points.get(at)?.touch());
         let behind = |at: usize| self.points.get(at).map(PointState::touch_behind);
         let far = |at: usize| self.points.get(at).and_then(|state| state.past.touch_due());
         let of_all = |all: u64, part: u64| all ^ part;
@@ -697,9 +694,9 @@ impl<'a> Shard<'a> {
             Asked::Around => moment.value,
             Asked::Sample { usable: false, .. } | Asked::Tick { .. } | Asked::Overtaken => return Some(0),
         };
-        let (quality, hull) = (state.quality, state.past.hull());
+        let (quality, hull, pace) = (state.quality, state.past.hull(), state.past.pace());
         let sensor = || (health(state, moment.now), moment.now.since(state.heard).as_secs_f64());
-        let glance = value.map(|value| Glance { value, quality, hull, sensor: &sensor });
+        let glance = value.map(|value| Glance { value, quality, hull, pace, sensor: &sensor });
         Some(asked.occasion(&plan.occasions).answered(glance.as_ref()) & state.slots.resting())
     }
 
@@ -855,10 +852,11 @@ impl<'a> Shard<'a> {
             return;
         }
         state.health_asked = now;
-        let (occasion, quality, hull) = (&plan.occasions.health, state.quality, state.past.hull());
+        let (occasion, quality) = (&plan.occasions.health, state.quality);
+        let (hull, pace) = (state.past.hull(), state.past.pace());
         let (health, age_s) = (health(state, now), now.since(state.heard).as_secs_f64());
         let sensor = || (health, age_s);
-        let glance = state.value.map(|value| Glance { value, quality, hull, sensor: &sensor });
+        let glance = state.value.map(|value| Glance { value, quality, hull, pace, sensor: &sensor });
         let answered = occasion.answered(glance.as_ref()) & state.slots.resting();
         self.counts.answer(occasion.judged(answered));
         if state.health_waits || occasion.asks(answered) {

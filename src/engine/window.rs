@@ -113,9 +113,11 @@ impl Window {
         ends ^ self.start ^ self.removed ^ u64::from(self.sums.is_some()) ^ u64::from(self.line.is_some())
     }
 
-    /// A number that its sums are counted from, if there are any: they are rounded as that number is.
-    pub fn base(&self, track: Upto<'_>) -> Option<f64> {
-        self.sums.as_ref().filter(|_| self.start < track.end()).map(|sums| sums.base)
+    /// Numbers that its sums are counted from, if there are any: they are rounded as those numbers are.
+    pub fn bases(&self, track: Upto<'_>) -> impl Iterator<Item = f64> {
+        let bases = [self.sums.as_ref().map(|sums| sums.base), self.line.as_ref().map(|line| line.base)];
+        let holds = self.start < track.end();
+        bases.into_iter().flatten().filter(move |_| holds)
     }
 
     /// The samples of the span that the track still holds.

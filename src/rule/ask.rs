@@ -132,7 +132,8 @@ impl Ask {
             Function::Over(over) => Lies::Window(over, wants.window(self.span, over)),
             Function::Ewma => Lies::Kept(wants.keep(Keep::Ewma { constant: self.span })),
             Function::TimeTo => {
-                Lies::Line { window: wants.window(self.span, Over::Slope), level, stricter: at.stricter }
+                let window = wants.window(self.span, Over::Slope);
+                Lies::Line { window, level, stricter: at.stricter, span: self.span }
             }
             Function::CrossedUp | Function::CrossedDown => {
                 wants.pair = true;
@@ -175,6 +176,7 @@ enum Lies {
         window: usize,
         level: f64,
         stricter: Option<Stricter>,
+        span: Duration,
     },
     Pair {
         level: f64,
@@ -199,6 +201,12 @@ pub enum Lying {
         level: f64,
         up: bool,
     },
+    /// It is in how many minutes a line through the samples of the span is on that side of the level.
+    Approach {
+        level: f64,
+        stricter: Stricter,
+        span: Duration,
+    },
     Anywhere,
     /// It is never known.
     Nowhere,
@@ -218,6 +226,7 @@ impl Recall {
                 }
             },
             (Lies::Kept(_), Function::Ewma) => Lying::Among,
+            (Lies::Line { level, stricter: Some(stricter), span, .. }, _) => Lying::Approach { level, stricter, span },
             (Lies::Kept(_) | Lies::Line { .. }, _) => Lying::Anywhere,
         }
     }
@@ -234,7 +243,7 @@ impl Recall {
         match self.lies {
             Lies::Window(over, place) => past.over(place, over),
             Lies::Kept(place) => past.kept(place),
-            Lies::Line { window, level, stricter } => {
+            Lies::Line { window, level, stricter, .. } => {
                 let (slope, value) = (past.over(window, Over::Slope)?, past.newest()?);
                 Some(minutes_to(level, value, slope, stricter))
             }

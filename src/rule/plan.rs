@@ -159,35 +159,33 @@ impl Occasion {
     }
 }
 
-/// The watches of a point by what asks them: most of them have nothing to say to most of what happens.
+/// The watches of a point by what asks them: most of them have nothing to say to most of what happens. The first two
+/// come with a sample.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[repr(C)]
 pub struct Occasions {
     /// A sample is here: rules about it, and those about a silence that it may end.
     pub sample: Occasion,
+    /// The sensor itself is in question.
+    pub health: Occasion,
     /// What lies around may have changed: rules that look beyond the point.
     pub around: Occasion,
     /// A sample came that younger ones had overtaken.
     pub overtaken: Occasion,
     /// Time has passed.
     pub tick: Occasion,
-    /// The sensor itself is in question.
-    pub health: Occasion,
 }
 
-/// What watches one point.
+/// What watches one point. In this order what each sample needs stands at the beginning.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[repr(C)]
 pub struct PointPlan {
     pub watches: Vec<Watch>,
-    pub occasions: Occasions,
-    /// What its rules look back on.
-    pub wants: Wants,
-    /// The part of it that rules at other points ask for; it stands first there.
-    pub lent: Wants,
-    /// What of the sensor's health its rules ask for.
-    pub needs: Needs,
     /// Smallest step of the sensor's readings, and how often they come.
     pub resolution: f64,
     pub period: Duration,
+    /// What of the sensor's health its rules ask for.
+    pub needs: Needs,
     /// Is there a rule about the sensor itself?
     pub health: bool,
     /// Does one of these look beyond the point?
@@ -198,6 +196,20 @@ pub struct PointPlan {
     pub shows_health: bool,
     /// One of its rules looks beyond the point.
     pub looks: bool,
+    pub occasions: Occasions,
+    /// What its rules look back on.
+    pub wants: Wants,
+    /// The part of it that rules at other points ask for; it stands first there.
+    pub lent: Wants,
+}
+
+impl PointPlan {
+    /// Something of each line of memory that a sample needs.
+    #[must_use]
+    pub fn touch(&self) -> u64 {
+        let Occasions { sample, health, .. } = &self.occasions;
+        self.watches.len() as u64 ^ self.resolution.to_bits() ^ sample.first ^ u64::from(health.all_tell)
+    }
 }
 
 /// Everything that the engine judges by, compiled from one setup.

@@ -31,7 +31,8 @@ const HEALTH: [&str; 4] = [
 ];
 const CLEAR: [&str; 3] = ["", ", clear: |p| p.value < 0.4, clear_after: \"5s\"", ", raise_after: \"10s\", latch: true"];
 
-fn entries(steps: &[(u8, u8, u16, i16, bool)], rules: &[RuleFile]) -> Vec<Entry> {
+/// `evenly`: one point that speaks every 10 to 12 seconds.
+fn entries(steps: &[(u8, u8, u16, i16, bool)], evenly: bool, rules: &[RuleFile]) -> Vec<Entry> {
     let mut points = ["t1", "t2", "t3", "fan", "co"].map(point);
     for (place, (word, other)) in [(0, ("redundant", "t2")), (1, ("feed", "t1")), (2, ("redundant", "t1"))] {
         points[place].relations.insert(word.into(), vec![other.into()]);
@@ -41,6 +42,7 @@ fn entries(steps: &[(u8, u8, u16, i16, bool)], rules: &[RuleFile]) -> Vec<Entry>
     let mut entries = vec![Entry::Note(Note::Setup(Arc::new(setup)))];
     let mut now = 1.0;
     for (point, what, pause, number, again) in steps {
+        let point = if evenly { &0 } else { point };
         let awkward = [0.0, 1.0, 1.0 - 1e-16, 0.5, f64::NAN, f64::INFINITY, 1e15, -1e9];
         let value = if *what < 8 { awkward[usize::from(*what)] } else { 0.7 + f64::from(*number) / 40_000.0 };
         let sample = sample(now, u32::from(point % 5), value);
@@ -58,7 +60,13 @@ fn entries(steps: &[(u8, u8, u16, i16, bool)], rules: &[RuleFile]) -> Vec<Entry>
         }
         entries.push(Entry::Samples(Arc::new(frame)));
         // Mostly seconds, sometimes a quarter of an hour.
-        now += if *pause < 60_000 { f64::from(*pause % 7) + 0.5 } else { f64::from(*pause % 900) };
+        now += if evenly && *pause < 60_000 {
+            10.0 + f64::from(*pause % 3)
+        } else if *pause < 60_000 {
+            f64::from(*pause % 7) + 0.5
+        } else {
+            f64::from(*pause % 900)
+        };
         entries.push(Entry::Tick(at(now)));
     }
     entries
@@ -72,6 +80,7 @@ proptest! {
         health in prop::collection::vec(0..HEALTH.len(), 0..3),
         drawn in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..400), 0..3),
         steps in prop::collection::vec((any::<u8>(), any::<u8>(), any::<u16>(), any::<i16>(), any::<bool>()), 1..120),
+        evenly in any::<bool>(),
     ) {
         let limits = r#"limits: #{ alarm: #{ value: 1.0, unit: "%VOL", stricter: "lower", basis: "b" },
             low: #{ value: 0.5, unit: "%VOL", stricter: "lower", basis: "b" } }"#;
@@ -94,7 +103,7 @@ proptest! {
         let rules: Vec<RuleFile> = written.chain(health).chain(drawn).collect();
         let (natively, asking) = (Language::new(), Language::interpreting());
         let (mut one, mut other) = (Shard::new(&natively), Shard::new(&asking));
-        for entry in entries(&steps, &rules) {
+        for entry in entries(&steps, evenly, &rules) {
             prop_assert_eq!(play(&mut one, [entry.clone()]), play(&mut other, [entry.clone()]), "{:?}", entry);
         }
         prop_assert_eq!(one.open_alarms().collect::<Vec<_>>(), other.open_alarms().collect::<Vec<_>>());
@@ -116,7 +125,7 @@ fn most_of_it_is_answered_and_some_of_it_calls() {
         })
         .collect();
     let mut shard = Shard::new(&language);
-    let changes = play(&mut shard, entries(&steps, &rules));
+    let changes = play(&mut shard, entries(&steps, false, &rules));
     let counts = shard.counts;
     assert!(counts.answered * 3 > counts.evaluations, "{counts:?}");
     assert!(changes.len() > 10, "{}", changes.len());

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::engine::{Against, Keep, Past, Wants};
+use crate::engine::{Against, Keep, Pace, Past, Wants};
 use crate::rule::Comparison;
 
 const START: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -269,6 +269,32 @@ proptest! {
         }
     }
 
+    /// However values jump: a line through samples that come evenly is no steeper than is said of it.
+    #[test]
+    fn no_line_is_steeper_than_its_hull_and_its_beat_allow(
+        span in 20_u64..900,
+        beats in 4_u64..40,
+        samples in prop::collection::vec((-30_i64..=30, -50_i32..50, prop::option::weighted(0.02, 0_u64..9), any::<bool>()), 20..200),
+        jump in 1_usize..30,
+    ) {
+        let span = Duration::from_secs(span);
+        let beat = span.as_micros() as i64 / beats as i64;
+        let mut past = Past::new(&everything(&[span]));
+        let mut at = START;
+        for (place, (early, value, overtaken, asked)) in samples.into_iter().enumerate() {
+            at = Timestamp::from_micros(at.micros() + beat + beat * early / 100);
+            // All of them on either side is as steep as it gets.
+            let value = if asked { f64::from(value) } else { f64::from(u8::from(place / jump % 2 == 0)) * 50.0 };
+            match overtaken {
+                Some(by) => past.insert(at - Duration::from_secs(by), value),
+                None => past.push(at, value),
+            }
+            let (hull, slope) = (past.hull(), past.over(0, Over::Slope).unwrap_or(0.0));
+            let most = Pace::STEEPEST * (hull.high - hull.low) / (span.as_secs_f64() / 60.0);
+            prop_assert!(!past.pace().is_even_over(span) || slope.abs() <= most + 1e-9, "{slope} {most} {:?}", past.pace());
+        }
+    }
+
     /// What is asked for later is answered from what is still there, and what stays is not touched.
     #[test]
     fn a_past_that_is_rearranged_goes_on(
@@ -373,4 +399,25 @@ fn several_spans_share_one_store_and_what_nobody_asks_is_not_kept() {
     let foreseen = wants.bytes(Duration::from_secs(5));
     assert!(held.bytes <= foreseen * 2, "{held:?}, foreseen {foreseen}");
     assert_eq!(Past::new(&Wants::default()).held().samples, 0);
+}
+
+#[test]
+fn samples_come_evenly_once_a_whole_span_of_them_has_come() {
+    let span = Duration::from_secs(300);
+    let mut past = Past::new(&everything(&[span]));
+    let mut even_after = |gaps: &[u64], at: &mut u64| {
+        for gap in gaps {
+            *at += gap;
+            past.push(START + Duration::from_secs(*at), *at as f64);
+        }
+        past.pace().is_even_over(span)
+    };
+    let mut at = 0;
+    assert!(!even_after(&[10; 30], &mut at), "29 gaps of 10 s are not yet 300 s");
+    assert!(even_after(&[12, 8], &mut at), "a little early or late");
+    assert!(!even_after(&[20], &mut at), "one is missing");
+    assert!(!even_after(&[10; 29], &mut at));
+    assert!(even_after(&[10], &mut at));
+    past.insert(START + Duration::from_secs(at - 5), 1.0);
+    assert!(!past.pace().is_even_over(span), "one came in between");
 }

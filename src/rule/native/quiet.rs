@@ -3,18 +3,22 @@
 //! In comes a lowered closure with the numbers of one point; out comes a [`Quiet`]: spans of what the point shows, and
 //! of all that it looks back on, within which the closure's answer is false or unknown, neither of which can begin an
 //! alarm. `p.value >= p.limit.alarm && ..` is not true below the alarm value, whatever stands behind the `&&`;
-//! `p.value - p.min("60s") >= 0.5` is not while all values that the point keeps are less than 0.5 apart; and what asks
-//! for another point is not where there is none. Most rules at most points are of this kind, so that one look at a few
+//! `p.value - p.min("60s") >= 0.5` is not while all values that the point keeps are less than 0.5 apart; a forecast is
+//! not while no line through such values, coming evenly, is steep enough; and what asks for another point is not where
+//! there is none. Most rules at most points are of this kind, so that one look at a few
 //! spans answers all of them. Only what can be proven counts: values near a limit, where Rhai compares with a
 //! tolerance and sums are rounded, belong to no span.
 
-use super::{Arithmetic, Asked, Bool, Native, Num, Typed};
-use crate::engine::{Health, Hull};
-use crate::model::{Point, Quality};
-use crate::rule::Comparison;
-use crate::rule::ask::{Lying, Recall};
-use crate::rule::outlook::Outlook;
+use std::time::Duration;
+
 use rhai::ImmutableString;
+
+use super::{Arithmetic, Asked, Bool, Native, Num, Typed};
+use crate::engine::{Health, Hull, Pace};
+use crate::model::{Point, Quality, Stricter};
+use crate::rule::Comparison;
+use crate::rule::ask::{Lying, NEVER_MINUTES, Recall};
+use crate::rule::outlook::Outlook;
 
 /// Beyond this nothing is claimed: differences of larger numbers may not be finite.
 const LARGEST: f64 = 1e300;
@@ -36,8 +40,37 @@ pub struct Quiet {
     /// So are the value and all that the point looks back on, and they are less than `spread` apart.
     hull: (f64, f64),
     spread: f64,
+    /// What few rules are about takes no room where they are not.
+    more: Option<Box<More>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct More {
     /// What else is asked of the sensor is known and between the two.
     within: Vec<(Asked, f64, f64)>,
+    /// No line through the samples of a span gets there.
+    far: Vec<Far>,
+}
+
+/// A level that no line reaches in so many times the span, as long as its samples come evenly.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Far {
+    level: f64,
+    stricter: Stricter,
+    span: Duration,
+    spans: f64,
+}
+
+impl Far {
+    fn holds(&self, low: f64, high: f64, pace: Pace) -> bool {
+        let climb = Pace::STEEPEST * self.spans * (high - low);
+        let apart = self.level.abs().max(1.0) * APART_RECKONED;
+        let far = match self.stricter {
+            Stricter::Lower => high + climb < self.level - apart,
+            Stricter::Higher => low - climb > self.level + apart,
+        };
+        far && pace.is_even_over(self.span)
+    }
 }
 
 impl Default for Quiet {
@@ -48,7 +81,7 @@ impl Default for Quiet {
             value: (-LARGEST, LARGEST),
             hull: (f64::NEG_INFINITY, f64::INFINITY),
             spread: f64::INFINITY,
-            within: Vec::new(),
+            more: None,
         }
     }
 }
@@ -57,8 +90,9 @@ impl Default for Quiet {
 pub struct Glance<'a> {
     pub value: f64,
     pub quality: Quality,
-    /// All that it looks back on.
+    /// All that it looks back on, and how that comes.
     pub hull: Hull,
+    pub pace: Pace,
     /// Its health, and since when it was heard in seconds; for the few that ask.
     pub sensor: &'a dyn Fn() -> (Health, f64),
 }
@@ -102,7 +136,7 @@ impl Quiet {
     #[must_use]
     #[inline]
     pub fn holds(&self, glance: &Glance<'_>) -> bool {
-        let Glance { value, quality, hull, sensor } = glance;
+        let Glance { value, quality, hull, .. } = glance;
         let (low, high) = (hull.low.min(*value), hull.high.max(*value));
         *value > self.value.0
             && *value < self.value.1
@@ -110,12 +144,7 @@ impl Quiet {
             && low > self.hull.0
             && high < self.hull.1
             && high - low < self.spread
-            && (self.within.is_empty() || self.sensor_is_quiet(&sensor()))
-    }
-
-    fn sensor_is_quiet(&self, (health, age_s): &(Health, f64)) -> bool {
-        let known = |asked: Asked| asked.of_the_sensor(health, *age_s);
-        self.within.iter().all(|(asked, low, high)| known(*asked).is_some_and(|number| number > *low && number < *high))
+            && self.more.as_ref().is_none_or(|more| more.holds(glance, low, high))
     }
 
     /// Where both are quiet; `None` where that is nowhere.
@@ -127,17 +156,26 @@ impl Quiet {
             value: meet(self.value, other.value),
             hull: meet(self.hull, other.hull),
             spread: self.spread.min(other.spread),
-            within: self.within.clone(),
+            more: self.more.clone(),
         };
-        for (asked, low, high) in &other.within {
-            match both.within.iter_mut().find(|(known, ..)| known == asked) {
-                Some((_, from, to)) => (*from, *to) = meet((*from, *to), (*low, *high)),
-                None => both.within.push((*asked, *low, *high)),
+        if let Some(other) = &other.more {
+            let more = both.more.get_or_insert_default();
+            for (asked, low, high) in &other.within {
+                match more.within.iter_mut().find(|(known, ..)| known == asked) {
+                    Some((_, from, to)) => (*from, *to) = meet((*from, *to), (*low, *high)),
+                    None => more.within.push((*asked, *low, *high)),
+                }
             }
+            more.within.sort_by_key(|(asked, ..)| *asked as u8);
+            more.far.extend(other.far.iter().filter(|far| !self.is_far_from(far)));
         }
-        both.within.sort_by_key(|(asked, ..)| *asked as u8);
-        let somewhere = both.meets(&both) && both.within.iter().all(|(_, low, high)| low < high);
+        let within = both.more.as_ref().map_or(&[][..], |more| &more.within);
+        let somewhere = both.meets(&both) && within.iter().all(|(_, low, high)| low < high);
         somewhere.then_some(both)
+    }
+
+    fn is_far_from(&self, far: &Far) -> bool {
+        self.more.as_ref().is_some_and(|more| more.far.contains(far))
     }
 
     /// Is there a value at which both may be quiet?
@@ -151,11 +189,21 @@ impl Quiet {
     #[must_use]
     pub fn regard(&self) -> Regard {
         let of_value = Self { none_of: self.none_of, value: self.value, ..Self::default() };
-        match self {
-            Self { within, .. } if !within.is_empty() => Regard::Sensor,
-            quiet if *quiet == of_value => Regard::Value,
-            _ => Regard::Past,
+        match &self.more {
+            Some(more) if !more.within.is_empty() => Regard::Sensor,
+            None if *self == of_value => Regard::Value,
+            Some(_) | None => Regard::Past,
         }
+    }
+
+    /// Wherever nothing that comes evenly climbs to the level, or falls to it, in so many times the span.
+    fn far(far: Far) -> Self {
+        let large = far.level.abs().max(1.0) * MOST_LARGE;
+        let hull = match far.stricter {
+            Stricter::Lower => (-large, far.level),
+            Stricter::Higher => (far.level, large),
+        };
+        Self { hull, more: Some(Box::new(More { far: vec![far], ..More::default() })), ..Self::default() }
     }
 
     fn none_of(reason: crate::model::Reason) -> Self {
@@ -166,7 +214,19 @@ impl Quiet {
         if asked == Asked::Value {
             return Self { value: (low, high), ..Self::default() };
         }
-        Self { within: vec![(asked, low, high)], ..Self::default() }
+        Self { more: Some(Box::new(More { within: vec![(asked, low, high)], ..More::default() })), ..Self::default() }
+    }
+}
+
+impl More {
+    fn holds(&self, glance: &Glance<'_>, low: f64, high: f64) -> bool {
+        self.far.iter().all(|far| far.holds(low, high, glance.pace))
+            && (self.within.is_empty() || self.sensor_is_quiet(&(glance.sensor)()))
+    }
+
+    fn sensor_is_quiet(&self, (health, age_s): &(Health, f64)) -> bool {
+        let known = |asked: Asked| asked.of_the_sensor(health, *age_s);
+        self.within.iter().all(|(asked, low, high)| known(*asked).is_some_and(|number| number > *low && number < *high))
     }
 }
 
@@ -202,16 +262,24 @@ impl Bool {
                     let (one, level) = (Reach { plus: 1.0, ..Reach::default() }, Reach::of(level)?);
                     if up { one.minus(level)?.below_zero() } else { level.minus(one)?.below_zero() }
                 }
-                Lying::Among | Lying::Apart | Lying::Sum | Lying::Anywhere | Lying::Nowhere => None,
+                Lying::Among
+                | Lying::Apart
+                | Lying::Sum
+                | Lying::Approach { .. }
+                | Lying::Anywhere
+                | Lying::Nowhere => None,
             },
             Self::And(all) => {
                 // Whichever is not true: best nowhere at all, then by the value alone. "More than nothing" is hardly
-                // ever false: what stands behind it may say more.
+                // ever false: what stands behind it may say more. So may a forecast behind "not there yet".
                 let quiets = all.iter().filter_map(|one| Some((one, one.not_true_where(numbers)?)));
-                let worth = |(one, quiet): &(&Self, Quiet)| {
-                    (*quiet != Quiet::default(), one.is_about_size(), quiet.regard() != Regard::Value)
+                let quiets: Vec<(&Self, Quiet)> = quiets.collect();
+                let is_far = |quiet: &Quiet| quiet.more.as_ref().is_some_and(|more| !more.far.is_empty());
+                let beyond = |quiet: &Quiet| quiets.iter().any(|(_, far)| is_far(far) && !far.meets(quiet));
+                let worth = |(one, quiet): &&(&Self, Quiet)| {
+                    (*quiet != Quiet::default(), one.is_about_size() || beyond(quiet), quiet.regard() != Regard::Value)
                 };
-                quiets.min_by_key(worth).map(|(_, quiet)| quiet)
+                quiets.iter().min_by_key(worth).map(|(_, quiet)| quiet.clone())
             }
             Self::Or(any) => {
                 let mut all = Quiet::default();
@@ -261,7 +329,25 @@ impl Bool {
     }
 }
 
+/// A forecast is compared with so many minutes.
+fn not_so_soon_where(comparison: Comparison, left: &Num, right: &Num, numbers: &Numbers<'_>) -> Option<Quiet> {
+    let (place, within) = match (comparison, left, right) {
+        (Comparison::Less | Comparison::LessOrEqual, Num::Recall(place), within)
+        | (Comparison::Greater | Comparison::GreaterOrEqual, within, Num::Recall(place)) => (place, within),
+        _ => return None,
+    };
+    let Lying::Approach { level, stricter, span } = numbers.recalls.get(*place)?.lying() else { return None };
+    let minutes = within.reckon(numbers)?;
+    let sound = (0.0..NEVER_MINUTES * 0.9).contains(&minutes) && level.abs() <= LARGEST / MOST_LARGE && !span.is_zero();
+    // A little later, so that how minutes are rounded is of no account.
+    let spans = (minutes + 0.001) * 60.0 / span.as_secs_f64();
+    (sound && spans <= MOST_LARGE).then(|| Quiet::far(Far { level, stricter, span, spans }))
+}
+
 fn not_true_where(comparison: Comparison, left: &Num, right: &Num, numbers: &Numbers<'_>) -> Option<Quiet> {
+    if let Some(quiet) = not_so_soon_where(comparison, left, right, numbers) {
+        return Some(quiet);
+    }
     // As it stands with what is asked on the left.
     let (asked, bound, facing) = match (left, right) {
         (Num::Asked(asked), bound) if !asked.is_of_the_point() => (Some(*asked), bound.reckon(numbers), comparison),
@@ -478,7 +564,7 @@ impl Num {
                 Lying::Apart => Some(Reach { minus: 1.0, ..one }),
                 // An overtaken sample is one more for a moment.
                 Lying::Sum => Some(Reach { plus: 2.0 * crate::engine::MOST_SAMPLES as f64, sums: true, ..one }),
-                Lying::Crossing { .. } | Lying::Anywhere | Lying::Nowhere => None,
+                Lying::Crossing { .. } | Lying::Approach { .. } | Lying::Anywhere | Lying::Nowhere => None,
             },
             Self::Let(place) => *numbers.lets.get(*place)?,
             Self::Negative(number) => number.reach(numbers)?.times(-1.0),

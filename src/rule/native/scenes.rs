@@ -424,8 +424,13 @@ pub fn every_way(program: &Program, language: &Language, scene: &Scene) -> Said 
     let lowered = program.native.as_ref().ok();
     let quiet = lowered.and_then(|native| Quiet::of(native, &limits, &recalls, Some(&outlook), &point));
     let sensor = || (scene.health, scene.age_s);
-    let glance =
-        scene.value.map(|value| Glance { value, quality: scene.health.quality, hull: past.hull(), sensor: &sensor });
+    let glance = scene.value.map(|value| Glance {
+        value,
+        quality: scene.health.quality,
+        hull: past.hull(),
+        pace: past.pace(),
+        sensor: &sensor,
+    });
     let quiet = quiet.zip(glance).is_some_and(|(quiet, glance)| quiet.holds(&glance));
     let native = judge.judge(program, &reading, &mut past);
     let tree = judge.interpret(program, &reading, &mut past);

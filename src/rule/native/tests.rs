@@ -1,12 +1,13 @@
 //! Native and interpreted are one language: the same verdict, and the same things unknown, on every input.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::scenes::{Scene, Surroundings, drawn, every_way, program, same_every_way};
-use crate::engine::{Health, Hull, Wants};
-use crate::model::{Point, Quality, Reason, SiteState};
+use crate::engine::{Health, Hull, Pace, Wants};
+use crate::model::{Point, Quality, Reason, SiteState, Stricter};
 use crate::rule::ask::{Recall, Site};
 use crate::rule::outlook::{Members, Outlook};
 use crate::rule::seen::Standing;
@@ -105,10 +106,12 @@ fn a_quiet_point_is_answered_by_a_few_spans() {
     let mut point: Point = trial::read_point(&["t1", "methane", "T1", "%VOL"]).unwrap();
     point.range = None;
     let limits: Rc<[_]> = Rc::from([("alarm".into(), 1.0), ("low".into(), 0.5)]);
+    let evenly = |beat: u64| Pace { beat: Duration::from_secs(beat), evenly: Duration::from_secs(300) };
+    let pace = std::cell::Cell::new(evenly(10));
     // With the hull of what the point looks back on, and nobody related to it.
     let quiet = |code: &str, value: Option<f64>, (low, high): (f64, f64), health: Health| {
         let program = program(&language, code);
-        let site = Site { limits: &limits, stricter: None, hole: None };
+        let site = Site { limits: &limits, stricter: Some(Stricter::Lower), hole: None };
         let recalls: Rc<[Recall]> = program.asks.iter().map(|ask| ask.place(&site, &mut Wants::default()).0).collect();
         let nobody = Members { points: Rc::default(), own_votes: false };
         let outlook = Outlook {
@@ -117,9 +120,9 @@ fn a_quiet_point_is_answered_by_a_few_spans() {
             ..Outlook::default()
         };
         let quiet = Quiet::of(program.native.as_ref().unwrap(), &limits, &recalls, Some(&outlook), &point);
-        let (hull, quality) = (Hull { low, high }, health.quality);
+        let (hull, quality, pace) = (Hull { low, high }, health.quality, pace.get());
         let sensor = || (health, 0.0);
-        let glance = value.map(|value| Glance { value, quality, hull, sensor: &sensor });
+        let glance = value.map(|value| Glance { value, quality, hull, pace, sensor: &sensor });
         quiet.zip(glance).is_some_and(|(quiet, glance)| quiet.holds(&glance))
     };
     let well = Health::default();
@@ -198,6 +201,36 @@ fn a_quiet_point_is_answered_by_a_few_spans() {
         // Where all of it is smaller, so is the value; but for one row, where it is not.
         let value = if hull.1 < 0.1 { hull.0 } else { 0.7 };
         assert_eq!(quiet(code, Some(value), hull, well), expected, "{code} in {hull:?}");
+    }
+    let forecast = "p.value < p.limit.alarm && p.time_to(p.limit.alarm, \"5m\") <= 10.0";
+    for (code, hull, coming, expected) in [
+        (forecast, (0.66, 0.70), evenly(10), true),
+        (forecast, (0.60, 0.70), evenly(10), false),
+        ("p.time_to(p.limit.alarm, \"5m\") < 10.0", (0.66, 0.70), evenly(60), true),
+        ("10.0 >= p.time_to(p.limit.alarm, \"5m\")", (0.66, 0.70), evenly(60), true),
+        ("p.time_to(p.limit.alarm, \"5m\") > 10.0", (0.66, 0.70), evenly(10), false),
+        // Lower is stricter: from above, one is there.
+        (forecast.trim_start_matches("p.value < p.limit.alarm && "), (1.30, 1.31), evenly(10), false),
+        // Two or three samples may be as steep as they like, and so may some that come when they like.
+        (forecast, (0.66, 0.70), evenly(61), false),
+        (forecast, (0.66, 0.70), Pace::default(), false),
+        ("p.value < p.limit.alarm && p.time_to(p.limit.alarm, \"6m\") <= 10.0", (0.66, 0.70), evenly(10), false),
+        // The value alone says more where it does not stand on the other side.
+        (
+            "p.value >= 0.9 && p.value < p.limit.alarm && p.time_to(p.limit.alarm, \"5m\") <= 10.0",
+            (0.1, 0.8),
+            Pace::default(),
+            true,
+        ),
+        (
+            "p.value >= 0.6 && p.value < p.limit.alarm && p.time_to(p.limit.alarm, \"5m\") <= 10.0",
+            (0.1, 0.8),
+            evenly(10),
+            false,
+        ),
+    ] {
+        pace.set(coming);
+        assert_eq!(quiet(code, Some(0.7), hull, well), expected, "{code} in {hull:?} {coming:?}");
     }
 }
 
