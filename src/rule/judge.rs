@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use rhai::{AST, ASTNode, Dynamic, EvalAltResult, Expr, FnPtr, ImmutableString, Scope, Stmt};
+use rhai::{AST, ASTNode, Caches, Dynamic, EvalAltResult, Expr, FnPtr, ImmutableString, Scope, Stmt};
 
 use super::around::{self, Asks};
 use super::ask::{Ask, Recall};
@@ -169,6 +169,9 @@ pub enum Judged {
 pub struct Judge<'a> {
     language: &'a Language,
     scope: Scope<'static>,
+    /// Which function a call is, as Rhai found it before: to look for all of them at each verdict takes longer than
+    /// the verdict.
+    calls: Caches,
 }
 
 impl<'a> Judge<'a> {
@@ -176,7 +179,7 @@ impl<'a> Judge<'a> {
     pub fn new(language: &'a Language) -> Self {
         let mut scope = Scope::new();
         scope.push("p", PointView(language.scene.clone()));
-        Self { language, scope }
+        Self { language, scope, calls: Caches::new() }
     }
 
     /// One verdict; `past` is the point's.
@@ -194,7 +197,20 @@ impl<'a> Judge<'a> {
     /// short as rules are, and counts the operations of all runs together.
     pub fn interpret(&mut self, program: &Program, reading: &Reading<'_>, past: &mut Past) -> Judged {
         let engine = &self.language.engine;
-        self.with_scene(program, reading, past, |scope| engine.eval_ast_with_scope::<Dynamic>(scope, &program.ast))
+        if program.ast.has_functions() {
+            // They are the file's own: another file's may have the same names.
+            let run = |scope: &mut Scope<'static>| engine.eval_ast_with_scope::<Dynamic>(scope, &program.ast);
+            return self.with_scene(program, reading, past, run);
+        }
+        let mut calls = std::mem::take(&mut self.calls);
+        let judged = self.with_scene(program, reading, past, |scope| {
+            // Counts the operations of this run alone.
+            let run = &mut engine.new_global_runtime_state();
+            #[allow(deprecated, reason = "the only way to keep what calls were found to be")]
+            engine.eval_statements_raw(run, &mut calls, scope, program.ast.statements())
+        });
+        self.calls = calls;
+        judged
     }
 
     /// The same by Rhai's machine, to compare with.
