@@ -179,6 +179,64 @@ async fn rules_change_while_the_gateway_runs_and_never_disarm_a_face() {
     assert!(face.davy.stop().await.success());
 }
 
+/// A copy over a slow line pauses between two rules: the file is sound as far as it goes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_a_file_ends_no_rule_and_one_that_stays_as_it_is_does() {
+    let second = |alarm: f64| methane_rule(alarm, "").replace("methane-face", "methane-second");
+    let both = |alarm: f64| format!("{}\n{}", methane_rule(alarm, ""), second(alarm));
+    let site = Site::new(&config(), &[("coal.rhai", &both(1.0))]);
+    let davy = site.start().await;
+    let mut face = Face { davy, device: Device::new("face"), last: 0 };
+    let told_of =
+        |rule: &str| site.fact(&format!("SELECT count(*) FROM changes WHERE body ->> '$.alarm.rule' = '{rule}'"));
+    let open =
+        async |face: &Face, rule: &str| face.davy.open_alarms().await.into_iter().find(|alarm| alarm["rule"] == rule);
+    face.reads("a", 1.2).await;
+    let first = wait_for("the first rule", async || open(&face, "methane-face").await).await;
+    wait_for("the second rule", async || open(&face, "methane-second").await).await;
+
+    let before = face.changes();
+    site.write(RULE, &methane_rule(0.9, ""));
+    site.write("rules/other.rhai", &methane_rule(0.8, "").replace("methane-face", "methane-other"));
+    face.reloaded(before).await;
+    let before = face.changes();
+    face.reads("c", 0.85).await;
+    assert_eq!(face.raised("c").await["rule"], "methane-other", "another file is in force beside it");
+    assert!(open(&face, "methane-second").await.is_some());
+    site.write(RULE, &both(0.7));
+    face.reloaded(before).await;
+    face.reads("b", 0.75).await;
+    until("both rules are stricter", async || {
+        told_of("methane-face") == 2 && told_of("methane-second") == 2 && face.alarm("b").await.is_some()
+    })
+    .await;
+
+    // Moved to a file that has a mistake in it, the rule stays where it was.
+    let wrong = second(0.7).replace("p.value", "p.vlaue");
+    assert!(wrong.contains("vlaue"));
+    site.write("rules/moved.rhai", &wrong);
+    site.write(RULE, &methane_rule(0.7, ""));
+    let refused = async |path: &str| {
+        let open = face.davy.open_alarms().await;
+        open.into_iter().find(|alarm| alarm["subject"] == format!("rule file {path}"))
+    };
+    let kept = wait_for("the file it came from is an alarm", async || refused("coal.rhai").await).await;
+    assert!(kept["detail"].as_str().unwrap().contains("moved.rhai"), "{}", kept["detail"]);
+    assert_eq!(told_of("methane-second"), 2, "neither of its alarms ended");
+    let before = face.changes();
+    site.write("rules/moved.rhai", &second(0.7));
+    face.reloaded(before).await;
+    until("both files are sound", async || face.davy.holding("davy-rule-file").await.is_none()).await;
+    assert_eq!(told_of("methane-second"), 2, "nor when it moved");
+
+    // And left out for good.
+    site.write("rules/moved.rhai", "// ended by the chief engineer\n");
+    until("the rule ended", async || open(&face, "methane-second").await.is_none()).await;
+    let still = face.davy.open_alarms().await;
+    assert!(still.iter().any(|alarm| alarm["id"] == first["id"]), "the other rule's alarm goes on: {still:#?}");
+    assert!(face.davy.stop().await.success());
+}
+
 /// How many edits; `make soak` asks for more.
 fn edits() -> usize {
     std::env::var("DAVY_SOAK_EDITS").map_or(100, |text| text.parse().unwrap())

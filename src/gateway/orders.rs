@@ -205,7 +205,10 @@ impl Rules {
         }
         self.overridden(&by, &reason, &what)?;
         self.go_round(true)?;
-        Ok(RuleDone::default())
+        let unsettled: Vec<&str> = self.unsettled().map(String::as_str).collect();
+        let still =
+            || format!("{} changed within the last seconds: override again when it is written", unsettled.join(", "));
+        Ok(RuleDone { waits: (!unsettled.is_empty()).then(still), ..RuleDone::default() })
     }
 
     /// A record that the freeze is set aside, if there is one.

@@ -21,7 +21,7 @@ const MOST_BYTES: u64 = 1 << 20;
 const RULE: &str = "davy-rule-file";
 const SUBJECT: &str = "rule file ";
 
-const HOW_TO_END: &str = "To end them, leave nothing but a comment in the file";
+const HOW_TO_END: &str = "To end them, leave nothing but a comment (// ended) in the file";
 
 /// How the rules folder itself is named among its files.
 const WHOLE_FOLDER: &str = ".";
@@ -69,6 +69,8 @@ fn read_file(folder: &Path, path: &PathBuf) -> Result<RuleFile, String> {
         return Err(format!("holds {bytes} bytes, more than {MOST_BYTES}: not a rule file"));
     }
     let text = std::fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))?;
+    // Some editors begin a file by it.
+    let text = text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned);
     let relative = path.strip_prefix(folder).unwrap_or(path);
     Ok(RuleFile { path: relative.to_string_lossy().replace('\\', "/"), text })
 }
@@ -94,39 +96,48 @@ pub struct Verdict {
     pub rules: Vec<RuleFile>,
     /// Files whose new text is not in force, each with everything that is wrong.
     pub broken: BTreeMap<String, Vec<RuleProblem>>,
+    /// Those of them that are so because a rule is missing.
+    pub lost: BTreeSet<String>,
     /// Limits and units that do not fit between rules and points.
     pub refused: Vec<RuleProblem>,
     pub remarks: Vec<RuleProblem>,
 }
 
-/// Checks what was found against the points and the rest of `ground`, whose own rules do not matter; a broken file is replaced by its version in `in_force`.
+/// Checks what was found against the points and the rest of `ground`, whose own rules do not matter; a broken file is
+/// replaced by its version in `in_force`. A rule ends only where a sound file says so by leaving it out.
 #[must_use]
 pub fn weigh(found: Vec<RuleFile>, unreadable: Vec<RuleProblem>, in_force: &[RuleFile], ground: &Setup) -> Verdict {
     let language = Language::new();
-    let mut verdict = Verdict::default();
+    let mut kept: BTreeMap<String, Vec<RuleProblem>> = BTreeMap::new();
     for problem in unreadable {
-        verdict.broken.entry(problem.file.clone()).or_default().push(problem);
+        kept.entry(problem.file.clone()).or_default().push(problem);
     }
-    for file in in_force.iter().filter(|file| !is_blank(&file.text) && !moved(&language, file, &found)) {
-        let unread = verdict.broken.keys().any(|path| stands_at(path, &file.path));
-        if !unread && !found.iter().any(|known| known.path == file.path) {
-            let message = format!("is gone; its rules stay in force. {HOW_TO_END}");
-            let problem = RuleProblem::of(&file.path, message);
-            verdict.broken.insert(file.path.clone(), vec![problem]);
+    let mut missing = BTreeSet::new();
+    loop {
+        let verdict = tried(&language, &found, &kept, in_force, ground);
+        let before = kept.len();
+        for problem in lost(&language, &found, &verdict.rules, in_force) {
+            missing.insert(problem.file.clone());
+            kept.entry(problem.file.clone()).or_insert_with(|| vec![problem]);
+        }
+        if kept.len() == before {
+            return Verdict { lost: missing, ..verdict };
         }
     }
-    let mut rules = found;
-    for file in rules.iter().filter(|file| file.text.trim().is_empty()) {
-        let before = in_force.iter().find(|known| known.path == file.path && !is_blank(&known.text));
-        if before.is_some_and(|before| !elsewhere(&language, before, &rules)) {
-            let message = format!("is empty, as a disk that is full leaves it; its rules stay in force. {HOW_TO_END}");
-            let problem = RuleProblem::of(&file.path, message);
-            verdict.broken.insert(file.path.clone(), vec![problem]);
-        }
-    }
-    rules.retain(|file| !(file.text.trim().is_empty() && verdict.broken.contains_key(&file.path)));
-    let unread = |file: &&RuleFile| verdict.broken.keys().any(|path| stands_at(path, &file.path));
-    for file in in_force.iter().filter(unread) {
+}
+
+/// What follows from the files that were found when those in `kept` stay as they are in force.
+fn tried(
+    language: &Language,
+    found: &[RuleFile],
+    kept: &BTreeMap<String, Vec<RuleProblem>>,
+    in_force: &[RuleFile],
+    ground: &Setup,
+) -> Verdict {
+    let mut verdict = Verdict { broken: kept.clone(), ..Verdict::default() };
+    let mut rules: Vec<RuleFile> = found.iter().filter(|file| !kept.contains_key(&file.path)).cloned().collect();
+    let stays = |file: &&RuleFile| kept.keys().any(|path| stands_at(path, &file.path));
+    for file in in_force.iter().filter(stays) {
         if !rules.iter().any(|known| known.path == file.path) {
             rules.push(file.clone());
         }
@@ -135,7 +146,7 @@ pub fn weigh(found: Vec<RuleFile>, unreadable: Vec<RuleProblem>, in_force: &[Rul
     let mut setup = ground.clone();
     loop {
         setup.rules = rules;
-        let plan = Plan::new(&language, &setup);
+        let plan = Plan::new(language, &setup);
         rules = std::mem::take(&mut setup.rules);
         if plan.problems.is_empty() {
             verdict.refused = plan.refused;
@@ -143,7 +154,7 @@ pub fn weigh(found: Vec<RuleFile>, unreadable: Vec<RuleProblem>, in_force: &[Rul
             break;
         }
         let problems: Vec<_> =
-            plan.problems.into_iter().map(|problem| blamed(&language, problem, &rules, in_force)).collect();
+            plan.problems.into_iter().map(|problem| blamed(language, problem, &rules, in_force)).collect();
         let wrong: BTreeSet<String> = problems.iter().map(|problem| problem.file.clone()).collect();
         for problem in problems {
             verdict.broken.entry(problem.file.clone()).or_default().push(problem);
@@ -163,17 +174,52 @@ pub fn weigh(found: Vec<RuleFile>, unreadable: Vec<RuleProblem>, in_force: &[Rul
     verdict
 }
 
-/// Did the file go, and are all its rules found in others now?
-fn moved(language: &Language, file: &RuleFile, found: &[RuleFile]) -> bool {
-    !found.iter().any(|known| known.path == file.path) && elsewhere(language, file, found)
+/// Files in force whose rules would end though nobody said so, each with what happened: it is gone or empty and its
+/// rules are in no other file that counts, or they went to one that does not count.
+fn lost(language: &Language, found: &[RuleFile], rules: &[RuleFile], in_force: &[RuleFile]) -> Vec<RuleProblem> {
+    let there: BTreeSet<RuleId> =
+        rules.iter().filter(|file| !in_force.contains(file)).flat_map(|file| ids(language, file)).collect();
+    let mut lost = Vec::new();
+    for file in in_force.iter().filter(|file| !rules.contains(file) && !is_blank(&file.text)) {
+        let own = ids(language, file);
+        let missing: Vec<&RuleId> = own.difference(&there).collect();
+        // One that nobody can read any more has no ids, and what was in it is not known to be elsewhere.
+        if missing.is_empty() && !own.is_empty() {
+            continue;
+        }
+        let message = match found.iter().find(|known| known.path == file.path) {
+            None => format!("is gone; its rules stay in force. {HOW_TO_END}"),
+            Some(empty) if empty.text.trim().is_empty() => {
+                format!("is empty, as a disk that is full leaves it; its rules stay in force. {HOW_TO_END}")
+            }
+            Some(_) => {
+                let names = |other: &RuleFile| {
+                    let quoted = |id: &&&RuleId| ['"', '`'].iter().any(|q| other.text.contains(&format!("{q}{id}{q}")));
+                    missing.iter().find(quoted).map(|id| (other.path.clone(), (*id).clone()))
+                };
+                let refused = found.iter().filter(|other| other.path != file.path && !rules.contains(other));
+                let Some((other, id)) = refused.filter_map(names).next() else { continue };
+                format!(
+                    "no longer has {id:?}, but {other}, which has it now, is not in force: this file stays as it was"
+                )
+            }
+        };
+        lost.push(RuleProblem::of(&file.path, message));
+    }
+    lost
 }
 
-/// Are all rules of the file found in other files now?
-fn elsewhere(language: &Language, file: &RuleFile, found: &[RuleFile]) -> bool {
-    let others = found.iter().filter(|known| known.path != file.path);
-    let there: BTreeSet<_> = others.flat_map(|known| ids(language, known)).collect();
-    let own = ids(language, file);
-    !own.is_empty() && own.is_subset(&there)
+/// Files in force that hold rules which `rules` no longer has.
+#[must_use]
+pub fn ending(rules: &[RuleFile], in_force: &[RuleFile]) -> BTreeMap<String, BTreeSet<RuleId>> {
+    let language = Language::new();
+    let others = |one: &[RuleFile], other: &[RuleFile]| -> Vec<(String, BTreeSet<RuleId>)> {
+        let differing = one.iter().filter(|file| !other.contains(file));
+        differing.map(|file| (file.path.clone(), ids(&language, file))).collect()
+    };
+    let there: BTreeSet<RuleId> = others(rules, in_force).into_iter().flat_map(|(_, ids)| ids).collect();
+    let before = others(in_force, rules).into_iter();
+    before.map(|(path, ids)| (path, &ids - &there)).filter(|(_, ending)| !ending.is_empty()).collect()
 }
 
 fn ids(language: &Language, file: &RuleFile) -> BTreeSet<RuleId> {
@@ -359,6 +405,56 @@ mod tests {
         let renamed = file("c.rhai", "a", "|p| p.value > 1.0");
         let verdict = weigh(vec![in_force[1].clone(), renamed.clone()], vec![], &in_force, &ground());
         assert_eq!((verdict.rules, verdict.broken.len()), (vec![in_force[1].clone(), renamed], 0));
+    }
+
+    /// Its new place is broken, or taken: the old one counts, and both are told.
+    #[test]
+    fn a_rule_that_moved_to_a_file_that_does_not_count_stays_where_it_was() {
+        let sound = "|p| p.value > 1.0";
+        let in_force = vec![file("a.rhai", "a", sound), file("b.rhai", "b", sound), file("c.rhai", "c", sound)];
+        let misspelt = file("d.rhai", "a", "|p| p.vlaue > 1.0");
+        let renamed = vec![in_force[1].clone(), in_force[2].clone(), misspelt.clone()];
+        let both = |one: &RuleFile, other: &RuleFile| format!("{}\n{}", one.text, other.text);
+        let merged = RuleFile { path: "b.rhai".into(), text: both(&in_force[1], &misspelt) };
+        let empty = RuleFile { path: "a.rhai".into(), text: String::new() };
+        let emptied = vec![empty, merged.clone(), in_force[2].clone()];
+        let other = RuleFile { path: "a.rhai".into(), text: file("a.rhai", "new", sound).text };
+        let left_out = vec![other, merged, in_force[2].clone()];
+        let taken = RuleFile {
+            path: "b.rhai".into(),
+            text: format!("{}\n{}", both(&in_force[1], &in_force[0]), in_force[2].text),
+        };
+        let taken = vec![taken, in_force[2].clone()];
+        for (found, told) in [
+            (renamed, ["a.rhai", "d.rhai"]),
+            (emptied, ["a.rhai", "b.rhai"]),
+            (left_out, ["a.rhai", "b.rhai"]),
+            (taken, ["a.rhai", "b.rhai"]),
+        ] {
+            let verdict = weigh(found.clone(), vec![], &in_force, &ground());
+            assert_eq!(verdict.rules, in_force, "{found:#?}");
+            assert_eq!(verdict.broken.keys().collect::<Vec<_>>(), told);
+            assert_eq!(verdict.lost, BTreeSet::from(["a.rhai".to_owned()]));
+            assert_eq!(ending(&verdict.rules, &in_force), BTreeMap::new());
+        }
+        let left_out = vec![in_force[1].clone(), in_force[2].clone(), file("a.rhai", "new", sound)];
+        let verdict = weigh(left_out.clone(), vec![], &in_force, &ground());
+        assert_eq!((verdict.rules.len(), verdict.broken.len()), (3, 0), "somebody said so");
+        let ended = BTreeMap::from([("a.rhai".to_owned(), BTreeSet::from([RuleId::from("a")]))]);
+        assert_eq!(ending(&verdict.rules, &in_force), ended);
+    }
+
+    #[test]
+    fn a_mark_at_the_beginning_of_a_file_is_no_part_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let a = file("a.rhai", "a", "|p| p.value > 1.0");
+        std::fs::write(folder.path().join("a.rhai"), format!("\u{feff}{}", a.text)).unwrap();
+        assert_eq!(read_folder(folder.path()).0, [a]);
+        for (text, blank) in
+            [("// ended\n", true), ("/* ended\n by Li */ // so", true), ("/* ended", false), ("// ended\n;", false)]
+        {
+            assert_eq!(is_blank(text), blank, "{text:?}");
+        }
     }
 
     #[test]

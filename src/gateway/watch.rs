@@ -10,7 +10,7 @@
 //! do not change while an alarm of priority P1 is open, unless an approver overrides it.
 //! Never: two changes at once, a change in force that is not in the history, an edit that is lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::orders::words;
-use super::rulebook;
+use super::rulebook::{self, Verdict};
 use crate::board::Board;
 use crate::clock::{self, Stopwatch};
 use crate::config::RuleFiles;
@@ -41,6 +41,8 @@ const RESTLESS: Duration = Duration::from_secs(2);
 const STEADY: Duration = Duration::from_millis(100);
 /// .. or until somebody has to know that it is never done.
 const NEVER_DONE: Duration = Duration::from_secs(30);
+/// An edit that ends a rule has to stay the same for so long: a copy over a slow line may pause in the middle.
+const ENDING: Duration = Duration::from_secs(3);
 /// The folder is looked at this often even when nothing was noticed: network drives notice nothing.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// What waits for an alarm to end, or for a time, is looked at this often.
@@ -104,8 +106,10 @@ pub struct Rules {
     pub(super) in_force: Vec<RuleFile>,
     /// What was last looked at, so that an unchanged folder costs nothing.
     seen: Option<(Vec<RuleFile>, Vec<RuleProblem>)>,
-    /// Since when files have been written to.
-    moving: Option<Stopwatch>,
+    /// Files that are being written to, and since when.
+    moving: BTreeMap<String, Stopwatch>,
+    /// Files whose new text ends rules.
+    ending: BTreeMap<String, Ending>,
     /// Files of which an alarm says that they are not in force, with what it says.
     told: BTreeMap<String, String>,
     /// Edited files that wait for an alarm to end, and approved drafts that do.
@@ -117,6 +121,15 @@ pub struct Rules {
     stuck: BTreeMap<String, String>,
     /// When the next approved draft is due.
     due: Option<Timestamp>,
+}
+
+#[derive(Debug)]
+struct Ending {
+    text: Option<String>,
+    /// Since when that text has stood there.
+    since: Stopwatch,
+    /// It is not in force because that is not long enough, or other files are being written.
+    held: bool,
 }
 
 impl Rules {
@@ -131,7 +144,8 @@ impl Rules {
         let mut rules = Self {
             in_force,
             seen: None,
-            moving: None,
+            moving: BTreeMap::new(),
+            ending: BTreeMap::new(),
             told: rulebook::reported(&open).into_iter().map(unknown).collect(),
             edits_wait: Vec::new(),
             drafts_wait: Vec::new(),
@@ -191,9 +205,9 @@ impl Rules {
             if settled || due || looked.elapsed() >= LOOK_EVERY || (over && self.alarm_that_freezes().is_none()) {
                 (looked, noisy) = (Stopwatch::start(), None);
                 outcome = self.go_round(false);
-                if self.moving.is_some() {
-                    (noisy, quiet) = (Some(Stopwatch::start()), Stopwatch::start());
-                }
+            }
+            if noisy.is_none() && self.unsettled().next().is_some() {
+                (noisy, quiet) = (Some(Stopwatch::start()), Stopwatch::start());
             }
             match outcome {
                 Err(Trouble::Journal(cause)) => return Err(cause),
@@ -227,32 +241,56 @@ impl Rules {
         all.join(", ")
     }
 
+    /// Files that differ from what is in force and may not be all there yet.
+    pub(super) fn unsettled(&self) -> impl Iterator<Item = &String> {
+        let held = self.ending.iter().filter(|(_, ending)| ending.held);
+        self.moving.keys().chain(held.map(|(path, _)| path))
+    }
+
     /// Reads the folder and does what follows from it.
     fn look(&mut self, overrides: bool) -> Result<(), Trouble> {
         let found = self.read();
         let freezing = if overrides { None } else { self.alarm_that_freezes() };
         let same = self.seen.as_ref() == Some(&found);
-        if same && (self.edits_wait.is_empty() || freezing.is_some()) {
+        if same && self.unsettled().next().is_none() && (self.edits_wait.is_empty() || freezing.is_some()) {
             return Ok(());
         }
         self.seen = Some(found.clone());
         let (found, unreadable) = found;
         let found = self.without_due(found)?;
         let on_disk = found.clone();
-        let verdict = rulebook::weigh(found, unreadable, &self.in_force, &self.office.ground);
+        let begun = !self.in_force.is_empty();
+        let drafts = self.office.files == RuleFiles::Draft;
+        let mut verdict = rulebook::weigh(found, unreadable.clone(), &self.in_force, &self.office.ground);
+        if begun && !drafts {
+            verdict = self.without_ending(verdict, &on_disk, unreadable);
+        }
         let changed = rulebook::changed(&verdict.rules, &self.in_force);
         let mut why: BTreeMap<String, String> =
             verdict.broken.iter().map(|(path, problems)| (path.clone(), rulebook::told(problems))).collect();
         for problem in verdict.broken.values().flatten().filter(|_| !same) {
             warn!(%problem, "rule file is broken, the version before stays in force");
         }
-        let begun = !self.in_force.is_empty();
-        self.edits_wait.clear();
-        if begun && self.office.files == RuleFiles::Draft {
+        // Nothing new is known of a file that is not all there.
+        let unsettled: BTreeSet<String> = self.unsettled().cloned().collect();
+        for path in &unsettled {
+            if let Some(told) = self.told.get(path) {
+                why.entry(path.clone()).or_insert_with(|| told.clone());
+            }
+        }
+        if !self.moving.is_empty() && !self.never_done() {
+            // What is missing may stand in the file that is being written.
+            why.retain(|path, _| !verdict.lost.contains(path) || self.told.contains_key(path));
+            self.seen = None;
+        }
+        self.edits_wait.retain(|path| unsettled.contains(path));
+        if begun && drafts {
             why.extend(self.draft_edits(&on_disk, &verdict.rules)?);
-        } else if begun && freezing.is_some() && !changed.is_empty() {
+        } else if begun && freezing.is_some() && !(changed.is_empty() && self.edits_wait.is_empty()) {
             info!(?changed, "rule files wait: an alarm of priority P1 is open");
-            self.edits_wait = changed.into_iter().collect();
+            self.edits_wait.extend(changed);
+            self.edits_wait.sort_unstable();
+            self.edits_wait.dedup();
         } else {
             verdict.refused.iter().for_each(|problem| warn!(%problem, "a limit or unit does not fit"));
             self.note(rulebook::misfit(&verdict.refused, clock::now()))?;
@@ -261,9 +299,48 @@ impl Rules {
                 let setup = self.setup(verdict.rules.clone());
                 drop(self.office.intake.submit_blocking(Entry::Note(Note::Setup(setup)))?);
                 self.in_force = verdict.rules;
+                self.ending.retain(|_, ending| ending.held);
             }
         }
         self.tell(why)
+    }
+
+    fn never_done(&self) -> bool {
+        self.moving.values().any(|since| since.elapsed() >= NEVER_DONE)
+    }
+
+    /// The verdict without files that end rules and are new, or may have to do with one that is being written: the end
+    /// of the file, or the file to which the rule moved, may be still to come.
+    fn without_ending(&mut self, verdict: Verdict, on_disk: &[RuleFile], unreadable: Vec<RuleProblem>) -> Verdict {
+        let ending = rulebook::ending(&verdict.rules, &self.in_force);
+        self.ending.retain(|path, _| ending.contains_key(path));
+        for path in ending.keys() {
+            let text = on_disk.iter().find(|file| file.path == *path).map(|file| file.text.clone());
+            if self.ending.get(path).is_none_or(|known| known.text != text) {
+                self.ending.insert(path.clone(), Ending { text, since: Stopwatch::start(), held: true });
+            }
+        }
+        for ending in self.ending.values_mut() {
+            ending.held = ending.since.elapsed() < ENDING || !self.moving.is_empty();
+        }
+        let held = |file: &&RuleFile| self.ending.get(&file.path).is_some_and(|ending| ending.held);
+        let before: Vec<&RuleFile> = self.in_force.iter().filter(held).collect();
+        if before.is_empty() {
+            return verdict;
+        }
+        let others = on_disk.iter().filter(|file| !held(file));
+        let found = others.chain(before).cloned().collect();
+        let mut without = rulebook::weigh(found, unreadable, &self.in_force, &self.office.ground);
+        // What does not go together with them is not wrong for that.
+        without.broken.retain(|path, _| verdict.broken.contains_key(path));
+        if self.never_done() {
+            for (path, ids) in ending {
+                let ids: Vec<&str> = ids.iter().map(|id| &**id).collect();
+                let message = format!("waits for files that are being written, because it ends {}", ids.join(", "));
+                without.broken.entry(path.clone()).or_default().push(RuleProblem::of(&path, message));
+            }
+        }
+        without
     }
 
     /// What stands in the folder. Of a file that is being written, what was there before: half of it may look sound
@@ -271,26 +348,24 @@ impl Rules {
     fn read(&mut self) -> (Vec<RuleFile>, Vec<RuleProblem>) {
         let first = rulebook::read_folder(&self.office.folder);
         if self.seen.as_ref() == Some(&first) {
-            self.moving = None;
+            self.moving.clear();
             return first;
         }
         std::thread::sleep(STEADY);
         let mut found = rulebook::read_folder(&self.office.folder);
         let moving = rulebook::moving(&first, &found);
-        if moving.is_empty() {
-            self.moving = None;
-            return found;
-        }
-        let since = self.moving.get_or_insert_with(Stopwatch::start).elapsed();
+        self.moving.retain(|path, _| moving.contains(path));
         let (files, problems) = &mut found;
         files.retain(|file| !moving.contains(&file.path));
         problems.retain(|problem| !moving.contains(&problem.file));
         files.extend(self.in_force.iter().filter(|file| moving.contains(&file.path)).cloned());
         files.sort_by(|a, b| a.path.cmp(&b.path));
-        if since >= NEVER_DONE {
-            let message =
-                format!("has been written to for {} s and more; what was in force stays", NEVER_DONE.as_secs());
-            problems.extend(moving.iter().map(|path| RuleProblem::of(path, message.clone())));
+        for path in moving {
+            if self.moving.entry(path.clone()).or_insert_with(Stopwatch::start).elapsed() >= NEVER_DONE {
+                let seconds = NEVER_DONE.as_secs();
+                let message = format!("has been written to for {seconds} s and more; what was in force stays");
+                problems.push(RuleProblem::of(&path, message));
+            }
         }
         found
     }
@@ -336,7 +411,9 @@ impl Rules {
         let mut why = BTreeMap::new();
         let mut open = self.office.facts.drafts(Some("open"), MOST_DRAFTS)?;
         open.retain(|open| open.draft.by == "file");
-        for gone in open.iter().filter(|open| !found.iter().any(|file| is_of(open, file))) {
+        let being_written = |open: &&Drafted| self.moving.contains_key(&open.draft.path);
+        let gone = open.iter().filter(|open| !found.iter().any(|file| is_of(open, file)));
+        for gone in gone.filter(|open| !being_written(open)) {
             let (id, at) = (gone.draft.id.clone(), clock::now());
             let reason = "the file was edited again".into();
             self.step(|command| RuleStep::Withdrawn { command, id, by: "file".into(), at, reason })?;

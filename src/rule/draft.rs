@@ -40,10 +40,20 @@ const LONGEST_DELAY: Duration = Duration::from_secs(24 * 3_600);
 /// The shortest re-alarm time; a shorter one only teaches people not to listen.
 const SHORTEST_REALARM: Duration = Duration::from_secs(60);
 
-/// Nothing but blanks and comment lines: how an operator says that a file's rules are to end.
+/// Nothing but blanks and comments: how an operator says that a file's rules are to end.
 #[must_use]
 pub fn is_blank(text: &str) -> bool {
-    text.lines().map(str::trim).all(|line| line.is_empty() || line.starts_with("//"))
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        let comment = if rest.starts_with("//") {
+            rest.split_once('\n').or(Some((rest, "")))
+        } else {
+            rest.strip_prefix("/*").and_then(|block| block.split_once("*/"))
+        };
+        let Some((_, after)) = comment else { return false };
+        rest = after.trim_start();
+    }
+    true
 }
 
 /// Reads one file. Either all its rules are sound, or none counts and every problem is told.
