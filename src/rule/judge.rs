@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use rhai::{AST, ASTNode, Caches, Dynamic, EvalAltResult, Expr, FnPtr, ImmutableString, Scope, Stmt};
+use rhai::{AST, ASTNode, Caches, Dynamic, EvalAltResult, Expr, FnPtr, ImmutableString, Scope, Shared, Stmt};
 
 use super::around::{self, Asks};
 use super::ask::{Ask, Recall};
@@ -16,9 +16,15 @@ use super::seen::Around;
 use crate::engine::{Health, Needs, Past};
 use crate::model::{Point, Reason, parse_duration};
 
+/// How Rhai names closures.
+const ANONYMOUS: &str = "anon$";
+/// Calls whose functions are kept; all rules together have some hundred.
+const MOST_CALLS: usize = 4_096;
+
 /// A compiled closure.
 #[derive(Clone, Debug)]
 pub struct Program {
+    /// Its statements, and the functions of its file if it can reach them.
     ast: AST,
     /// The calls in the closure whose answers have to be kept, each once.
     pub asks: Vec<Ask>,
@@ -49,10 +55,12 @@ impl Program {
         // A name that there is not says more than a call that cannot be read because of it.
         let (mut needs, mut wrong, mut wrong_call) = (Needs::default(), None, None);
         let mut around = around::Reader::new(point);
+        let mut alone = !file.iter_functions().any(|function| !function.name.starts_with(ANONYMOUS));
         own.walk(&mut |path: &[ASTNode]| {
             if let [ASTNode::Stmt(statement)] = path {
                 body.push((*statement).clone());
             }
+            alone &= !path.last().is_some_and(reaches_for_functions);
             match around.node(path) {
                 Ok(false) => {}
                 Ok(true) => return true,
@@ -88,8 +96,23 @@ impl Program {
         let beyond = around.finish();
         check_spans(beyond.windows.iter().map(|window| &window.span))?;
         let native = Native::lower(&body, point, &limits, &asks, &beyond);
-        let ast = AST::new(body, file.shared_lib().clone());
+        let functions = if alone { Shared::default() } else { file.shared_lib().clone() };
+        let ast = AST::new(body, functions);
         Ok(Self { ast, asks, needs, beyond: beyond.into(), native, first_ask: 0 })
+    }
+
+    /// Can it call functions of its file?
+    pub(super) fn reaches_functions(&self) -> bool {
+        self.ast.has_functions()
+    }
+}
+
+/// A closure within the closure, or a function by its name: they are looked for among the file's when they are called.
+fn reaches_for_functions(node: &ASTNode) -> bool {
+    match node {
+        ASTNode::Expr(Expr::DynamicConstant(..)) => true,
+        ASTNode::Expr(Expr::FnCall(call, _)) => matches!(&*call.name, "Fn" | "curry" | "call"),
+        ASTNode::Expr(_) | ASTNode::Stmt(_) | _ => false,
     }
 }
 
@@ -197,12 +220,16 @@ impl<'a> Judge<'a> {
     /// short as rules are, and counts the operations of all runs together.
     pub fn interpret(&mut self, program: &Program, reading: &Reading<'_>, past: &mut Past) -> Judged {
         let engine = &self.language.engine;
-        if program.ast.has_functions() {
+        if program.reaches_functions() {
             // They are the file's own: another file's may have the same names.
             let run = |scope: &mut Scope<'static>| engine.eval_ast_with_scope::<Dynamic>(scope, &program.ast);
             return self.with_scene(program, reading, past, run);
         }
         let mut calls = std::mem::take(&mut self.calls);
+        let known = calls.fn_resolution_cache_mut();
+        if known.dict.len() > MOST_CALLS {
+            known.clear();
+        }
         let judged = self.with_scene(program, reading, past, |scope| {
             // Counts the operations of this run alone.
             let run = &mut engine.new_global_runtime_state();

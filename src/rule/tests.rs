@@ -114,12 +114,17 @@ fn rhai_compares_floats_with_a_relative_epsilon() {
 
 fn judged(raise: &str, value: Option<f64>) -> Judged {
     let language = Language::new();
-    let file = RuleFile { path: "x.rhai".into(), text: with("raise", raise) };
-    let (rules, ast) = read_file(&language, &file).unwrap();
+    let mut judge = Judge::new(&language);
+    judged_by(&mut judge, &language, &with("raise", raise), value).0
+}
+
+/// The verdict of the file's rule, and whether its closure can call functions of its file.
+fn judged_by(judge: &mut Judge<'_>, language: &Language, text: &str, value: Option<f64>) -> (Judged, bool) {
+    let file = RuleFile { path: "x.rhai".into(), text: text.to_owned() };
+    let (rules, ast) = read_file(language, &file).unwrap();
     let known = ["alarm".to_owned(), "unset".to_owned()];
     let limits: std::rc::Rc<[_]> = std::rc::Rc::from([("alarm".into(), 1.0)]);
     let program = Program::new(&rules[0].raise, &ast, known.iter()).unwrap();
-    let mut judge = Judge::new(&language);
     let point = trial::read_point(&["t1", "methane", "T1", "%VOL"]).unwrap();
     let site = Site { limits: &limits, stricter: None, hole: None };
     let mut wants = Wants::default();
@@ -136,7 +141,27 @@ fn judged(raise: &str, value: Option<f64>) -> Judged {
     let mut past = Past::new(&wants);
     let first = judge.interpret(&program, &reading, &mut past);
     assert_eq!(judge.interpret(&program, &reading, &mut past), first, "a second run says the same");
-    first
+    (first, program.reaches_functions())
+}
+
+/// Two files may each have a function of the same name, and a closure may hold another.
+#[test]
+fn a_closure_calls_what_its_own_file_says() {
+    let language = Language::new();
+    let mut judge = Judge::new(&language);
+    let mut says = |before: &str, raise: &str| {
+        let text = format!("{before}\n{}", with("raise", raise));
+        judged_by(&mut judge, &language, &text, Some(1.0))
+    };
+    let (above, below) = ("fn far(x) { x > 0.5 }", "fn far(x) { x < 0.5 }");
+    for _ in 0..3 {
+        assert_eq!(says(above, "|p| far(p.value)"), (Judged::Says(true), true));
+        assert_eq!(says(below, "|p| far(p.value)"), (Judged::Says(false), true));
+        assert_eq!(says("", "|p| { let far = |x| x >= 1.0; far.call(p.value) }"), (Judged::Says(true), true));
+        assert_eq!(says(above, "|p| Fn(`far`).call(0.1)"), (Judged::Says(false), true));
+        // Most are like this one, and need not be looked through at each verdict.
+        assert_eq!(says("", "|p| p.value.abs() >= 1.0 && p.limit.alarm == 1.0"), (Judged::Says(true), false));
+    }
 }
 
 #[test]
