@@ -229,8 +229,15 @@ async fn half_a_file_ends_no_rule_and_one_that_stays_as_it_is_does() {
     until("both files are sound", async || face.davy.holding("davy-rule-file").await.is_none()).await;
     assert_eq!(told_of("methane-second"), 2, "nor when it moved");
 
+    // It moves to a file from which another rule goes: that one waits, and so does the move.
+    let other = |text: String| text.replace("methane-face", "methane-new");
+    site.write("rules/other.rhai", &format!("{}\n{}", other(methane_rule(0.8, "")), second(0.7)));
+    site.write("rules/moved.rhai", "// moved to other.rhai\n");
+    until("a rule ended", async || open(&face, "methane-other").await.is_none()).await;
+    assert_eq!(told_of("methane-second"), 2, "nor now");
+
     // And left out for good.
-    site.write("rules/moved.rhai", "// ended by the chief engineer\n");
+    site.write("rules/other.rhai", &other(methane_rule(0.8, "")));
     until("the rule ended", async || open(&face, "methane-second").await.is_none()).await;
     let still = face.davy.open_alarms().await;
     assert!(still.iter().any(|alarm| alarm["id"] == first["id"]), "the other rule's alarm goes on: {still:#?}");

@@ -11,7 +11,7 @@ use crate::clock;
 use crate::facts::{self, Drafted};
 use crate::journal::{RuleFile, RuleStep};
 use crate::model::{Approval, Cause, Checks, Origin, Trial};
-use crate::rule::{Language, read_file, trial};
+use crate::rule::{Language, RuleProblem, read_file, trial};
 use crate::web::{RuleDone, RuleOrder, RuleRefusal};
 use tracing::info;
 
@@ -71,12 +71,7 @@ impl Rules {
     pub(super) fn checks(&self, path: &str, text: &str, samples: Option<&str>) -> Checks {
         let file = RuleFile { path: path.to_owned(), text: text.to_owned() };
         let rules = read_file(&Language::new(), &file).map(|(rules, _)| rules).unwrap_or_default();
-        let (in_force, ground) = (&self.in_force, &self.office.ground);
-        let verdict = rulebook::weigh(rulebook::with(in_force, path, text), Vec::new(), in_force, ground);
-        let problems: Vec<String> = verdict.broken.values().flatten().map(ToString::to_string).collect();
-        let known = rulebook::weigh(in_force.clone(), Vec::new(), in_force, ground).refused;
-        let misfits =
-            verdict.refused.iter().filter(|misfit| !known.contains(misfit)).map(ToString::to_string).collect();
+        let (problems, misfits) = self.problems(path, text);
         let name = samples_of(path);
         let beside = || std::fs::read_to_string(self.office.folder.join(&name)).ok();
         let samples = samples.map(str::to_owned).or_else(beside);
@@ -86,6 +81,19 @@ impl Rules {
             Err(failures) => Trial { failures: failures.iter().map(ToString::to_string).collect(), ..Trial::default() },
         });
         Checks { rules: rules.iter().map(|rule| rule.id.to_string()).collect(), problems, misfits, samples }
+    }
+
+    /// What is wrong with a text in place of the one in force, and which limits would not fit; of the other files
+    /// nothing that is so already.
+    fn problems(&self, path: &str, text: &str) -> (Vec<String>, Vec<String>) {
+        let (in_force, ground) = (&self.in_force, &self.office.ground);
+        let verdict = rulebook::weigh(rulebook::with(in_force, path, text), Vec::new(), in_force, ground);
+        let before = rulebook::weigh(in_force.clone(), Vec::new(), in_force, ground);
+        let known: Vec<&RuleProblem> =
+            before.broken.iter().filter(|(broken, _)| *broken != path).flat_map(|(_, problems)| problems).collect();
+        let problems = verdict.broken.values().flatten().filter(|problem| !known.contains(problem));
+        let misfits = verdict.refused.iter().filter(|misfit| !before.refused.contains(misfit));
+        (problems.map(ToString::to_string).collect(), misfits.map(ToString::to_string).collect())
     }
 
     fn approve(&mut self, id: &str, approval: Approval, overrides: bool) -> Reply {
@@ -255,9 +263,7 @@ impl Rules {
 
     /// With the other files as they are now.
     fn sound(&self, path: &str, text: &str) -> Result<(), RuleRefusal> {
-        let rules = rulebook::with(&self.in_force, path, text);
-        let verdict = rulebook::weigh(rules, Vec::new(), &self.in_force, &self.office.ground);
-        let problems: Vec<String> = verdict.broken.values().flatten().map(ToString::to_string).collect();
+        let (problems, _) = self.problems(path, text);
         if problems.is_empty() { Ok(()) } else { Err(conflict("not_sound", problems.join("; "))) }
     }
 

@@ -49,9 +49,11 @@ pub fn read_folder(folder: &Path) -> (Vec<RuleFile>, Vec<RuleProblem>) {
                     continue;
                 }
             };
+            // What editors and other systems leave beside a file.
+            let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rhai") {
+            } else if !hidden && path.extension().is_some_and(|extension| extension == "rhai") {
                 match read_file(folder, &path) {
                     Ok(file) => files.push(file),
                     Err(what) => problems.push(problem(path.strip_prefix(folder).unwrap_or(&path), what)),
@@ -112,11 +114,12 @@ pub fn weigh(found: Vec<RuleFile>, unreadable: Vec<RuleProblem>, in_force: &[Rul
     for problem in unreadable {
         kept.entry(problem.file.clone()).or_default().push(problem);
     }
+    let unread: Vec<String> = kept.keys().cloned().collect();
     let mut missing = BTreeSet::new();
     loop {
         let verdict = tried(&language, &found, &kept, in_force, ground);
         let before = kept.len();
-        for problem in lost(&language, &found, &verdict.rules, in_force) {
+        for problem in lost(&language, &found, &unread, &verdict.rules, in_force) {
             missing.insert(problem.file.clone());
             kept.entry(problem.file.clone()).or_insert_with(|| vec![problem]);
         }
@@ -175,8 +178,15 @@ fn tried(
 }
 
 /// Files in force whose rules would end though nobody said so, each with what happened: it is gone or empty and its
-/// rules are in no other file that counts, or they went to one that does not count.
-fn lost(language: &Language, found: &[RuleFile], rules: &[RuleFile], in_force: &[RuleFile]) -> Vec<RuleProblem> {
+/// rules are in no other file that counts, or they went to one that does not count, or may have gone to one that cannot
+/// be read.
+fn lost(
+    language: &Language,
+    found: &[RuleFile],
+    unread: &[String],
+    rules: &[RuleFile],
+    in_force: &[RuleFile],
+) -> Vec<RuleProblem> {
     let there: BTreeSet<RuleId> =
         rules.iter().filter(|file| !in_force.contains(file)).flat_map(|file| ids(language, file)).collect();
     let mut lost = Vec::new();
@@ -193,20 +203,26 @@ fn lost(language: &Language, found: &[RuleFile], rules: &[RuleFile], in_force: &
                 format!("is empty, as a disk that is full leaves it; its rules stay in force. {HOW_TO_END}")
             }
             Some(_) => {
-                let names = |other: &RuleFile| {
-                    let quoted = |id: &&&RuleId| ['"', '`'].iter().any(|q| other.text.contains(&format!("{q}{id}{q}")));
-                    missing.iter().find(quoted).map(|id| (other.path.clone(), (*id).clone()))
-                };
+                let Some(id) = missing.first() else { continue };
                 let refused = found.iter().filter(|other| other.path != file.path && !rules.contains(other));
-                let Some((other, id)) = refused.filter_map(names).next() else { continue };
-                format!(
-                    "no longer has {id:?}, but {other}, which has it now, is not in force: this file stays as it was"
-                )
+                let other = refused.filter(|other| missing.iter().any(|id| may_define(language, other, id)));
+                let other = other.map(|other| (&other.path, "not in force"));
+                let unread = unread.iter().map(|path| (path, "not to be read"));
+                let Some((other, how)) = other.chain(unread).next() else { continue };
+                format!("no longer has {id:?}, but {other}, which may have it now, is {how}: this file stays as it was")
             }
         };
         lost.push(RuleProblem::of(&file.path, message));
     }
     lost
+}
+
+/// Does the file define the rule, as far as that can be said of one that is broken?
+fn may_define(language: &Language, file: &RuleFile, id: &RuleId) -> bool {
+    let ids = ids(language, file);
+    let quoted = ['"', '`'].iter().any(|quote| file.text.contains(&format!("{quote}{id}{quote}")));
+    let reckoned = || file.text.split("rule(").skip(1).any(|after| !after.trim_start().starts_with('"'));
+    ids.contains(id) || quoted || (ids.is_empty() && reckoned())
 }
 
 /// Files in force that hold rules which `rules` no longer has.
@@ -437,7 +453,15 @@ mod tests {
             assert_eq!(verdict.lost, BTreeSet::from(["a.rhai".to_owned()]));
             assert_eq!(ending(&verdict.rules, &in_force), BTreeMap::new());
         }
+        // It may stand in a file that nobody can read, such as one in another encoding.
         let left_out = vec![in_force[1].clone(), in_force[2].clone(), file("a.rhai", "new", sound)];
+        let unreadable = vec![RuleProblem::of("e.rhai", "cannot be read: stream did not contain valid UTF-8")];
+        let verdict = weigh(left_out.clone(), unreadable, &in_force, &ground());
+        assert_eq!((verdict.rules, verdict.broken.len()), (in_force.clone(), 2));
+        // Its name is reckoned, in a file that cannot be compiled.
+        let reckoned = RuleFile { path: "d.rhai".into(), text: "for n in [\"a\"] { rule(n + \"\", #{ ".into() };
+        let found = [left_out.clone(), vec![reckoned]].concat();
+        assert_eq!(weigh(found, vec![], &in_force, &ground()).rules, in_force);
         let verdict = weigh(left_out.clone(), vec![], &in_force, &ground());
         assert_eq!((verdict.rules.len(), verdict.broken.len()), (3, 0), "somebody said so");
         let ended = BTreeMap::from([("a.rhai".to_owned(), BTreeSet::from([RuleId::from("a")]))]);
@@ -450,9 +474,13 @@ mod tests {
         let a = file("a.rhai", "a", "|p| p.value > 1.0");
         std::fs::write(folder.path().join("a.rhai"), format!("\u{feff}{}", a.text)).unwrap();
         assert_eq!(read_folder(folder.path()).0, [a]);
-        for (text, blank) in
-            [("// ended\n", true), ("/* ended\n by Li */ // so", true), ("/* ended", false), ("// ended\n;", false)]
-        {
+        for (text, blank) in [
+            ("// ended\n", true),
+            ("/* ended\n by Li */ // so", true),
+            ("/* ended", false),
+            ("// ended\n;", false),
+            ("// methane\rrule(1)", false),
+        ] {
             assert_eq!(is_blank(text), blank, "{text:?}");
         }
     }

@@ -17,13 +17,15 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
-use notify::{RecursiveMode, Watcher};
+use notify::event::{AccessKind, AccessMode};
+use notify::{EventKind, RecursiveMode, Watcher};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::orders::words;
 use super::rulebook::{self, Verdict};
+use crate::alarm::RuleId;
 use crate::board::Board;
 use crate::clock::{self, Stopwatch};
 use crate::config::RuleFiles;
@@ -49,6 +51,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 const WAITING: Duration = Duration::from_millis(200);
 /// A step is in facts within milliseconds; after this long the journal is taken to be broken.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(10);
+/// A file that was open for writing is closed.
+const WRITTEN: EventKind = EventKind::Access(AccessKind::Close(AccessMode::Write));
 /// Orders that wait for the one before.
 const ORDERS: usize = 16;
 /// How the alarm of an edit begins that is a draft.
@@ -108,6 +112,10 @@ pub struct Rules {
     seen: Option<(Vec<RuleFile>, Vec<RuleProblem>)>,
     /// Files that are being written to, and since when.
     moving: BTreeMap<String, Stopwatch>,
+    /// Since when there is always one of them.
+    restless: Option<Stopwatch>,
+    /// Something was not told, because it may be in a file that is being written.
+    untold: bool,
     /// Files whose new text ends rules.
     ending: BTreeMap<String, Ending>,
     /// Files of which an alarm says that they are not in force, with what it says.
@@ -126,8 +134,9 @@ pub struct Rules {
 #[derive(Debug)]
 struct Ending {
     text: Option<String>,
-    /// Since when that text has stood there.
+    /// Since when that text has stood there, and since when any that ends rules has.
     since: Stopwatch,
+    first: Stopwatch,
     /// It is not in force because that is not long enough, or other files are being written.
     held: bool,
 }
@@ -145,6 +154,8 @@ impl Rules {
             in_force,
             seen: None,
             moving: BTreeMap::new(),
+            restless: None,
+            untold: false,
             ending: BTreeMap::new(),
             told: rulebook::reported(&open).into_iter().map(unknown).collect(),
             edits_wait: Vec::new(),
@@ -172,9 +183,13 @@ impl Rules {
 
     fn run(mut self, orders: &Receiver<Asked>, stop: &CancellationToken) -> Result<(), journal::Error> {
         let (noticed, notices) = bounded(1);
-        let watcher = notify::recommended_watcher(move |_| {
-            // One waiting notice says as much as a hundred.
-            noticed.try_send(()).ok();
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // To read the folder is noticed too.
+            let read = |event: notify::Event| event.kind.is_access() && event.kind != WRITTEN;
+            if !event.is_ok_and(read) {
+                // One waiting notice says as much as a hundred.
+                noticed.try_send(()).ok();
+            }
         });
         let watcher = watcher.and_then(|mut watcher| {
             watcher.watch(&self.office.folder, RecursiveMode::Recursive)?;
@@ -221,11 +236,16 @@ impl Rules {
     /// Everything that may be in force by now: edits on the disk, then drafts whose time has come.
     /// `overrides`: an open alarm does not hold them up.
     pub(super) fn go_round(&mut self, overrides: bool) -> Result<(), Trouble> {
-        self.look(overrides)?;
+        if let Err(trouble) = self.look(overrides) {
+            self.seen = None;
+            return Err(trouble);
+        }
         self.activate_due(overrides)?;
         let what = self.waiting();
         let detail = match self.alarm_that_freezes() {
             Some(alarm) if !what.is_empty() => format!("{what}: {alarm}"),
+            // What waited before a restart may be among what is not known to be all there.
+            Some(_) if self.frozen_told && self.unsettled().next().is_some() => return Ok(()),
             Some(_) | None => String::new(),
         };
         if self.frozen_told == detail.is_empty() {
@@ -247,12 +267,24 @@ impl Rules {
         self.moving.keys().chain(held.map(|(path, _)| path))
     }
 
+    /// Has something come of age since the folder was looked at, though nothing in it changed?
+    fn ripe(&self, frozen: bool) -> bool {
+        let unsettled: BTreeSet<&String> = self.unsettled().collect();
+        let waits = !frozen && self.edits_wait.iter().any(|path| !unsettled.contains(path));
+        let ended = self.moving.is_empty()
+            && self.ending.values().any(|ending| ending.held && ending.since.elapsed() >= ENDING);
+        let is_late = |(path, ending): (&String, &Ending)| {
+            ending.held && ending.first.elapsed() >= NEVER_DONE && !self.told.contains_key(path)
+        };
+        let told = self.untold && (self.moving.is_empty() || self.never_done());
+        waits || ended || told || self.ending.iter().any(is_late)
+    }
+
     /// Reads the folder and does what follows from it.
     fn look(&mut self, overrides: bool) -> Result<(), Trouble> {
         let found = self.read();
-        let freezing = if overrides { None } else { self.alarm_that_freezes() };
         let same = self.seen.as_ref() == Some(&found);
-        if same && self.unsettled().next().is_none() && (self.edits_wait.is_empty() || freezing.is_some()) {
+        if same && !self.ripe(!overrides && self.alarm_that_freezes().is_some()) {
             return Ok(());
         }
         self.seen = Some(found.clone());
@@ -260,10 +292,9 @@ impl Rules {
         let found = self.without_due(found)?;
         let on_disk = found.clone();
         let begun = !self.in_force.is_empty();
-        let drafts = self.office.files == RuleFiles::Draft;
         let mut verdict = rulebook::weigh(found, unreadable.clone(), &self.in_force, &self.office.ground);
-        if begun && !drafts {
-            verdict = self.without_ending(verdict, &on_disk, unreadable);
+        if begun {
+            verdict = self.without_ending(verdict, &on_disk, &unreadable);
         }
         let changed = rulebook::changed(&verdict.rules, &self.in_force);
         let mut why: BTreeMap<String, String> =
@@ -278,13 +309,14 @@ impl Rules {
                 why.entry(path.clone()).or_insert_with(|| told.clone());
             }
         }
-        if !self.moving.is_empty() && !self.never_done() {
+        self.untold = !self.moving.is_empty() && !self.never_done();
+        if self.untold {
             // What is missing may stand in the file that is being written.
             why.retain(|path, _| !verdict.lost.contains(path) || self.told.contains_key(path));
-            self.seen = None;
         }
+        let freezing = if overrides { None } else { self.alarm_that_freezes() };
         self.edits_wait.retain(|path| unsettled.contains(path));
-        if begun && drafts {
+        if begun && self.office.files == RuleFiles::Draft {
             why.extend(self.draft_edits(&on_disk, &verdict.rules)?);
         } else if begun && freezing.is_some() && !(changed.is_empty() && self.edits_wait.is_empty()) {
             info!(?changed, "rule files wait: an alarm of priority P1 is open");
@@ -305,40 +337,54 @@ impl Rules {
         self.tell(why)
     }
 
+    /// There has always been a file that was being written, for longer than anybody should not know of.
     fn never_done(&self) -> bool {
-        self.moving.values().any(|since| since.elapsed() >= NEVER_DONE)
+        self.restless.as_ref().is_some_and(|since| since.elapsed() >= NEVER_DONE)
     }
 
     /// The verdict without files that end rules and are new, or may have to do with one that is being written: the end
-    /// of the file, or the file to which the rule moved, may be still to come.
-    fn without_ending(&mut self, verdict: Verdict, on_disk: &[RuleFile], unreadable: Vec<RuleProblem>) -> Verdict {
+    /// of the file, or the file to which the rule moved, may be still to come. Neither do those go in force from which
+    /// rules moved to such a file.
+    fn without_ending(&mut self, verdict: Verdict, on_disk: &[RuleFile], unreadable: &[RuleProblem]) -> Verdict {
         let ending = rulebook::ending(&verdict.rules, &self.in_force);
         self.ending.retain(|path, _| ending.contains_key(path));
         for path in ending.keys() {
             let text = on_disk.iter().find(|file| file.path == *path).map(|file| file.text.clone());
-            if self.ending.get(path).is_none_or(|known| known.text != text) {
-                self.ending.insert(path.clone(), Ending { text, since: Stopwatch::start(), held: true });
+            let new = |text| Ending { text, since: Stopwatch::start(), first: Stopwatch::start(), held: true };
+            let known = self.ending.entry(path.clone()).or_insert_with(|| new(text.clone()));
+            if known.text != text {
+                (known.text, known.since) = (text, Stopwatch::start());
             }
+            known.held = known.since.elapsed() < ENDING || !self.moving.is_empty();
         }
-        for ending in self.ending.values_mut() {
-            ending.held = ending.since.elapsed() < ENDING || !self.moving.is_empty();
-        }
-        let held = |file: &&RuleFile| self.ending.get(&file.path).is_some_and(|ending| ending.held);
-        let before: Vec<&RuleFile> = self.in_force.iter().filter(held).collect();
-        if before.is_empty() {
+        let is_held = |(path, ending): (&String, &Ending)| ending.held.then(|| path.clone());
+        let mut held: BTreeSet<String> = self.ending.iter().filter_map(is_held).collect();
+        if held.is_empty() {
             return verdict;
         }
-        let others = on_disk.iter().filter(|file| !held(file));
-        let found = others.chain(before).cloned().collect();
-        let mut without = rulebook::weigh(found, unreadable, &self.in_force, &self.office.ground);
+        let mut without = loop {
+            let before = self.in_force.iter().filter(|file| held.contains(&file.path));
+            let others = on_disk.iter().filter(|file| !held.contains(&file.path));
+            let found = others.chain(before).cloned().collect();
+            let without = rulebook::weigh(found, unreadable.to_vec(), &self.in_force, &self.office.ground);
+            let meant =
+                |path: &String, ids: &BTreeSet<RuleId>| ending.get(path).is_some_and(|ending| ids.is_subset(ending));
+            let more = rulebook::ending(&without.rules, &self.in_force).into_iter();
+            let more: Vec<_> =
+                more.filter(|(path, ids)| !held.contains(path) && !meant(path, ids)).map(|(path, _)| path).collect();
+            if more.is_empty() {
+                break without;
+            }
+            held.extend(more);
+        };
         // What does not go together with them is not wrong for that.
         without.broken.retain(|path, _| verdict.broken.contains_key(path));
-        if self.never_done() {
-            for (path, ids) in ending {
-                let ids: Vec<&str> = ids.iter().map(|id| &**id).collect();
-                let message = format!("waits for files that are being written, because it ends {}", ids.join(", "));
-                without.broken.entry(path.clone()).or_default().push(RuleProblem::of(&path, message));
-            }
+        let late = self.ending.iter().filter(|(_, ending)| ending.held && ending.first.elapsed() >= NEVER_DONE);
+        for (path, ids) in late.filter_map(|(path, _)| ending.get_key_value(path)) {
+            let ids: Vec<&str> = ids.iter().map(|id| &**id).collect();
+            let ids = ids.join(", ");
+            let message = format!("ends {ids}, and waits because it or another file is written to again and again");
+            without.broken.entry(path.clone()).or_default().push(RuleProblem::of(path, message));
         }
         without
     }
@@ -349,12 +395,15 @@ impl Rules {
         let first = rulebook::read_folder(&self.office.folder);
         if self.seen.as_ref() == Some(&first) {
             self.moving.clear();
+            self.restless = None;
             return first;
         }
         std::thread::sleep(STEADY);
         let mut found = rulebook::read_folder(&self.office.folder);
         let moving = rulebook::moving(&first, &found);
         self.moving.retain(|path, _| moving.contains(path));
+        self.restless =
+            if moving.is_empty() { None } else { self.restless.take().or_else(|| Some(Stopwatch::start())) };
         let (files, problems) = &mut found;
         files.retain(|file| !moving.contains(&file.path));
         problems.retain(|problem| !moving.contains(&problem.file));

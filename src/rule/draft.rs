@@ -46,7 +46,7 @@ pub fn is_blank(text: &str) -> bool {
     let mut rest = text.trim_start();
     while !rest.is_empty() {
         let comment = if rest.starts_with("//") {
-            rest.split_once('\n').or(Some((rest, "")))
+            rest.split_once(['\n', '\r']).or(Some((rest, "")))
         } else {
             rest.strip_prefix("/*").and_then(|block| block.split_once("*/"))
         };

@@ -111,7 +111,9 @@ impl Program {
 fn reaches_for_functions(node: &ASTNode) -> bool {
     match node {
         ASTNode::Expr(Expr::DynamicConstant(..)) => true,
-        ASTNode::Expr(Expr::FnCall(call, _)) => matches!(&*call.name, "Fn" | "curry" | "call"),
+        ASTNode::Expr(Expr::FnCall(call, _)) | ASTNode::Stmt(Stmt::FnCall(call, _)) => {
+            matches!(&*call.name, "Fn" | "curry" | "call")
+        }
         ASTNode::Expr(_) | ASTNode::Stmt(_) | _ => false,
     }
 }
