@@ -5,7 +5,7 @@
 
 mod stage;
 
-use std::process::Output;
+use std::process::{Command, Output};
 
 use stage::{SENSOR_RULE, Site, methane_rule};
 
@@ -136,7 +136,7 @@ const BEGINNINGS: &[&str] = &[
 ];
 
 fn lines(bytes: &[u8]) -> Vec<String> {
-    String::from_utf8(bytes.to_vec()).unwrap().lines().map(str::to_owned).collect()
+    text(bytes).lines().map(str::to_owned).collect()
 }
 
 fn code(output: &Output) -> i32 {
@@ -288,4 +288,38 @@ fn configuration_points_and_rules_are_told_in_one_run() {
     assert_eq!(code(&check), 0, "{told:?}");
     assert!(told[0].starts_with("warning: davy.toml: there is no point: nothing is watched"), "{told:?}");
     assert!(told[1].starts_with("warning: davy.toml: source: there is no source"), "{told:?}");
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// The configuration is named once, by the environment; without it the command says how.
+#[test]
+fn a_command_finds_its_configuration_and_says_when_there_is_none() {
+    let site = Site::new("[point.\"pit.t1\"]\nkind = \"methane\"\nplace = \"T1\"\nperiod = \"5s\"\n", &[]);
+    let check = |config: Option<&str>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_davy"));
+        command.arg("check").current_dir(site.path("."));
+        config.map(|config| command.env("DAVY_CONFIG", config));
+        command.output().unwrap()
+    };
+    let found = check(Some("davy.toml"));
+    assert!(found.status.success() && text(&found.stdout).contains("davy.toml: sound, 1 points"), "{found:?}");
+    let missing = check(None);
+    let told = format!("{}{}", text(&missing.stdout), text(&missing.stderr));
+    assert!(
+        !missing.status.success() && told.contains("config/davy.toml") && told.contains("DAVY_CONFIG=FILE"),
+        "{told}"
+    );
+}
+
+/// `davy rules functions | head -1`.
+#[test]
+fn whoever_stops_reading_is_not_told_of_a_failure() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_davy"));
+    let output = command.args(["rules", "functions"]).stdout(writer).output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
 }

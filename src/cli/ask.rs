@@ -20,7 +20,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 #[derive(Debug, Args)]
 pub struct Gateway {
     /// The configuration of the gateway that runs.
-    #[arg(long, default_value = "config/davy.toml")]
+    #[arg(long, env = "DAVY_CONFIG", default_value = "config/davy.toml")]
     config: PathBuf,
     /// Where it answers, such as http://10.0.4.2:8080; the configuration is not read then.
     #[arg(long)]

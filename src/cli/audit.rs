@@ -31,7 +31,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct Data {
     /// The configuration of the gateway.
-    #[arg(long, default_value = "config/davy.toml")]
+    #[arg(long, env = "DAVY_CONFIG", default_value = "config/davy.toml")]
     config: PathBuf,
     /// Its data folder, without a configuration: a backup.
     #[arg(long)]

@@ -47,7 +47,7 @@ pub struct Arguments {
     #[arg(long)]
     reference: Option<String>,
     /// Configuration with points, rules and data folder.
-    #[arg(long, default_value = "config/davy.toml")]
+    #[arg(long, env = "DAVY_CONFIG", default_value = "config/davy.toml")]
     config: PathBuf,
     /// The data folder itself; its own record says what points there are.
     #[arg(long)]

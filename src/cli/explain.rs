@@ -26,7 +26,7 @@ pub struct Arguments {
     /// Id of the point: `mine.3201-t1`.
     point: String,
     /// The configuration of the gateway; its token is used with --url.
-    #[arg(long, default_value = "config/davy.toml")]
+    #[arg(long, env = "DAVY_CONFIG", default_value = "config/davy.toml")]
     config: PathBuf,
     /// Ask the gateway that runs there: http://127.0.0.1:8080.
     #[arg(long)]

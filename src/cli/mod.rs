@@ -51,7 +51,7 @@ enum Command {
     /// Run the gateway until it is told to stop (Ctrl-C, SIGTERM).
     Run {
         /// The configuration; paths in it are relative to it.
-        #[arg(long, default_value = "config/davy.toml")]
+        #[arg(long, env = "DAVY_CONFIG", default_value = "config/davy.toml")]
         config: PathBuf,
     },
     /// Run the gateway with a simulated mine, plant, building and reservoir, in a temporary folder.
@@ -59,7 +59,7 @@ enum Command {
     /// Tell every problem in configuration, points and rules; exit 1 if there is any.
     Check {
         /// The configuration to look at.
-        #[arg(long, default_value = "config/davy.toml")]
+        #[arg(long, env = "DAVY_CONFIG", default_value = "config/davy.toml")]
         config: PathBuf,
         /// One JSON object a problem.
         #[arg(long)]
@@ -97,7 +97,7 @@ enum Command {
     /// Look for what is wrong with a gateway, running or stopped; exit 1 if anything is an error.
     Doctor {
         /// The configuration of the gateway.
-        #[arg(long, default_value = "config/davy.toml")]
+        #[arg(long, env = "DAVY_CONFIG", default_value = "config/davy.toml")]
         config: PathBuf,
         /// One JSON object.
         #[arg(long)]
@@ -178,6 +178,9 @@ impl Cli {
             | Command::Bench(_) => "warn",
         };
         log(self.log_json, quiet);
+        if !matches!(self.command, Command::Run { .. }) {
+            let_readers_go();
+        }
         let done = match self.command {
             Command::Run { config } => run::run(&config),
             Command::Demo(arguments) => demo::run(&arguments),
@@ -207,6 +210,18 @@ impl Cli {
             }
         }
     }
+}
+
+/// Whoever reads `davy rules list | head` has seen enough; that is no failure of the command.
+fn let_readers_go() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let said = panic.payload_as_str().unwrap_or_default();
+        if said.starts_with("failed printing to stdout") && said.contains("Broken pipe") {
+            std::process::exit(0);
+        }
+        tell(panic);
+    }));
 }
 
 /// Logs go to stderr; `DAVY_LOG` sets what is shown (`debug`, `davy::source=trace`).

@@ -21,7 +21,7 @@ use crate::notify::{self, Channels, Failure, Means, Neighbours, Recipient};
 pub enum Command {
     /// List everybody who is told, and of what.
     List {
-        #[arg(long, default_value = "config/davy.toml")]
+        #[arg(long, env = "DAVY_CONFIG", default_value = "config/davy.toml")]
         config: PathBuf,
     },
     /// Send a test message to a person over each of their ways, or to one recipient; exit 1 if one was not delivered.

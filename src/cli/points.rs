@@ -33,7 +33,7 @@ pub struct Import {
     /// The file; UTF-8.
     file: PathBuf,
     /// The configuration whose points these are.
-    #[arg(long, default_value = "config/davy.toml")]
+    #[arg(long, env = "DAVY_CONFIG", default_value = "config/davy.toml")]
     config: PathBuf,
     /// The point table to write; needed unless the configuration names exactly one.
     #[arg(long)]
@@ -64,7 +64,7 @@ pub struct Import {
 #[derive(Debug, Args)]
 pub struct Export {
     /// The configuration whose points these are.
-    #[arg(long, default_value = "config/davy.toml")]
+    #[arg(long, env = "DAVY_CONFIG", default_value = "config/davy.toml")]
     config: PathBuf,
     /// The file to write, which must not be there yet; without it the table goes to standard output.
     #[arg(long)]

@@ -14,7 +14,7 @@ use crate::web::{Role, User, fresh_token};
 pub enum Command {
     /// Show the people of the configuration and what they may do.
     List {
-        #[arg(long, default_value = "config/davy.toml")]
+        #[arg(long, env = "DAVY_CONFIG", default_value = "config/davy.toml")]
         config: PathBuf,
     },
     /// Make a token for a person: shown once, and written into a file that only you can read.
@@ -27,7 +27,7 @@ pub enum Command {
         /// viewer, operator, rule-editor, rule-approver, safety-approver, admin.
         #[arg(long, num_args = 1.., default_value = "viewer")]
         roles: Vec<String>,
-        #[arg(long, default_value = "config/davy.toml")]
+        #[arg(long, env = "DAVY_CONFIG", default_value = "config/davy.toml")]
         config: PathBuf,
     },
 }

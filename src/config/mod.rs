@@ -207,7 +207,11 @@ pub fn look(path: &Path) -> Seen {
     match std::fs::read_to_string(path) {
         Ok(text) => look_at(&text, path, problems),
         Err(error) => {
-            problems.add(Key::root(), format!("cannot be read: {error}"));
+            let which = match error.kind() {
+                std::io::ErrorKind::NotFound => "; say which it is with --config FILE or DAVY_CONFIG=FILE",
+                _ => "",
+            };
+            problems.add(Key::root(), format!("cannot be read: {error}{which}"));
             Seen::nothing(path, problems)
         }
     }
