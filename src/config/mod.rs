@@ -207,10 +207,8 @@ pub fn look(path: &Path) -> Seen {
     match std::fs::read_to_string(path) {
         Ok(text) => look_at(&text, path, problems),
         Err(error) => {
-            let which = match error.kind() {
-                std::io::ErrorKind::NotFound => "; say which it is with --config FILE or DAVY_CONFIG=FILE",
-                _ => "",
-            };
+            let none = error.kind() == std::io::ErrorKind::NotFound;
+            let which = if none { "; say which it is with --config FILE or DAVY_CONFIG=FILE" } else { "" };
             problems.add(Key::root(), format!("cannot be read: {error}{which}"));
             Seen::nothing(path, problems)
         }
